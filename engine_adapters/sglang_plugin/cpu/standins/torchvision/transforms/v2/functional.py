@@ -1,0 +1,3 @@
+from torchvision._lazy import lazy
+
+__getattr__ = lazy(__name__)

@@ -1,0 +1,226 @@
+"""What an engine knows of owners: the plan, pins, their ageing, and which part of each owner's prompt comes back.
+
+Pure, and a function of the messages and requests alone: no clock, no randomness, so that all tensor-parallel ranks,
+which see the same ones in the same order, agree. `cache` asks it for the rank of each node; the emulated engine uses
+the same class, so that both evict alike.
+
+How long a plan lives is counted in *beats*. Beats are messages too (sent by the engine's HTTP process while something
+is in force), and a renewal by the proxy starts the count anew: a proxy that dies takes its plan along.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+
+from .wire import FenceLost
+
+PLAN_BEATS = 10
+"""Beats (seconds) that a plan or a pin lives without a renewal."""
+BLOCK_TOKENS = 64
+"""Grain at which two prompts of one owner are compared."""
+LIVE_CALLS = 4
+"""A node that an owner's last so many requests did not pass is no longer that owner's."""
+MAX_NODE_OWNERS = 8
+"""Kept by name per node; of a node with more owners only these and their number are known."""
+MAX_OWNERS = 65_536
+"""Owners remembered; the one longest without a request goes first."""
+WHOLE = 1 << 62
+"""The reusable depth of an owner that has called once: nothing is known, so all of it may come back."""
+
+Rank = tuple[int, float, float]
+"""Smaller leaves earlier: (class, -distance, last access). Class 2 pinned, 1 in the plan, 0 anything else."""
+
+
+class Tags:
+    """Whose a cache node is: a few owners by name (with the ordinal of their last request through it) and a count."""
+
+    __slots__ = ("count", "owners", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        """Tokens between the root and this node."""
+        self.owners: dict[str, int] = {}
+        self.count = 0
+        """Exact up to MAX_NODE_OWNERS; beyond, those not kept by name are counted at each pass: an upper bound."""
+
+    def split_at(self, tokens: int) -> Tags:
+        """The tags of the new upper part, `tokens` long; these become the lower part's."""
+        upper = Tags(self.start)
+        upper.owners = dict(self.owners)
+        upper.count = self.count
+        self.start += tokens
+        return upper
+
+
+class _Owner:
+    __slots__ = ("blocks", "calls", "depths")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.blocks = array("L")
+        self.depths: deque[int] = deque(maxlen=LIVE_CALLS)
+
+
+class Ledger:
+    """State behind the control routes. `pin_budget` in tokens; pins beyond it rank as unpinned."""
+
+    def __init__(self, pin_budget: int) -> None:
+        self.pin_budget = pin_budget
+        self.fence = (0, 0)
+        self.distances: dict[str, float] = {}
+        self.plan_beats = 0
+        self.pins: dict[str, int] = {}
+        self.owners: OrderedDict[str, _Owner] = OrderedDict()
+        self.plans_taken = 0
+        self._pinned_within_budget: frozenset[str] = frozenset()
+
+    # --- control ---------------------------------------------------------------------------------------------------
+
+    def admit(self, fence: tuple[int, int]) -> None:
+        """Takes the fence of a call, or raises `FenceLost`. An equal one is a repetition: every call is idempotent."""
+        if fence < self.fence:
+            raise FenceLost(self.fence)
+        self.fence = fence
+
+    def set_plan(self, distances: dict[str, float]) -> None:
+        """Replaces the plan; an empty one gives the cache back to recency."""
+        self.distances = distances
+        self.plan_beats = PLAN_BEATS if distances else 0
+        self.plans_taken += 1
+
+    def renew(self) -> None:
+        if self.distances:
+            self.plan_beats = PLAN_BEATS
+        for owner in self.pins:
+            self.pins[owner] = PLAN_BEATS
+
+    def pin(self, owners: Iterable[str]) -> None:
+        for owner in owners:
+            self.pins[owner] = PLAN_BEATS
+
+    def unpin(self, owners: Iterable[str]) -> None:
+        for owner in owners:
+            self.pins.pop(owner, None)
+
+    def beat(self) -> bool:
+        """One beat passes. Returns whether anything is still in force and needs further beats."""
+        if self.plan_beats:
+            self.plan_beats -= 1
+            if not self.plan_beats:
+                self.distances = {}
+        for owner in [owner for owner, left in self.pins.items() if left <= 1]:
+            del self.pins[owner]
+        for owner in self.pins:
+            self.pins[owner] -= 1
+        return bool(self.plan_beats or self.pins)
+
+    def forget(self) -> None:
+        """The cache was flushed: what was learned of prompts goes with it, the commands stay."""
+        self.owners.clear()
+
+    @property
+    def plan_in_force(self) -> bool:
+        return self.plan_beats > 0
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def note_prompt(self, owner: str, prompt: Sequence[int]) -> int:
+        """A request of `owner` entered the cache for the first time. Returns its ordinal, for `tag`.
+
+        Learns how much of the owner's prompts comes back: the common prefix of this prompt and the one before it.
+        """
+        known = self.owners.get(owner)
+        if known is None:
+            known = self.owners[owner] = _Owner()
+            if len(self.owners) > MAX_OWNERS:
+                self.owners.popitem(last=False)
+        else:
+            self.owners.move_to_end(owner)
+        blocks = _block_sums(prompt)
+        if known.calls:
+            same = 0
+            for before, now in zip(known.blocks, blocks, strict=False):
+                if before != now:
+                    break
+                same += 1
+            known.depths.append(same * BLOCK_TOKENS)
+        known.blocks = blocks
+        known.calls += 1
+        return known.calls
+
+    def reusable_depth(self, owner: str) -> int:
+        """Tokens from the root that the owner's next prompt is expected to share with its last ones."""
+        known = self.owners.get(owner)
+        if known is None or not known.depths:
+            return WHOLE
+        return max(known.depths)
+
+    def tag(self, tags: Tags, owner: str, ordinal: int) -> None:
+        """The owner's request number `ordinal` passed the node."""
+        if owner in tags.owners or len(tags.owners) < MAX_NODE_OWNERS:
+            if owner not in tags.owners:
+                tags.count += 1
+            tags.owners[owner] = ordinal
+            return
+        tags.count += 1
+        farthest = max(tags.owners, key=self._distance)
+        if self._distance(owner) < self._distance(farthest):
+            del tags.owners[farthest]
+            tags.owners[owner] = ordinal
+
+    # --- ranking ---------------------------------------------------------------------------------------------------
+
+    def settle_pins(self, tokens_of: dict[str, int]) -> None:
+        """Grants pins, nearest owner first, while their resident tokens stay within the budget. Before each eviction."""
+        granted = []
+        left = self.pin_budget
+        for owner in sorted(self.pins, key=lambda owner: (self._distance(owner), owner)):
+            left -= tokens_of.get(owner, 0)
+            if left < 0:
+                break
+            granted.append(owner)
+        self._pinned_within_budget = frozenset(granted)
+
+    def rank(self, tags: Tags | None, last_access: float) -> Rank:
+        """The place of a node in the order of eviction.
+
+        Without plan and pins, and for nodes that are nobody's any more, recency alone counts: what lies beyond an
+        owner's reusable depth, or off the path of its last requests, is worth nothing to it.
+        """
+        if tags is None or not tags.owners or not (self.plan_beats or self.pins):
+            return (0, 0.0, last_access)
+        nearest = None
+        for owner, ordinal in tags.owners.items():
+            if not self._is_live(owner, ordinal, tags.start):
+                continue
+            if owner in self._pinned_within_budget and owner in self.pins:
+                return (2, 0.0, last_access)
+            distance = self.distances.get(owner)
+            if distance is not None and (nearest is None or distance < nearest):
+                nearest = distance
+        if nearest is None:
+            return (0, 0.0, last_access)
+        return (1, -nearest, last_access)
+
+    def _is_live(self, owner: str, ordinal: int, start: int) -> bool:
+        known = self.owners.get(owner)
+        if known is None or known.calls - ordinal >= LIVE_CALLS:
+            return False
+        return not known.depths or start < max(known.depths)
+
+    def _distance(self, owner: str) -> float:
+        return self.distances.get(owner, float("inf"))
+
+    def sizes(self) -> dict[str, int]:
+        return {"plan": len(self.distances), "pins": len(self.pins), "owners": len(self.owners)}
+
+
+def _block_sums(prompt: Sequence[int]) -> array[int]:
+    """One checksum per whole block of the prompt. A collision costs a wrong guess of depth, nothing else."""
+    tokens = prompt if isinstance(prompt, array) else array("q", prompt)
+    raw = memoryview(tokens).cast("B")
+    step = BLOCK_TOKENS * tokens.itemsize
+    return array("L", (zlib.crc32(raw[at : at + step]) for at in range(0, len(raw) - step + 1, step)))

@@ -1,0 +1,145 @@
+"""The HTTP side of the control routes, in SGLang's HTTP process: checks, sends to every rank, waits, answers.
+
+Also the source of beats: one a second while a plan or a pin is in force, so that all ranks age them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from sglang.srt.entrypoints import http_server
+from sglang.srt.runtime_context import get_parallel
+from sglang.srt.utils.auth import AuthLevel, auth_level
+from sglang.utils import TypeBasedDispatcher
+
+from . import compat, wire
+from .messages import ScaleSimAnswer, ScaleSimRequest, teach_sglang
+
+logger = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 15.0
+"""A busy scheduler reads its messages between two steps; a long prefill on a CPU takes seconds."""
+BEAT_S = 1.0
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_WAITING = 256
+
+
+class Desk:
+    """Control calls under way, by request id. One per HTTP process."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.boot_id = uuid.uuid4().hex
+        self.problems = problems
+        self._waiting: dict[str, tuple[asyncio.Future[list[ScaleSimAnswer]], list[ScaleSimAnswer], int]] = {}
+        self._beats: asyncio.Task[None] | None = None
+
+    def take_answer(self, answer: ScaleSimAnswer) -> None:
+        waiting = self._waiting.get(answer.rid)
+        if waiting is None:
+            return  # its caller gave up
+        future, answers, expected = waiting
+        answers.append(answer)
+        if len(answers) == expected and not future.done():
+            future.set_result(answers)
+
+    async def ask(self, name: str, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Sends to every rank and waits. The worst status of all ranks is the answer."""
+        if len(self._waiting) >= MAX_WAITING:
+            return 503, _error("busy", f"{MAX_WAITING} control calls are waiting already")
+        manager = http_server.get_global_state().tokenizer_manager
+        manager.auto_create_handle_loop()
+        rid = f"scalesim-{uuid.uuid4().hex}"
+        future: asyncio.Future[list[ScaleSimAnswer]] = asyncio.get_running_loop().create_future()
+        self._waiting[rid] = (future, [], get_parallel().num_dp_ranks)
+        try:
+            manager._dispatch_to_scheduler(ScaleSimRequest(rid=rid, name=name, payload=payload))
+            answers = await asyncio.wait_for(future, ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            return 504, _error("busy", f"the scheduler did not answer within {ANSWER_TIMEOUT_S:g} s")
+        finally:
+            del self._waiting[rid]
+        worst = max(answers, key=lambda answer: answer.status)
+        if worst.payload.get("in_force") and (self._beats is None or self._beats.done()):
+            self._beats = asyncio.create_task(self._beat_while_in_force())
+        return worst.status, worst.payload
+
+    async def _beat_while_in_force(self) -> None:
+        in_force = True
+        while in_force:
+            await asyncio.sleep(BEAT_S)
+            status, payload = await self.ask("beat", {})
+            in_force = status != 200 or bool(payload["in_force"])
+
+    async def capabilities(self) -> tuple[int, dict[str, Any]]:
+        if self.problems:
+            cache = {"class": "stock", "active": False, "reason": "; ".join(self.problems)}
+            payload: dict[str, Any] = {"cache": cache, "capacity_tokens": None, "page_size": None}
+            payload["engine"] = {"name": "sglang", "version": compat.engine_version()}
+        else:
+            status, payload = await self.ask("capabilities", {})
+            if status != 200:
+                return status, payload
+        active = payload["cache"]["active"]
+        return 200, {
+            "protocol": wire.PROTOCOL,
+            "plugin": "scalesim-sglang-plugin",
+            "boot_id": self.boot_id,
+            "features": list(wire.FEATURES) if active else ["abort"],
+            "self_check": {"ok": not self.problems, "problems": self.problems},
+            **payload,
+        }
+
+
+def _error(kind: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"type": kind, "message": message, **more}}
+
+
+def after_init_communicators(_result: None, manager: Any) -> None:
+    """Hook AFTER `TokenizerManager.init_communicators`: answers find their way back by request id."""
+    teach_sglang()
+    manager._result_dispatcher += TypeBasedDispatcher(
+        [(ScaleSimAnswer, lambda answer: http_server.app.state.scalesim_desk.take_answer(answer))]
+    )
+
+
+def add_routes(problems: list[str]) -> None:
+    """Adds the control routes to SGLang's app. They take the admin key if there is one, else the API key."""
+    app = http_server.app
+    desk = app.state.scalesim_desk = Desk(problems)
+
+    @auth_level(AuthLevel.ADMIN_OPTIONAL)
+    async def read(name: str, request: Request) -> JSONResponse:
+        if name not in wire.READS:
+            return JSONResponse(_error("not_found", f"no such read: {name[:64]}"), 404)
+        if name == "capabilities":
+            status, payload = await desk.capabilities()
+        else:
+            status, payload = await desk.ask(name, dict(request.query_params))
+        if status == 200 and name == "stats":
+            payload["boot_id"] = desk.boot_id
+        return JSONResponse(payload, status)
+
+    @auth_level(AuthLevel.ADMIN_OPTIONAL)
+    async def command(name: str, request: Request) -> JSONResponse:
+        if problems:
+            return JSONResponse(_error("inactive", "; ".join(problems)), 503)
+        if int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
+            return JSONResponse(_error("bad_request", f"the body is larger than {MAX_BODY_BYTES} bytes"), 413)
+        try:
+            body = await request.json()
+            wire.parse_command(name, body)
+        except (wire.Malformed, ValueError, RecursionError) as exc:
+            return JSONResponse(_error("bad_request", str(exc)), 400)
+        status, payload = await desk.ask(name, body)
+        return JSONResponse(payload, status)
+
+    # FastAPI reads annotations as objects; here they are strings, because of the __future__ import.
+    for endpoint in (read, command):
+        endpoint.__annotations__ = {"name": str, "request": Request}
+    app.add_api_route(wire.PREFIX + "/{name}", read, methods=["GET"])
+    app.add_api_route(wire.PREFIX + "/{name}", command, methods=["POST"])

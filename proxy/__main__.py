@@ -1,0 +1,217 @@
+"""The command line, `scalesim`. Exit codes: 0 all is well, 1 there is a problem, 2 the command was not understood."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+import scalesim
+from scalesim.engine_adapters.base import EngineError
+from scalesim.engine_adapters.sglang import SGLangAdapter
+
+from .app import CannotListen, serve
+from .core.model import Capabilities, EngineId
+from .runtime import DEADLINE_S
+from .settings import Settings, SettingsError
+
+PROBLEM = 1
+USAGE = 2
+
+cli = typer.Typer(
+    name="scalesim",
+    help="A proxy that keeps the memory of the agents that call next on the GPU of your LLM engine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Options are strings here: Settings parses them, with the same words as for the environment and the file. Secrets
+# have no option, because everybody on the machine can read a command line.
+Engine = Annotated[str | None, typer.Option(help="URL of the engine, without /v1.", metavar="URL")]
+Config = Annotated[str | None, typer.Option(help="Config file (TOML).", metavar="FILE")]
+
+
+@cli.callback(invoke_without_command=True)
+def about(version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False) -> None:
+    if version:
+        print(f"scalesim {scalesim.__version__}")
+        raise typer.Exit
+
+
+@cli.command("serve")
+def serve_command(
+    engine: Engine = None,
+    host: Annotated[str | None, typer.Option(help="Where clients reach the proxy [127.0.0.1].")] = None,
+    port: Annotated[str | None, typer.Option(help="Port for clients [8000].", metavar="PORT")] = None,
+    admin_host: Annotated[
+        str | None, typer.Option(help="Where hints and operators reach it [127.0.0.1].")
+    ] = None,
+    admin_port: Annotated[
+        str | None, typer.Option(help="Port of the admin API [8001].", metavar="PORT")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="off, shadow or on, for new simulations [on].")] = None,
+    policy: Annotated[str | None, typer.Option(help="nearest_first, lru or off [nearest_first].")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
+    config: Config = None,
+) -> None:
+    """Run the proxy in front of an engine.
+
+    Every option, and more, can be given in the environment (SCALESIM_PORT) and in the config file (port) too.
+    """
+    settings = _settings(
+        {
+            "engine": engine,
+            "host": host,
+            "port": port,
+            "admin_host": admin_host,
+            "admin_port": admin_port,
+            "mode": mode,
+            "policy": policy,
+            "log_level": log_level,
+            "config": config,
+        }
+    )
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except CannotListen as exc:
+        _fail(str(exc))
+
+
+@cli.command()
+def status(
+    admin: Annotated[
+        str | None, typer.Option(help="URL of the proxy's admin listener [as configured].", metavar="URL")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the proxy answered.")] = False,
+    config: Config = None,
+) -> None:
+    """Ask a running proxy how it is."""
+    settings = _settings({"config": config}, needed=())
+    host = f"[{settings.admin_host}]" if ":" in settings.admin_host else settings.admin_host
+    url = (admin or f"http://{host}:{settings.admin_port}").rstrip("/")
+    headers = {"x-admin-key": settings.admin_keys[0]} if settings.admin_keys else {}
+    try:
+        answer = httpx.get(f"{url}/admin/v1/status", headers=headers, timeout=DEADLINE_S, trust_env=False)
+    except httpx.InvalidURL as exc:
+        _fail(f"--admin: {url!r} is not a URL: {exc}", USAGE)
+    except httpx.UnsupportedProtocol:
+        _fail(f"--admin: {url!r} is not a URL like http://127.0.0.1:8001", USAGE)
+    except httpx.HTTPError as exc:
+        _fail(f"no proxy answers at {url}: {exc or type(exc).__name__}")
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        _fail(f"the proxy at {url} wants another key: set SCALESIM_ADMIN_KEYS")
+    try:
+        told: dict[str, Any] = answer.raise_for_status().json()
+        problems = [f"{one['engine']}: {one['problem']}" for one in told["engines"] if not one["up"]]
+    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
+        _fail(f"what answers at {url} is not the admin listener of a proxy (status {answer.status_code})")
+    if as_json:
+        print(json.dumps(told, indent=2))
+    else:
+        _show(told)
+    if problems:
+        raise typer.Exit(PROBLEM)
+
+
+@cli.command()
+def doctor(engine: Engine = None, config: Config = None) -> None:
+    """Ask an engine what it can do for the proxy, and say what to change."""
+    settings = _settings({"engine": engine, "config": config})
+    try:
+        found = asyncio.run(_probe(settings))
+    except (EngineError, TimeoutError) as exc:
+        print(f"engine        {settings.engine}")
+        print(f"answers       no: {exc or 'not in time'}")
+        print("to do         start the engine, or give its address with --engine")
+        raise typer.Exit(PROBLEM) from None
+    print(f"engine        {settings.engine}")
+    print("answers       yes")
+    print(f"kind          {found.kind} {found.version}")
+    print(
+        f"plugin        {'active' if found.extended else 'not active: ' + (found.reason or 'no reason given')}"
+    )
+    print(f"capabilities  {', '.join(sorted(found.features)) or 'none'}")
+    if found.capacity_tokens is not None:
+        print(f"capacity      {found.capacity_tokens} tokens")
+    if found.extended:
+        print("to do         nothing")
+        return
+    print("to do         install the plugin into the engine's environment, and start the engine with")
+    print(
+        "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
+    )
+    raise typer.Exit(PROBLEM)
+
+
+def main() -> None:
+    """The console script."""
+    cli()
+
+
+def _settings(arguments: Mapping[str, object], **options: Any) -> Settings:
+    try:
+        return Settings.load(arguments, os.environ, **options)
+    except SettingsError as exc:
+        for problem in exc.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def _fail(message: str, code: int = PROBLEM) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+async def _probe(settings: Settings) -> Capabilities:
+    async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as client, asyncio.timeout(DEADLINE_S):
+        adapter = SGLangAdapter(
+            EngineId(settings.engine_name), settings.engine, client, api_key=settings.engine_api_key
+        )
+        return await adapter.probe()
+
+
+def _show(told: Mapping[str, Any]) -> None:
+    console = Console()
+    for one in told["engines"]:
+        state = "up" if one["up"] else "lost"
+        console.print(
+            f"engine {one['engine']} at {one['url']}: {state}, {one['description']}",
+            markup=False,
+            soft_wrap=True,
+        )
+        if one["problem"]:
+            console.print(f"  {one['problem']}", markup=False, soft_wrap=True)
+    table = Table("simulation", "mode", "agents", "calls", "hit rate", "first calls")
+    for one in told["simulations"]:
+        table.add_row(
+            one["simulation"],
+            one["mode"],
+            str(one["agents"]),
+            str(one["calls"]),
+            _percent(one["prefix_hit_rate"]),
+            _percent(one["first_call_hit_rate"]),
+        )
+    console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""What the admin API answers. Distances and moments are JSON numbers; what is infinite or unknown is null."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from scalesim.proxy.core.counters import Counters
+from scalesim.proxy.core.model import Clock, Mode
+from scalesim.proxy.core.snapshot import AgentSnapshot, EngineSnapshot, SimulationSnapshot
+from scalesim.proxy.engine_status import EngineStatus, describe
+
+_SIMULATION: dict[str, JsonValue] = {
+    "simulation": "town",
+    "mode": "on",
+    "step": 17,
+    "pace_s": 2.4,
+    "agents": 24,
+    "running_calls": 3,
+    "calls": 310,
+    "failed_calls": 0,
+    "activations": 96,
+    "prompt_tokens": 401200,
+    "cached_tokens": 322100,
+    "prefix_hit_rate": 0.803,
+    "first_call_prompt_tokens": 98000,
+    "first_call_cached_tokens": 61000,
+    "first_call_hit_rate": 0.622,
+}
+_ENGINE: dict[str, JsonValue] = {
+    "engine": "engine-0",
+    "url": "http://127.0.0.1:30000",
+    "up": True,
+    "for_s": 812.5,
+    "commanded": True,
+    "extended": True,
+    "description": "sglang 0.5.23, extended (evict, order, pin, residency)",
+    "features": ["evict", "order", "pin", "residency"],
+    "capacity_tokens": 11000,
+    "agents": 24,
+    "ordered_agents": 20,
+    "pinned_agents": 2,
+    "pinned_tokens": 2100,
+    "pin_budget_tokens": 5500,
+    "plan_in_force": True,
+    "actions_waiting": 0,
+    "problem": "",
+}
+
+
+def _example(example: dict[str, JsonValue]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": example})
+
+
+class SimulationAnswer(BaseModel):
+    model_config = _example(_SIMULATION)
+
+    simulation: str
+    mode: Mode
+    step: float | None = Field(
+        description="What the simulation calls its current step; null if it never ticked."
+    )
+    pace_s: float | None = Field(description="Seconds per step, as measured.")
+    agents: int
+    running_calls: int
+    calls: int
+    failed_calls: int
+    activations: int
+    prompt_tokens: int = Field(description="Of the calls for which the engine said what it had cached.")
+    cached_tokens: int
+    prefix_hit_rate: float | None = Field(description="cached_tokens over prompt_tokens.")
+    first_call_prompt_tokens: int = Field(
+        description="Of the first call of each activation after the agent's first."
+    )
+    first_call_cached_tokens: int
+    first_call_hit_rate: float | None
+
+    @classmethod
+    def of(cls, known: SimulationSnapshot) -> SimulationAnswer:
+        counted: Counters = known.counters
+        return cls(
+            simulation=known.id,
+            mode=known.mode,
+            step=known.step,
+            pace_s=known.pace_s,
+            agents=known.agents,
+            running_calls=known.running_calls,
+            calls=counted.calls,
+            failed_calls=counted.failed_calls,
+            activations=counted.activations,
+            prompt_tokens=counted.prompt_tokens,
+            cached_tokens=counted.cached_tokens,
+            prefix_hit_rate=_rate(counted.cached_tokens, counted.prompt_tokens),
+            first_call_prompt_tokens=counted.first_prompt_tokens,
+            first_call_cached_tokens=counted.first_cached_tokens,
+            first_call_hit_rate=_rate(counted.first_cached_tokens, counted.first_prompt_tokens),
+        )
+
+
+class SimulationsAnswer(BaseModel):
+    model_config = _example({"simulations": [_SIMULATION]})
+
+    simulations: list[SimulationAnswer]
+
+
+class AgentAnswer(BaseModel):
+    name: str
+    distance: float | None = Field(
+        description="null: nothing is known (source is null too), or not expected again."
+    )
+    unit: Clock | None
+    source: str | None = Field(
+        description="Who knows: activation (it calls now), hinted, plan or gap (learned)."
+    )
+    running: bool = Field(description="In an activation: it calls, or will call again at once.")
+    engine: str | None = Field(description="Where its last call went.")
+
+    @classmethod
+    def of(cls, known: AgentSnapshot) -> AgentAnswer:
+        finite = known.distance is not None and known.distance != float("inf")
+        return cls(
+            name=known.name,
+            distance=known.distance if finite else None,
+            unit=known.clock,
+            source=known.source,
+            running=known.in_activation,
+            engine=known.engine,
+        )
+
+
+class AgentsAnswer(BaseModel):
+    model_config = _example(
+        {
+            "simulation": "town",
+            "total": 24,
+            "agents": [
+                {
+                    "name": "Ann",
+                    "distance": 3,
+                    "unit": "steps",
+                    "source": "hinted",
+                    "running": False,
+                    "engine": "engine-0",
+                }
+            ],
+        }
+    )
+
+    simulation: str
+    total: int
+    agents: list[AgentAnswer]
+
+
+class EngineAnswer(BaseModel):
+    model_config = _example(_ENGINE)
+
+    engine: str
+    url: str
+    up: bool
+    for_s: float = Field(description="Since when it is up, or lost.")
+    commanded: bool = Field(description="false once a proxy that was started later has taken over.")
+    extended: bool
+    description: str
+    features: list[str]
+    capacity_tokens: int | None
+    agents: int = Field(description="Whose last call went there.")
+    ordered_agents: int | None = Field(description="In the plan that is in force; null if that is not known.")
+    pinned_agents: int
+    pinned_tokens: int | None = Field(description="As the engine last reported.")
+    pin_budget_tokens: int
+    plan_in_force: bool | None = Field(description="As the engine last reported.")
+    actions_waiting: int
+    problem: str = Field(description="Empty if all is well.")
+
+    @classmethod
+    def of(cls, status: EngineStatus, known: EngineSnapshot | None, now: float) -> EngineAnswer:
+        found = status.capabilities
+        capacity = found.capacity_tokens if found else None
+        return cls(
+            engine=status.engine,
+            url=status.base_url,
+            up=status.up,
+            for_s=round(now - status.since, 3),
+            commanded=status.commanded,
+            extended=found is not None and found.extended,
+            description=describe(found) if found else "not found yet",
+            features=sorted(found.features) if found else [],
+            capacity_tokens=status.report.capacity_tokens if status.report else capacity,
+            agents=known.agents if known else 0,
+            ordered_agents=len(known.order) if known and known.order is not None else None,
+            pinned_agents=len(known.pins) if known else 0,
+            pinned_tokens=status.report.pinned_tokens if status.report else None,
+            pin_budget_tokens=known.pin_budget_tokens if known else 0,
+            plan_in_force=status.report.plan_in_force if status.report else None,
+            actions_waiting=status.waiting,
+            problem=status.problem,
+        )
+
+
+class EnginesAnswer(BaseModel):
+    model_config = _example({"engines": [_ENGINE]})
+
+    engines: list[EngineAnswer]
+
+
+class StatusAnswer(BaseModel):
+    model_config = _example(
+        {
+            "version": "0.1.0",
+            "up_s": 1200.5,
+            "mode": "on",
+            "policy": "nearest_first",
+            "engines": [_ENGINE],
+            "simulations": [_SIMULATION],
+            "plans": 5200,
+            "planning_s": 1.25,
+            "actions": {"order": {"done": 310}},
+            "sizes": {"agents": 24},
+            "failures": {},
+        }
+    )
+
+    version: str
+    up_s: float
+    mode: Mode = Field(description="Of new simulations.")
+    policy: str
+    engines: list[EngineAnswer]
+    simulations: list[SimulationAnswer]
+    plans: int
+    planning_s: float
+    actions: dict[str, dict[str, int]] = Field(description="By kind and result.")
+    sizes: dict[str, int] = Field(description="Entries of the tables; each has a limit.")
+    failures: dict[str, int] = Field(
+        description="Bugs that were survived, by place; the log has the tracebacks."
+    )
+
+
+class TakenAnswer(BaseModel):
+    model_config = _example({"simulation": "town", "agents": 3})
+
+    simulation: str
+    agents: int = Field(description="Of how many agents something was told.")
+
+
+class StepAnswer(BaseModel):
+    model_config = _example({"simulation": "town", "step": 17})
+
+    simulation: str
+    step: float | None
+
+
+class HealthAnswer(BaseModel):
+    model_config = _example({"status": "alive", "engines": {"engine-0": "up"}})
+
+    status: str
+    engines: dict[str, str] = Field(description="up or lost")
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

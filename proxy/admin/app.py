@@ -1,0 +1,37 @@
+"""Puts the admin API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+import scalesim
+from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.settings import Settings
+
+from . import problems
+from .desk import Desk, Loop, Sized
+from .gate import Gate
+from .hints import hint_routes
+from .simulations import simulation_routes
+from .status import status_routes
+
+
+def create_admin(
+    runtime: Loop, controller: Controller, relay: Sized, settings: Settings, clock: Callable[[], float]
+) -> FastAPI:
+    """An ASGI app that must run on the event loop of `runtime`."""
+    app = FastAPI(
+        title="ScaleSim admin API",
+        version=scalesim.__version__,
+        description="Tell the proxy what a simulation knows, and look at what it makes of it.",
+        redoc_url=None,
+        responses=problems.RESPONSES,
+    )
+    problems.install(app)
+    desk = Desk(runtime, controller, relay, settings, clock, began=clock())
+    for routes in (status_routes, simulation_routes, hint_routes):
+        app.include_router(routes(desk))
+    app.add_middleware(Gate, keys=settings.admin_keys)
+    return app

@@ -1,0 +1,115 @@
+"""What clients send to the admin API. Numbers are numbers (no strings, no booleans), finite and never negative."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from scalesim.proxy.core.model import Clock, Mode
+
+SIMULATION_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+SimulationPath = Annotated[str, Path(pattern=SIMULATION_PATTERN, examples=["town"])]
+Name = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
+def _example(**example: JsonValue) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"example": example})
+
+
+class ModeBody(BaseModel):
+    model_config = _example(mode="shadow")
+
+    mode: Mode = Field(
+        description="off: serve only; shadow: decide and count, send nothing; on: command the engine"
+    )
+
+
+class SimulationBody(BaseModel):
+    model_config = _example(mode="on")
+
+    mode: Mode | None = Field(
+        None, description="The proxy's default for a new simulation; unchanged for a known one."
+    )
+
+
+class DistancesBody(BaseModel):
+    model_config = _example(unit="steps", distances={"Ann": 0, "Bob": 12, "Cleo": None})
+
+    unit: Clock = Field(description="The clock the distances are told on.")
+    distances: dict[Name, Amount | None] = Field(
+        description="How soon each agent calls next, from now. null: it is not expected to call again."
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
+    )
+
+
+class ActionsBody(BaseModel):
+    model_config = _example(unit="seconds", durations={"Ann": 42.5})
+
+    unit: Clock = Field(description="The clock the durations are told on.")
+    durations: dict[Name, Amount] = Field(
+        description="The agent acts from now on, for so long, and does not call meanwhile."
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
+    )
+
+
+class TickBody(BaseModel):
+    model_config = _example(step=17)
+
+    step: Amount | None = Field(None, description="The step that begins now. null: the one after the last.")
+
+
+AgentId = Annotated[Name | int, Field(union_mode="left_to_right")]
+
+
+class UpdateBody(BaseModel):
+    """KVFlow's payload: the same distances by agent, by distance, or both."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "agent_data": {"0": 0, "1": 3, "2": 3},
+                "timestep_data": {"0": ["0"], "3": ["1", "2"]},
+                "timestep_cnt": 17,
+            }
+        },
+    )
+
+    agent_data: dict[Name, Amount] | None = Field(None, description="Steps until each agent calls next.")
+    timestep_data: dict[str, list[AgentId]] | None = Field(
+        None, description="Agents by steps until they call next."
+    )
+    timestep_cnt: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, description="Taken and not needed: the distances count from now."
+    )
+
+    def distances(self) -> dict[str, float]:
+        """Both halves as one. Raises ValueError where they contradict each other."""
+        if self.agent_data is None and self.timestep_data is None:
+            raise ValueError("agent_data and timestep_data are both missing")
+        told: dict[str, set[float]] = {agent: {steps} for agent, steps in (self.agent_data or {}).items()}
+        for key, agents in (self.timestep_data or {}).items():
+            steps = _steps(key)
+            for agent in agents:
+                told.setdefault(str(agent), set()).add(steps)
+        if contradicted := sorted(agent for agent, values in told.items() if len(values) > 1):
+            raise ValueError(f"different distances are given for {contradicted[:20]}")
+        return {agent: values.pop() for agent, values in told.items()}
+
+
+def _steps(key: str) -> float:
+    """JSON has no numbers for keys."""
+    try:
+        steps = float(key)
+    except ValueError:
+        steps = -1.0
+    if not 0 <= steps < float("inf"):
+        raise ValueError(f"timestep_data has the key {key[:80]!r}, which is not a number of steps, 0 or more")
+    return steps

@@ -1,0 +1,85 @@
+"""What the routes of the admin API work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.core.events import Event
+from scalesim.proxy.core.model import AgentName, SimulationId
+from scalesim.proxy.core.snapshot import SimulationSnapshot
+from scalesim.proxy.engine_status import EngineStatus
+from scalesim.proxy.settings import Settings
+
+from .problems import SHOWN, Problem, some
+
+
+class Loop(Protocol):
+    """The runtime, as far as it concerns the admin API."""
+
+    @property
+    def plans(self) -> int: ...
+
+    @property
+    def planning_s(self) -> float: ...
+
+    @property
+    def actions(self) -> Mapping[tuple[str, str], int]:
+        """By kind and result."""
+        ...
+
+    @property
+    def failures(self) -> Mapping[str, int]: ...
+
+    def post(self, event: Event) -> None: ...
+
+    def engines(self) -> Sequence[EngineStatus]: ...
+
+    def sizes(self) -> Mapping[str, int]: ...
+
+
+class Sized(Protocol):
+    def sizes(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    runtime: Loop
+    controller: Controller
+    relay: Sized
+    settings: Settings
+    clock: Callable[[], float]
+    began: float
+
+    def simulation(self, name: str) -> SimulationSnapshot:
+        """Raises `Problem` for one that neither called nor was created."""
+        for known in self.controller.simulations():
+            if known.id == name:
+                return known
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            f"the simulation {name!r} is not known: it has made no call, and nobody has created it with "
+            f"PUT /admin/v1/simulations/{name}",
+            simulation=name,
+        )
+
+    def check_known(self, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:
+        """Raises `Problem`: for an unknown simulation, and for unknown agents unless they are to be created."""
+        self.simulation(simulation)
+        if create:
+            return
+        unknown = [name for name in agents if not self.controller.knows(simulation, AgentName(name))]
+        if unknown:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"not known in the simulation {simulation!r}: {some(unknown)}; nothing was changed "
+                '("create_agents": true takes them)',
+                simulation=simulation,
+                agents=unknown[:SHOWN],
+            )
+
+    def sizes(self) -> dict[str, int]:
+        return {**self.controller.sizes(), **self.runtime.sizes(), **self.relay.sizes()}

@@ -1,0 +1,103 @@
+"""Who may talk to the admin listener, and how much: keys and the size of bodies, before any route sees a request."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import problem
+
+BODY_LIMIT = 1_000_000
+"""Bytes: the distances of some 40,000 agents. More are sent in parts."""
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+"""Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
+
+
+class Gate:
+    """ASGI in front of the app. Without keys everybody passes: settings allow that on loopback only."""
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+        self._app = app
+        self._keys = [key.encode() for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._keys and scope["path"] not in OPEN_PATHS and not self._opens(headers):
+            refusal = problem(
+                HTTPStatus.UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY, or X-Admin-Key: KEY"
+            )
+            refusal.headers["www-authenticate"] = "Bearer"
+            await refusal(scope, receive, send)
+            return
+        if _is_from_another_page(headers):
+            await problem(HTTPStatus.FORBIDDEN, "a page of another origin may not use the admin API")(
+                scope, receive, send
+            )
+            return
+        try:
+            body = await _whole_body(headers, receive)
+        except ClientDisconnect:
+            return
+        if body and not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+            await problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"
+            )(scope, receive, send)
+            return
+        if body is None:
+            await problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the body is larger than {BODY_LIMIT} bytes; send it in parts",
+            )(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _opens(self, headers: dict[bytes, bytes]) -> bool:
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        offered = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-admin-key", b"")
+        return any([hmac.compare_digest(offered, key) for key in self._keys])  # noqa: C419  all, in constant time
+
+
+def _is_from_another_page(headers: dict[bytes, bytes]) -> bool:
+    """A web page that somebody on this machine looks at can reach loopback too; browsers then name its origin."""
+    origin = headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b"")
+
+
+async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+    """None: too large. What is announced too large is not read at all."""
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit() or int(announced) > BODY_LIMIT:
+        return None
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def replayed() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,73 @@
+"""What simulations tell of their agents. Each call is taken as a whole or refused as a whole."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+
+from scalesim.proxy.core.events import ActionStarted, AgentLeft, DistanceHinted, StepTicked
+from scalesim.proxy.core.model import FAR, AgentName, Clock, SimulationId
+
+from .answers import StepAnswer, TakenAnswer
+from .bodies import SIMULATION_PATTERN, ActionsBody, DistancesBody, SimulationPath, TickBody, UpdateBody
+from .desk import Desk
+from .problems import Problem
+
+
+def hint_routes(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["hints"])
+    of_a_simulation = "/admin/v1/simulations/{simulation}"
+
+    @router.post(of_a_simulation + "/distances")
+    async def tell_distances(simulation: SimulationPath, body: DistancesBody) -> TakenAnswer:
+        """How soon agents call next. Agents that are left out keep what was known of them."""
+        name = SimulationId(simulation)
+        desk.check_known(name, body.distances, create=body.create_agents)
+        distances = {AgentName(agent): FAR if at is None else at for agent, at in body.distances.items()}
+        desk.runtime.post(DistanceHinted(desk.clock(), name, body.unit, distances))
+        return TakenAnswer(simulation=name, agents=len(distances))
+
+    @router.post(of_a_simulation + "/actions")
+    async def tell_actions(simulation: SimulationPath, body: ActionsBody) -> TakenAnswer:
+        """How long agents act from now on, in the simulated world, without calling."""
+        name = SimulationId(simulation)
+        desk.check_known(name, body.durations, create=body.create_agents)
+        now = desk.clock()
+        for agent, duration in body.durations.items():
+            desk.runtime.post(ActionStarted(now, name, AgentName(agent), duration, body.unit))
+        return TakenAnswer(simulation=name, agents=len(body.durations))
+
+    @router.post(of_a_simulation + "/ticks")
+    async def tick(simulation: SimulationPath, body: TickBody | None = None) -> StepAnswer:
+        """A step of the simulation begins. Without a number: the next one."""
+        name = SimulationId(simulation)
+        desk.simulation(name)
+        desk.runtime.post(StepTicked(desk.clock(), name, body.step if body else None))
+        return StepAnswer(simulation=name, step=desk.simulation(name).step)
+
+    @router.post(of_a_simulation + "/agents/{agent:path}/leave")
+    async def leave(simulation: SimulationPath, agent: str) -> TakenAnswer:
+        """The agent will not call again and is forgotten."""
+        name = SimulationId(simulation)
+        desk.check_known(name, [agent], create=False)
+        desk.runtime.post(AgentLeft(desk.clock(), name, AgentName(agent)))
+        return TakenAnswer(simulation=name, agents=1)
+
+    @router.post("/v1/update")
+    async def update(
+        body: UpdateBody,
+        x_simulation_id: Annotated[str, Header(pattern=SIMULATION_PATTERN)] = "default",
+    ) -> TakenAnswer:
+        """KVFlow's call: distances in steps. It creates the simulation and its agents: that API has no other way."""
+        try:
+            told = body.distances()
+        except ValueError as exc:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from exc
+        name = SimulationId(x_simulation_id)
+        distances = {AgentName(agent): steps for agent, steps in told.items()}
+        desk.runtime.post(DistanceHinted(desk.clock(), name, Clock.STEPS, distances))
+        return TakenAnswer(simulation=name, agents=len(distances))
+
+    return router

@@ -1,0 +1,106 @@
+"""Refusals as RFC 9457 `application/problem+json`: what is wrong, and where."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "What is wrong. Nothing was changed.",
+        "content": {
+            MEDIA_TYPE: {
+                "example": {
+                    "type": "about:blank",
+                    "title": "Not Found",
+                    "status": 404,
+                    "detail": "not known in the simulation 'town': 'Bob'; nothing was changed",
+                }
+            }
+        },
+    }
+}
+SHOWN = 20
+"""Of a long list of wrong things, as many are named."""
+
+
+class Problem(Exception):
+    """Raised by a route before it changes anything; the client gets `status` with `detail` and `more`."""
+
+    def __init__(self, status: HTTPStatus, detail: str, **more: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.more = more
+
+
+def problem(status: int, detail: str, more: Mapping[str, object] | None = None) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(more or {}),
+    }
+    return Response(orjson.dumps(body), status, media_type=MEDIA_TYPE)
+
+
+def some(names: Sequence[str]) -> str:
+    """A list for people: it names the first of them and counts the others."""
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def install(app: FastAPI) -> None:
+    """All errors of `app` become problems, its own as well as those of the framework."""
+
+    @app.exception_handler(Problem)
+    async def own(_: Request, exc: Problem) -> Response:
+        return problem(exc.status, exc.detail, exc.more)
+
+    @app.exception_handler(HTTPException)
+    async def of_the_framework(_: Request, exc: HTTPException) -> Response:
+        answer = problem(exc.status_code, str(exc.detail))
+        answer.headers.update(exc.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, exc: RequestValidationError) -> Response:
+        errors = [_one(error) for error in exc.errors()]
+        detail = "; ".join(f"{one['at']}: {one['says']}" for one in errors[:SHOWN])
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, {"errors": errors[:SHOWN]})
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, _: Exception) -> Response:
+        # The server logs the traceback; the client learns nothing of our insides.
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, f"{request.url.path} failed; the log of the proxy says why"
+        )
+
+
+def _one(error: Mapping[str, Any]) -> dict[str, str]:
+    """Where and what, with the refused value as text: NaN and its like cannot be written in JSON."""
+    place = [str(part) for part in error["loc"] if part not in ("body", "path", "query", "header")]
+    says = str(error["msg"]).removeprefix("Value error, ")
+    value = error.get("input")
+    if isinstance(value, str | int | float | None) and error["type"] != "missing":
+        says += f" (got {_short(value)})"
+    return {"at": ".".join(place) or "body", "says": says}
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a huge number"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,84 @@
+"""Simulations: which there are, how they do, and what is done for them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from scalesim.proxy.core.events import ModeSet, SimulationEnded
+from scalesim.proxy.core.model import Mode, SimulationId
+
+from .answers import AgentAnswer, AgentsAnswer, SimulationAnswer, SimulationsAnswer
+from .bodies import ModeBody, SimulationBody, SimulationPath
+from .desk import Desk
+from .problems import Problem
+
+
+def simulation_routes(desk: Desk) -> APIRouter:
+    router = APIRouter(prefix="/admin/v1/simulations", tags=["simulations"])
+
+    @router.get("")
+    async def every_simulation() -> SimulationsAnswer:
+        """All simulations that called or were created."""
+        return SimulationsAnswer(
+            simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()]
+        )
+
+    @router.get("/{simulation}")
+    async def one_simulation(simulation: SimulationPath) -> SimulationAnswer:
+        return SimulationAnswer.of(desk.simulation(simulation))
+
+    @router.put(
+        "/{simulation}", responses={201: {"description": "It was created.", "model": SimulationAnswer}}
+    )
+    async def create(
+        simulation: SimulationPath, response: Response, body: SimulationBody | None = None
+    ) -> SimulationAnswer:
+        """Makes a simulation known before its first call, so that hints for it are taken. Again: changes nothing."""
+        name = SimulationId(simulation)
+        is_new = not desk.controller.knows(name)
+        asked = body.mode if body else None
+        if is_new or asked is not None:
+            _set_mode(name, asked or desk.settings.mode)
+        if is_new:
+            response.status_code = HTTPStatus.CREATED
+        return SimulationAnswer.of(desk.simulation(name))
+
+    @router.put("/{simulation}/mode")
+    async def set_mode(simulation: SimulationPath, body: ModeBody) -> SimulationAnswer:
+        """off: serve only; shadow: decide and count, send nothing; on: command the engine."""
+        name = SimulationId(simulation)
+        desk.simulation(name)
+        _set_mode(name, body.mode)
+        return SimulationAnswer.of(desk.simulation(name))
+
+    @router.delete("/{simulation}", status_code=HTTPStatus.NO_CONTENT)
+    async def end(simulation: SimulationPath) -> None:
+        """Forgets the simulation and its agents. Its running calls end as usual."""
+        name = SimulationId(simulation)
+        desk.simulation(name)
+        desk.runtime.post(SimulationEnded(desk.clock(), name))
+
+    @router.get("/{simulation}/agents")
+    async def agents(
+        simulation: SimulationPath,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+    ) -> AgentsAnswer:
+        """Agents in the order in which they became known, `limit` of them from `offset` on."""
+        name = SimulationId(simulation)
+        total = desk.simulation(name).agents
+        page = desk.controller.agents(name, offset, limit)
+        return AgentsAnswer(simulation=name, total=total, agents=[AgentAnswer.of(one) for one in page])
+
+    def _set_mode(name: SimulationId, mode: Mode) -> None:
+        desk.runtime.post(ModeSet(desk.clock(), name, mode))
+        if not desk.controller.knows(name):
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there is no room for the simulation {name!r}: all that are known have calls running",
+            )
+
+    return router

@@ -1,0 +1,80 @@
+"""How the proxy is: for orchestrators, for people, for Prometheus."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+import scalesim
+
+from .answers import EngineAnswer, EnginesAnswer, HealthAnswer, SimulationAnswer, StatusAnswer
+from .desk import Desk
+from .metrics import families
+from .problems import Problem
+from .prometheus import MEDIA_TYPE, written
+
+
+def status_routes(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["status"])
+
+    @router.get("/health")
+    async def health() -> HealthAnswer:
+        """The process is alive; a lost engine does not change that."""
+        return HealthAnswer(status="alive", engines=_states())
+
+    @router.get("/ready")
+    async def ready() -> HealthAnswer:
+        """200 while an engine is up, else 503."""
+        states = _states()
+        if "up" not in states.values():
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no engine is up", engines=states)
+        return HealthAnswer(status="ready", engines=states)
+
+    @router.get(
+        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": _METRICS_EXAMPLE}}}
+    )
+    async def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(written(families(desk)), media_type=MEDIA_TYPE)
+
+    @router.get("/admin/v1/status")
+    async def status() -> StatusAnswer:
+        """Everything at a glance."""
+        runtime = desk.runtime
+        actions: dict[str, dict[str, int]] = {}
+        for (kind, result), count in runtime.actions.items():
+            actions.setdefault(kind, {})[result] = count
+        return StatusAnswer(
+            version=scalesim.__version__,
+            up_s=round(desk.clock() - desk.began, 3),
+            mode=desk.settings.mode,
+            policy=desk.settings.policy,
+            engines=_engines(),
+            simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],
+            plans=runtime.plans,
+            planning_s=round(runtime.planning_s, 6),
+            actions=actions,
+            sizes=desk.sizes(),
+            failures=dict(runtime.failures),
+        )
+
+    @router.get("/admin/v1/engines")
+    async def engines() -> EnginesAnswer:
+        """What each engine is, and what is believed of it."""
+        return EnginesAnswer(engines=_engines())
+
+    def _engines() -> list[EngineAnswer]:
+        known = {one.id: one for one in desk.controller.engines()}
+        now = desk.clock()
+        return [EngineAnswer.of(one, known.get(one.engine), now) for one in desk.runtime.engines()]
+
+    def _states() -> dict[str, str]:
+        return {one.engine: "up" if one.up else "lost" for one in desk.runtime.engines()}
+
+    return router
+
+
+_METRICS_EXAMPLE = {
+    "example": 'scalesim_calls_total{simulation="town"} 310\nscalesim_engine_up{engine="engine-0"} 1\n'
+}

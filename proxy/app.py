@@ -1,0 +1,229 @@
+"""The composition root: makes everything out of the settings, runs it, and closes it again. Nothing is global."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp
+
+from scalesim.engine_adapters.sglang import SGLangAdapter
+
+from .admin import create_admin
+from .core.controller import Controller, ControllerConfig
+from .core.model import EngineId
+from .data_plane.identity import Recogniser
+from .data_plane.relay import Relay
+from .data_plane.upstream import Upstream
+from .engine_status import describe
+from .errors import ScaleSimError
+from .runtime import DEADLINE_S, Runtime
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 20.0
+"""Running calls may take as long to end after a signal; a second signal ends them at once."""
+CLOSING_S = 2.0
+"""For calls that were cut off to tell the engine so."""
+
+
+class CannotListen(ScaleSimError):
+    """A listener could not be opened: choose another port, or stop who has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddresses:
+    """Where the two listeners are, with their real ports."""
+
+    data: str
+    admin: str
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
+    """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen`."""
+    async with _assembled(settings, hurry=asyncio.Event()) as (addresses, _):
+        yield addresses
+
+
+async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] | None = None) -> None:
+    """Until SIGINT or SIGTERM. Calls `ready` once, when both listeners accept. Raises `CannotListen`."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    with _signals(lambda: (hurry if stop.is_set() else stop).set()):
+        async with _assembled(settings, hurry=hurry) as (addresses, runtime):
+            _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
+            _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
+            _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
+            if ready is not None:
+                ready(addresses)
+            announcing = asyncio.create_task(_announce_engines(runtime))
+            try:
+                await stop.wait()
+            finally:
+                announcing.cancel()
+            _say("ending", f"running calls have {GRACE_S:g} s to finish; a second signal ends them now")
+
+
+async def _announce_engines(runtime: Runtime) -> None:
+    await runtime.looked()
+    for one in runtime.engines():
+        found = (
+            describe(one.capabilities) if one.up and one.capabilities else f"not found yet ({one.problem})"
+        )
+        _say("engine", f"{one.base_url}  {found}")
+
+
+def _say(what: str, text: str) -> None:
+    print(f"{what:<7} {text}", flush=True)
+
+
+@asynccontextmanager
+async def _assembled(
+    settings: Settings, hurry: asyncio.Event
+) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
+    """`hurry` cuts off what still runs when the body has ended."""
+    clock = time.monotonic
+    with ExitStack() as sockets:
+        data_socket = sockets.enter_context(_listening_socket(settings.host, settings.port))
+        admin_socket = sockets.enter_context(_listening_socket(settings.admin_host, settings.admin_port))
+        async with (
+            httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as control,
+            Upstream(
+                connect_timeout_s=settings.connect_timeout_s, max_connections=settings.max_connections
+            ) as upstream,
+        ):
+            adapter = SGLangAdapter(
+                EngineId(settings.engine_name), settings.engine, control, api_key=settings.engine_api_key
+            )
+            controller = Controller(
+                ControllerConfig(
+                    mode=settings.mode,
+                    policy=settings.policy,
+                    plan_limit=settings.plan_limit,
+                    pin_share=settings.pin_share,
+                )
+            )
+            runtime = Runtime(
+                controller,
+                [adapter],
+                clock,
+                tick_s=settings.tick_ms / 1000,
+                report_every_s=settings.report_every_s,
+                probe_every_s=settings.probe_every_s,
+            )
+            relay = Relay(
+                adapter=adapter,
+                upstream=upstream,
+                recogniser=Recogniser(),
+                post=runtime.post,
+                mode_of=controller.mode,
+                clock=clock,
+                max_body_bytes=int(settings.max_body_mb * 1_000_000),
+                features=lambda: runtime.features(adapter.engine),
+            )
+            data = _Listener(relay)
+            admin = _Listener(create_admin(runtime, controller, relay, settings, clock))
+            async with asyncio.TaskGroup() as tasks:
+                loop = tasks.create_task(runtime.run())
+                serving_data = tasks.create_task(data.serve([data_socket]))
+                serving_admin = tasks.create_task(admin.serve([admin_socket]))
+                try:
+                    await data.listening.wait()
+                    await admin.listening.wait()
+                    yield ServerAddresses(_url_of(data_socket), _url_of(admin_socket)), runtime
+                finally:
+                    # Clients first. Operators can look on until the last call has ended.
+                    await data.end(serving_data, hurry)
+                    await admin.end(serving_admin, hurry)
+                    await relay.drained()
+                    loop.cancel()
+
+
+class _Listener(uvicorn.Server):
+    """One of several in a process: signals are left to `serve`, and who waits for it can tell when it listens."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,  # the engine's own headers go through
+                date_header=False,
+            )
+        )
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def end(self, serving: asyncio.Task[None], hurry: asyncio.Event) -> None:
+        """Takes no more connections and lets running requests finish, within `GRACE_S` and until `hurry`."""
+        self.should_exit = True
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait({serving, hurried}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if serving.done():
+            return
+        requests = list(self.server_state.tasks)
+        log.warning("%d requests are cut off", len(requests))
+        for request in requests:
+            request.cancel()
+        self.force_exit = True
+        await asyncio.wait({serving}, timeout=CLOSING_S)
+        serving.cancel()
+
+
+@contextmanager
+def _signals(told: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    both = (signal.SIGINT, signal.SIGTERM)
+    for one in both:
+        loop.add_signal_handler(one, told)
+    try:
+        yield
+    finally:
+        for one in both:
+            loop.remove_signal_handler(one)
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    """Bound here and not by the server, so that a port in use is an error with a name, and port 0 can be looked up."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as exc:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
+    return listener
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

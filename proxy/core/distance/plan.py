@@ -1,0 +1,10 @@
+"""The end of the action that the agent is busy with in the simulated world."""
+
+from __future__ import annotations
+
+from ..estimate import Estimate, Source
+from ..world import Agent
+
+
+def estimate(agent: Agent, at: float) -> Estimate | None:
+    return None if agent.action is None else Estimate(agent.action.moment, 0.0, Source.PLAN)

@@ -1,0 +1,151 @@
+"""What the core is told. Past tense; `at` is in seconds on the proxy's monotonic clock, and never goes back.
+
+The shell posts these with `Controller.handle`. An event for an unknown simulation or agent creates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .actions import Action
+from .model import (
+    AgentName,
+    CallId,
+    Capabilities,
+    Clock,
+    EngineId,
+    EngineReport,
+    Mode,
+    Outcome,
+    SimulationId,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A request was recognised and is about to be sent to `engine`. `agent` is None for an unknown caller."""
+
+    at: float
+    call: CallId
+    simulation: SimulationId
+    agent: AgentName | None
+    engine: EngineId
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """Ends exactly one `CallStarted`. `acts_for` is what the request said of the time after it, if it did."""
+
+    at: float
+    call: CallId
+    outcome: Outcome
+    usage: Usage | None = None
+    acts_for: tuple[float, Clock] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceHinted:
+    """The simulation says how soon agents call next: distances from now (`at`, or the current step), >= 0, may be inf."""
+
+    at: float
+    simulation: SimulationId
+    clock: Clock
+    distances: Mapping[AgentName, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStarted:
+    """The agent acts in the simulated world for `duration` from now on and does not call meanwhile."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    duration: float
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class StepTicked:
+    """The simulation is now in step `step` (None: the next one)."""
+
+    at: float
+    simulation: SimulationId
+    step: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLeft:
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationEnded:
+    at: float
+    simulation: SimulationId
+
+
+@dataclass(frozen=True, slots=True)
+class ModeSet:
+    at: float
+    simulation: SimulationId
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFound:
+    """The engine answered after it was unknown or lost."""
+
+    at: float
+    engine: EngineId
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    at: float
+    engine: EngineId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    at: float
+    engine: EngineId
+    report: EngineReport
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An action was carried out, or failed (`error` says how)."""
+
+    at: float
+    action: Action
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed: the only event that plans."""
+
+    at: float
+
+
+Event = (
+    CallStarted
+    | CallEnded
+    | DistanceHinted
+    | ActionStarted
+    | StepTicked
+    | AgentLeft
+    | SimulationEnded
+    | ModeSet
+    | EngineFound
+    | EngineLost
+    | Reported
+    | Settled
+    | Ticked
+)

@@ -1,0 +1,41 @@
+"""What a policy is shown of one engine, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .model import Owner
+
+
+class Candidate(NamedTuple):
+    """An agent that is on the engine and expected to call again. A tuple, because plans make thousands of them."""
+
+    owner: Owner
+    distance: float
+    """Finite, >= 0, comparable with that of all others in the view; 0 for all in an activation."""
+    in_activation: bool
+    used_at: float
+    """When its last call started or ended."""
+    size_tokens: int | None
+    """Of its memory; None until an engine reported a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    candidates: Sequence[Candidate]
+    pin_budget_tokens: int
+    plan_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where memory should be. The controller corrects what breaks an invariant."""
+
+    order: tuple[tuple[Owner, float], ...] = ()
+    """Nearest first. Empty: recency decides."""
+    pins: tuple[Owner, ...] = ()
+
+
+Policy = Callable[[View], Wanted]

@@ -1,0 +1,191 @@
+"""Who calls: what the client says outright is trusted, the rest only as long as it tells callers apart.
+
+The ladder: the header X-Agent-ID, the URL prefix /sim/{simulation}/agent/{agent}, then the untrusted sources. A wrong
+name costs time and never an answer, so nothing but explicitly given nonsense is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from scalesim.proxy.core.model import AgentName, SimulationId
+
+from ..errors import CallRefused
+from .headers import AGENT, SESSION, SIMULATION, Headers, shown, single, text_of, title
+
+DEFAULT_SIMULATION = SimulationId("default")
+
+_MAX_NAME_CHARS = 256
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SIMULATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WINDOW_CALLS = 64
+
+_CONFIDENCE = {
+    "agent_id": 0.9,
+    "metadata.agent_id": 0.9,
+    title(SESSION): 0.7,
+    "session_id": 0.7,
+    "user": 0.5,
+    "": 0.0,
+}
+"""In the order in which they are believed: names of agents before names of sessions, of which an agent may have several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`source` names the header, the body's field, or `URL`; it is empty where the agent is unknown."""
+
+    simulation: SimulationId
+    agent: AgentName | None
+    source: str
+    confidence: float
+    path: str
+    """The engine's path, still percent-encoded: without the /sim/... prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What the URL says. `path` is the engine's, still percent-encoded."""
+
+    simulation: SimulationId | None
+    agent: AgentName | None
+    path: str
+
+
+def address_of(path: str) -> Address:
+    """Splits /sim/{simulation}[/agent/{agent}] off a percent-encoded path. Raises `CallRefused` for names that are none."""
+    if not path.startswith("/sim/"):
+        return Address(None, None, path)
+    simulation, _, rest = path.removeprefix("/sim/").partition("/")
+    known = _simulation_id(_decoded(simulation), "the URL's /sim/{simulation}")
+    if not rest.startswith("agent/"):
+        return Address(known, None, "/" + rest)
+    agent, _, rest = rest.removeprefix("agent/").partition("/")
+    name = _decoded(agent).strip()
+    where = "the URL's /agent/{agent}"
+    if not name:
+        raise CallRefused(f"{where} is empty")
+    return Address(known, _agent_name(name, where), "/" + rest)
+
+
+class Recogniser:
+    """Keeps a bounded memory of which untrusted fields told callers apart lately, one entry per simulation and field."""
+
+    def __init__(self, *, max_fields: int = 4096) -> None:
+        self._max_fields = max_fields
+        self._fields: OrderedDict[tuple[SimulationId, str], _Variety] = OrderedDict()
+
+    @property
+    def size(self) -> int:
+        return len(self._fields)
+
+    def recognise(
+        self, path: str, headers: list[tuple[bytes, bytes]], body: Mapping[str, object] | None
+    ) -> Caller:
+        """Header names in lower case. Raises `CallRefused`, naming the header or the part of the URL, and then learns nothing.
+
+        Where a header and the URL differ, the header counts: it is the one that was chosen for this call.
+        """
+        address = address_of(path)
+        simulation = address.simulation or DEFAULT_SIMULATION
+        if (given := single(headers, SIMULATION)) is not None:
+            simulation = _simulation_id(given, title(SIMULATION))
+        if (name := single(headers, AGENT)) is not None:
+            return Caller(simulation, _agent_name(name, title(AGENT)), title(AGENT), 1.0, address.path)
+        if address.agent is not None:
+            return Caller(simulation, address.agent, "URL", 1.0, address.path)
+        agent, source = self._believed(simulation, headers, body or {})
+        return Caller(simulation, agent, source, _CONFIDENCE[source], address.path)
+
+    def _believed(
+        self, simulation: SimulationId, headers: Headers, body: Mapping[str, object]
+    ) -> tuple[AgentName | None, str]:
+        best: tuple[AgentName | None, str] = (None, "")
+        # All fields learn from each call, not only the one that is believed: it may stop telling callers apart.
+        for source, value in _untrusted(headers, body):
+            if self._tells_apart(simulation, source, value) and not best[1]:
+                best = (AgentName(value), source)
+        return best
+
+    def _tells_apart(self, simulation: SimulationId, source: str, value: str) -> bool:
+        key = (simulation, source)
+        variety = self._fields.get(key)
+        if variety is None:
+            variety = self._fields[key] = _Variety()
+            if len(self._fields) > self._max_fields:
+                self._fields.popitem(last=False)
+        else:
+            self._fields.move_to_end(key)
+        variety.see(value)
+        return variety.seen_lately
+
+
+class _Variety:
+    """Whether a field had two values in its last calls.
+
+    That is so unless the newest value fills the whole window, so the length of its run is all there is to keep.
+    """
+
+    __slots__ = ("_calls", "_last", "_run")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._last = 0
+        self._run = 0
+
+    def see(self, value: str) -> None:
+        digest = hash(value)  # of a fixed size, whatever clients send
+        self._calls += 1
+        self._run = self._run + 1 if digest == self._last and self._calls > 1 else 1
+        self._last = digest
+
+    @property
+    def seen_lately(self) -> bool:
+        return self._run < min(self._calls, _WINDOW_CALLS)
+
+
+def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The untrusted sources of this call that hold a usable name, in the order in which they are believed."""
+    metadata = body.get("metadata")
+    values: dict[str, object] = {
+        "agent_id": body.get("agent_id"),
+        "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, Mapping) else None,
+        title(SESSION): next((text_of(value) for name, value in headers if name == SESSION), None),
+        "session_id": body.get("session_id"),
+        "user": body.get("user"),
+    }
+    for source, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        text = str(value).strip()
+        if text and _is_name(text):
+            yield source, text
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= _MAX_NAME_CHARS and _CONTROL.search(text) is None
+
+
+def _agent_name(text: str, where: str) -> AgentName:
+    if not _is_name(text):
+        raise CallRefused(
+            f"{where}: {shown(text)} is no agent's name: at most {_MAX_NAME_CHARS} characters, no control characters"
+        )
+    return AgentName(text)
+
+
+def _simulation_id(text: str, where: str) -> SimulationId:
+    if _SIMULATION_ID.fullmatch(text) is None:
+        raise CallRefused(f"{where}: {shown(text)} is no simulation's id: 1 to 64 of A-Z a-z 0-9 . _ -")
+    return SimulationId(text)
+
+
+def _decoded(part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError as exc:
+        raise CallRefused(f"the URL's {shown(part)} is not percent-encoded UTF-8") from exc

@@ -1,0 +1,270 @@
+"""The ASGI app that carries every request to the engine, and every answer back, as it is.
+
+A generation call is told to the core by exactly one `CallStarted` and one `CallEnded`. While it runs, a watcher waits for
+the client to leave, in both modes: engines do not notice that nobody waits for a non-streaming answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+from uuid import uuid4
+
+from scalesim.engine_adapters.base import EngineAdapter, EngineError
+from scalesim.proxy.core.events import CallEnded, CallStarted, Event
+from scalesim.proxy.core.model import CallId, Clock, Mode, Outcome, SimulationId, Usage, owner_of
+
+from ..errors import CallRefused, UpstreamBroke, UpstreamError
+from .acts_for import acts_for_of
+from .asgi import (
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    answer_error,
+    raise_when_gone,
+    read_body,
+    refuse_websocket,
+)
+from .body import parsed_object, with_fields
+from .headers import Headers, to_client, to_engine
+from .identity import Caller, Recogniser, address_of
+from .upstream import Answer, Upstream
+from .usage import witness_of
+
+GENERATION_ROUTES = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/generate"}
+)
+"""POST to one of these is a call of the core's words. Everything else passes through unseen."""
+
+_ABORT_TIMEOUT_S = 5.0
+_PRINTABLE = string.ascii_letters + string.digits + string.punctuation
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What goes to the engine. `call` is None for what is no generation call."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    parsed: Mapping[str, object] | None
+    call: _Call | None
+
+
+class Relay:
+    """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown."""
+
+    def __init__(
+        self,
+        *,
+        adapter: EngineAdapter,
+        upstream: Upstream,
+        recogniser: Recogniser,
+        post: Callable[[Event], None],
+        mode_of: Callable[[SimulationId], Mode],
+        clock: Callable[[], float],
+        max_body_bytes: int,
+        features: Callable[[], frozenset[str]],
+    ) -> None:
+        self._adapter = adapter
+        self._upstream = upstream
+        self._recogniser = recogniser
+        self._post = post
+        self._mode_of = mode_of
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+        self._features = features
+        self._call_ids = itertools.count(1)
+        self._in_flight = 0
+        self._aborts: set[asyncio.Task[None]] = set()
+
+    def sizes(self) -> dict[str, int]:
+        """How much is held right now."""
+        return {
+            "requests_in_flight": self._in_flight,
+            "aborts_in_flight": len(self._aborts),
+            "identity_fields": self._recogniser.size,
+        }
+
+    async def drained(self) -> None:
+        """Waits (a few seconds at most) for the aborts that are under way: to be called before the adapter is closed."""
+        if self._aborts:
+            await asyncio.wait(self._aborts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                self._in_flight += 1
+                try:
+                    await self._relay(scope, receive, send)
+                finally:
+                    self._in_flight -= 1
+            case "websocket":
+                await refuse_websocket(receive, send)
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            request = await self._accept(scope, receive)
+        except CallRefused as exc:
+            await answer_error(send, exc.status, exc.kind, str(exc))
+            return
+        except ClientGone:
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                watcher = group.create_task(raise_when_gone(receive))
+                await self._exchange(request, send)
+                watcher.cancel()
+        except* (ClientGone, OSError):  # ASGI lets `send` raise OSError when nobody listens
+            pass
+        finally:
+            # Also when this task is cancelled. What has not ended by now has nobody who waits for it.
+            call = request.call
+            if call is not None and call.end(Outcome.CLIENT_GONE) and call.abort_id is not None:
+                self._abort_soon(call.abort_id)
+
+    async def _accept(self, scope: Scope, receive: Receive) -> _Request:
+        """Reads the request and, last of all, posts `CallStarted`. Raises `CallRefused` and `ClientGone`: nothing happened."""
+        headers: Headers = list(scope["headers"])
+        raw_path = _ascii(scope.get("raw_path") or scope["path"].encode())
+        path = address_of(raw_path).path
+        query = _ascii(scope["query_string"])
+        target = f"{path}?{query}" if query else path
+        body = await read_body(headers, receive, self._max_body_bytes)
+        if scope["method"] != "POST" or path not in GENERATION_ROUTES:
+            return _Request(scope["method"], target, to_engine(headers), body, None, None)
+
+        # Only the recogniser learns from a request, so it comes after everything else that may refuse it.
+        acts_for = acts_for_of(headers)
+        parsed = parsed_object(headers, body)
+        caller = self._recogniser.recognise(raw_path, headers, parsed)
+        abort_id: str | None = None
+        if parsed is not None:
+            body, abort_id = self._with_additions(body, parsed, caller)
+        started = CallStarted(
+            at=self._clock(),
+            call=CallId(next(self._call_ids)),
+            simulation=caller.simulation,
+            agent=caller.agent,
+            engine=self._adapter.engine,
+        )
+        self._post(started)
+        call = _Call(started.call, acts_for, abort_id, self._post, self._clock)
+        return _Request("POST", target, to_engine(headers), body, parsed, call)
+
+    def _with_additions(
+        self, raw: bytes, parsed: Mapping[str, object], caller: Caller
+    ) -> tuple[bytes, str | None]:
+        """The body as the engine shall see it, and the id by which the engine can abort it, if it can."""
+        features = self._features()
+        owner = None
+        if caller.agent is not None and "owners" in features and self._mode_of(caller.simulation) is Mode.ON:
+            owner = owner_of(caller.simulation, caller.agent)
+        given = parsed.get("rid")
+        own_id = uuid4().hex
+        request_id = given if isinstance(given, str) and given else own_id
+        fields = dict(self._adapter.additions(caller.path, parsed, owner, request_id))
+        if "abort" not in features or given:
+            # No id of ours where it is of no use, and none in place of the client's (a list: one for each of a batch).
+            fields = {key: value for key, value in fields.items() if value != own_id}
+        engine_knows_it = request_id == given or request_id in fields.values()
+        abort_id = request_id if "abort" in features and engine_knows_it else None
+        return with_fields(raw, parsed, fields), abort_id
+
+    async def _exchange(self, request: _Request, send: Send) -> None:
+        """Sends the request and copies the answer. Returns when the client has all it will get; cancelled when it left."""
+        ended = request.call.end if request.call is not None else _nothing
+        try:
+            answer = await self._upstream.send(
+                request.method, self._adapter.base_url, request.target, request.headers, request.body
+            )
+        except UpstreamError as exc:
+            ended(Outcome.ENGINE_FAILED)
+            where = f"engine '{self._adapter.engine}' at {self._adapter.base_url}"
+            what = "broke off before it answered" if isinstance(exc, UpstreamBroke) else "is unreachable"
+            _log.warning("%s %s: %s", where, what, exc)
+            await answer_error(send, exc.status, exc.kind, f"{where} {what}: {exc}")
+            return
+        try:
+            await self._copy(request, answer, send)
+        finally:
+            await answer.aclose()
+
+    async def _copy(self, request: _Request, answer: Answer, send: Send) -> None:
+        ended = request.call.end if request.call is not None else _nothing
+        headers = to_client(answer.headers)
+        witness = witness_of(headers, request.parsed)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        try:
+            async for chunk in answer:
+                witness.see(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except UpstreamBroke as exc:
+            ended(Outcome.ENGINE_FAILED)
+            _log.warning(
+                "engine '%s' at %s broke off in its answer: %s",
+                self._adapter.engine,
+                self._adapter.base_url,
+                exc,
+            )
+            # The answer stays without its end: the server then closes the connection, and the client can tell.
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        ended(Outcome.DONE, witness.usage())
+
+    def _abort_soon(self, request_id: str) -> None:
+        task = asyncio.create_task(self._abort(request_id))
+        self._aborts.add(task)
+        task.add_done_callback(self._aborts.discard)
+
+    async def _abort(self, request_id: str) -> None:
+        try:
+            async with asyncio.timeout(_ABORT_TIMEOUT_S):
+                await self._adapter.abort(request_id)
+        except (EngineError, TimeoutError) as exc:
+            _log.warning("a call whose client left could not be aborted: %s", exc or "no answer in time")
+
+
+class _Call:
+    """A generation call between its two events."""
+
+    def __init__(
+        self,
+        call: CallId,
+        acts_for: tuple[float, Clock] | None,
+        abort_id: str | None,
+        post: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.abort_id = abort_id
+        self._call = call
+        self._acts_for = acts_for
+        self._post = post
+        self._clock = clock
+        self._ended = False
+
+    def end(self, outcome: Outcome, usage: Usage | None = None) -> bool:
+        """Posts `CallEnded` the first time it is called, and says whether this was it."""
+        if self._ended:
+            return False
+        self._ended = True
+        self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for))
+        return True
+
+
+def _nothing(outcome: Outcome, usage: Usage | None = None) -> bool:
+    return False
+
+
+def _ascii(raw: bytes) -> str:
+    """As it is, but for bytes that no URL may hold."""
+    return raw.decode("ascii") if raw.isascii() else quote(raw, safe=_PRINTABLE)

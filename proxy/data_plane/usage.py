@@ -1,0 +1,135 @@
+"""What an answer says of its tokens, read after its end: per chunk nothing is done but to keep it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import orjson
+
+from scalesim.proxy.core.model import Usage
+
+from .headers import Headers
+
+MAX_JSON_BYTES = 8 * 1024 * 1024
+MAX_TAIL_BYTES = 64 * 1024
+
+
+class Witness(Protocol):
+    """Sees the chunks of one answer go by."""
+
+    def see(self, chunk: bytes) -> None: ...
+
+    def usage(self) -> Usage | None:
+        """To be asked after the end. None where the answer does not say, or not in a form known here."""
+        ...
+
+
+def witness_of(answer_headers: Headers, request: Mapping[str, object] | None) -> Witness:
+    """`answer_headers` with names in lower case; `request` is the parsed body of the request."""
+    fields = dict(answer_headers)
+    media_type = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        return _Blind()
+    several = _asks_for_several(request or {})
+    if media_type == b"text/event-stream":
+        return _StreamTail(several)
+    if media_type == b"application/json":
+        return _WholeJson(several)
+    return _Blind()
+
+
+class _Blind:
+    def see(self, chunk: bytes) -> None:
+        pass
+
+    def usage(self) -> Usage | None:
+        return None
+
+
+class _WholeJson:
+    """Keeps everything, unless it is too much: its end alone would say nothing."""
+
+    def __init__(self, several: bool) -> None:
+        self._several = several
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def see(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size <= MAX_JSON_BYTES:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    def usage(self) -> Usage | None:
+        return _usage_in(b"".join(self._chunks), self._several) if self._chunks else None
+
+
+class _StreamTail:
+    """Keeps the last events of a stream: engines report tokens at its end."""
+
+    def __init__(self, several: bool) -> None:
+        self._several = several
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._whole = True
+
+    def see(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        while self._size - len(self._chunks[0]) >= MAX_TAIL_BYTES:
+            self._size -= len(self._chunks.popleft())
+            self._whole = False
+
+    def usage(self) -> Usage | None:
+        for payload in self._payloads_from_the_end():
+            if (b'"usage"' in payload or b'"meta_info"' in payload) and (
+                usage := _usage_in(payload, self._several)
+            ):
+                return usage
+        return None
+
+    def _payloads_from_the_end(self) -> Iterator[bytes]:
+        lines = b"".join(self._chunks).splitlines()
+        first = 0 if self._whole else 1  # the first line may be the rest of one
+        for line in reversed(lines[first:]):
+            if line.startswith(b"data:"):
+                yield line.removeprefix(b"data:").strip()
+
+
+def _asks_for_several(request: Mapping[str, object]) -> bool:
+    """Several answers to one prompt: what engines then count as cached also counts the prompt they just computed."""
+    sampling = request.get("sampling_params")
+    nested = sampling.get("n") if isinstance(sampling, Mapping) else None
+    return any(isinstance(n, int) and n > 1 for n in (request.get("n"), nested))
+
+
+def _usage_in(payload: bytes, several: bool) -> Usage | None:
+    try:
+        answer = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    response = answer.get("response")  # the last event of /v1/responses wraps its answer
+    for holder in (answer, response if isinstance(response, dict) else {}):
+        counts = holder.get("usage") or holder.get("meta_info")
+        if isinstance(counts, dict) and (usage := _usage_of(counts, several)):
+            return usage
+    return None
+
+
+def _usage_of(counts: Mapping[str, object], several: bool) -> Usage | None:
+    prompt = _tokens(counts.get("prompt_tokens", counts.get("input_tokens")))
+    if prompt is None:
+        return None
+    output = _tokens(counts.get("completion_tokens", counts.get("output_tokens")))
+    details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details") or counts
+    cached = _tokens(details.get("cached_tokens")) if isinstance(details, Mapping) and not several else None
+    return Usage(prompt=prompt, cached=cached, output=output or 0)
+
+
+def _tokens(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,34 @@
+"""What is known of one engine, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .core.model import Capabilities, EngineId, EngineReport
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    engine: EngineId
+    base_url: str
+    up: bool
+    since: float
+    """On the proxy's clock: when `up` last changed."""
+    commanded: bool
+    """False once a proxy with a higher fence has taken over. It stays so until this proxy is started anew."""
+    capabilities: Capabilities | None
+    """As last found; kept while the engine is lost."""
+    report: EngineReport | None
+    """The last one since the engine was found."""
+    waiting: int
+    """Actions that wait to be sent."""
+    problem: str
+    """Why it is lost, not extended or not commanded, or the last control call that failed; empty if all is well."""
+
+
+def describe(capabilities: Capabilities) -> str:
+    """One line."""
+    name = f"{capabilities.kind} {capabilities.version}".strip()
+    if capabilities.extended:
+        return f"{name}, extended ({', '.join(sorted(capabilities.features)) or 'no features'})"
+    return f"{name}, not extended: {capabilities.reason or 'no reason given'}"

@@ -1,0 +1,42 @@
+"""The errors the proxy's shell tells its callers about; each says what they can do."""
+
+from __future__ import annotations
+
+
+class ScaleSimError(Exception):
+    """Root of what this package raises on purpose."""
+
+
+class CallRefused(ScaleSimError):
+    """The client's request cannot be passed on as it is: it is answered with `status`, and nothing was sent or learned."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+
+class BodyTooLarge(CallRefused):
+    status = 413
+    kind = "request_too_large"
+
+
+class UpstreamError(ScaleSimError):
+    """The engine gave no answer, or half of one; the text says why. The client may try again."""
+
+    status = 502
+    kind = "engine_unreachable"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: nothing reached the engine."""
+
+
+class UpstreamTimedOut(UpstreamError):
+    """No connection within the time for it: nothing reached the engine."""
+
+    status = 503
+
+
+class UpstreamBroke(UpstreamError):
+    """The engine took the request and broke off before the end of its answer."""
+
+    kind = "engine_broke_off"

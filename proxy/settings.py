@@ -1,0 +1,272 @@
+"""What the operator decides: one frozen `Settings`, the only reader of the environment and of the config file.
+
+A value is taken from the command line, else from the environment (`SCALESIM_PORT`), else from the config file (TOML,
+`port = 8000`), else it is the default. Whatever is wrong is refused at the start, all of it at once, by name and
+value; values of secrets are never printed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .core import policies
+from .core.model import Mode
+from .errors import ScaleSimError
+
+PREFIX = "SCALESIM_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingsError(ScaleSimError):
+    """What must be changed before the proxy can start; one line per problem."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# A parser takes what a string, a number or a TOML list says and answers the value, or raises ValueError with the end
+# of a sentence that begins with the name of the setting.
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
+        raise ValueError(f"{value!r} is not a name (printable, not empty, no space around it)")
+    return value
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str) or not value or any(mark.isspace() or mark in "/@" for mark in value):
+        raise ValueError(f"{value!r} is not a host name or an address")
+    return value
+
+
+def _one_of(*known: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+        return value
+
+    return parse
+
+
+def _mode(value: object) -> Mode:
+    return Mode(_one_of(*Mode)(value))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _above_zero(most: float, unit: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        number = _number(value)
+        if not 0 < number <= most:
+            raise ValueError(f"{value} is not a number of {unit} above 0 and up to {most:g}")
+        return number
+
+    return parse
+
+
+def _count(most: int, noun: str) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        number = _number(value)
+        if not (1 <= number <= most and number.is_integer()):
+            raise ValueError(f"{value} is not a number of {noun} (a whole one, 1 to {most})")
+        return int(number)
+
+    return parse
+
+
+def _port(value: object) -> int:
+    number = _number(value)
+    if not (0 <= number <= 65535 and number.is_integer()):
+        raise ValueError(f"{value} is not a port (1 to 65535); 0 takes a free one")
+    return int(number)
+
+
+def _share(value: object) -> float:
+    number = _number(value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{value} is not a share (0 to 1)")
+    return number
+
+
+def _url(value: object) -> str:
+    wrong = f"{value!r} is not the URL of an engine, like http://127.0.0.1:30000"
+    if not isinstance(value, str) or any(mark.isspace() for mark in value):
+        raise ValueError(wrong)
+    try:
+        parts = urlsplit(value)
+        has_password, _ = "@" in parts.netloc, parts.port  # reading the port checks it
+    except ValueError:
+        raise ValueError(wrong if "@" not in value else "the URL is malformed") from None
+    if has_password:  # not shown: it would print the password
+        raise ValueError("a URL with a user or a password is not taken; the key belongs into engine_api_key")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(wrong)
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValueError(f"{value!r} ends with /v1; give the engine's own address without it")
+    return value.rstrip("/")
+
+
+def _secret(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or not value.isascii()
+        or not value.isprintable()
+        or not value.strip() == value != ""
+    ):
+        raise ValueError("it must be printable ASCII, not empty, without space around it (value not shown)")
+    return value
+
+
+def _secrets(value: object) -> tuple[str, ...]:
+    """A list in TOML, separated by commas elsewhere."""
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError("it must be a list of keys (value not shown)")
+    return tuple(_secret(part) for part in parts)
+
+
+def _setting(parse: Callable[[object], object], about: str, **options: Any) -> Any:
+    return field(metadata={"parse": parse, "about": about}, **options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`about` of each field is its documentation; secrets are left out of the repr."""
+
+    engine: str = _setting(_url, "URL of the engine, without /v1")
+    engine_name: str = _setting(_text, "the engine's name in status, metrics and logs", default="engine-0")
+    engine_api_key: str | None = _setting(
+        _secret, "key for control calls to the engine", default=None, repr=False
+    )
+    host: str = _setting(_host, "where clients reach the proxy", default="127.0.0.1")
+    port: int = _setting(_port, "port for clients", default=8000)
+    admin_host: str = _setting(_host, "where operators and simulations' hints reach it", default="127.0.0.1")
+    admin_port: int = _setting(_port, "port of the admin listener", default=8001)
+    admin_keys: tuple[str, ...] = _setting(
+        _secrets,
+        "keys of the admin listener; needed unless it listens on loopback",
+        default=(),
+        repr=False,
+    )
+    mode: Mode = _setting(_mode, "off, shadow or on, for new simulations", default=Mode.ON)  # noqa: RUF009  it makes a field
+    policy: str = _setting(
+        _one_of(*policies.names()), "what decides the order in the cache", default="nearest_first"
+    )
+    plan_limit: int = _setting(_count(100_000, "agents"), "most agents named in one plan", default=4096)
+    pin_share: float = _setting(_share, "most of an engine's cache that may be pinned", default=0.5)
+    max_body_mb: float = _setting(_above_zero(1024, "megabytes"), "largest request body taken", default=16.0)
+    connect_timeout_s: float = _setting(_above_zero(300, "seconds"), "to reach the engine", default=5.0)
+    max_connections: int = _setting(_count(65_535, "connections"), "to the engine at a time", default=1000)
+    tick_ms: float = _setting(_above_zero(1000, "milliseconds"), "least time between two plans", default=50.0)
+    report_every_s: float = _setting(
+        _above_zero(60, "seconds"), "between two looks at a found engine", default=1.0
+    )
+    probe_every_s: float = _setting(
+        _above_zero(60, "seconds"), "between two looks for a lost engine", default=2.0
+    )
+    log_level: str = _setting(_one_of(*LOG_LEVELS), "what is logged", default="info")
+
+    def __post_init__(self) -> None:
+        if problems := _contradictions({one.name: getattr(self, one.name) for one in fields(self)}):
+            raise SettingsError(*problems)
+
+    @classmethod
+    def load(
+        cls,
+        arguments: Mapping[str, object],
+        environ: Mapping[str, str],
+        *,
+        needed: Collection[str] = ("engine",),
+    ) -> Settings:
+        """Raises `SettingsError`. `arguments` are those of the command line by field name (None: not given), and
+        `config`, the path of the file. A field of `needed` must be given; only commands that do without an engine
+        leave it out, and find it empty."""
+        known = {one.name: one for one in fields(cls)}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+
+        given = {name: value for name, value in arguments.items() if value is not None}
+        from_environment = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX)
+        }
+        config = given.pop("config", None) or from_environment.pop("config", None)
+        from_environment.pop("config", None)
+        from_file = _read_file(str(config), problems) if config else {}
+
+        # From the weakest source to the strongest: what is overruled is checked all the same.
+        sources: list[tuple[Mapping[str, object], Callable[[str], str]]] = [
+            (from_file, lambda name: f"{name} in {config}"),
+            (from_environment, lambda name: PREFIX + name.upper()),
+            (given, lambda name: "--" + name.replace("_", "-")),
+        ]
+        for source, spelled in sources:
+            for name, value in source.items():
+                if name not in known:
+                    nearest = get_close_matches(name, [*known, "config"], n=1, cutoff=0.0)[0]
+                    problems.append(f"{spelled(name)}: unknown; the nearest known name is {spelled(nearest)}")
+                    continue
+                try:
+                    values[name] = known[name].metadata["parse"](value)
+                except ValueError as exc:
+                    problems.append(f"{spelled(name)}: {exc}")
+
+        for name in needed:
+            if name not in values and not any(name in source for source, _ in sources):
+                problems.append(
+                    f"{name}: missing; give --{name}, {PREFIX}{name.upper()}, or `{name}` in the config file"
+                )
+        problems += _contradictions({one.name: one.default for one in fields(cls)} | values)
+        if problems:
+            raise SettingsError(*problems)
+        return cls(**{"engine": "", **values})
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if not values["admin_keys"] and not is_loopback(values["admin_host"]):
+        problems.append(
+            f"admin_keys: missing, and the admin listener would be open to others on {values['admin_host']!r}; "
+            f"set {PREFIX}ADMIN_KEYS, or admin_host to 127.0.0.1"
+        )
+    if values["port"] == values["admin_port"] != 0 and values["host"] == values["admin_host"]:
+        problems.append(f"admin_port: {values['admin_port']} is the port for clients already")
+    return problems
+
+
+def _read_file(path: str, problems: list[str]) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        problems.append(f"config: {path!r} cannot be read: {getattr(exc, 'strerror', None) or exc}")
+    except tomllib.TOMLDecodeError as exc:
+        problems.append(f"config: {path!r} is not TOML: {exc}")
+    return {}

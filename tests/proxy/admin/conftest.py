@@ -1,0 +1,98 @@
+"""The admin API behind a real server, with the real core and loop, and an engine that does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from scalesim.proxy.admin import create_admin
+from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.events import CallEnded, CallStarted
+from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
+from scalesim.proxy.core.snapshot import AgentSnapshot
+from scalesim.proxy.runtime import Runtime
+from scalesim.proxy.settings import Settings
+from tests.support.fake_adapter import FakeAdapter
+from tests.support.serve import serve
+
+
+class Nothing:
+    def sizes(self) -> dict[str, int]:
+        return {"requests_in_flight": 0}
+
+
+@dataclass(slots=True)
+class Proxy:
+    """A running admin API and what stands behind it."""
+
+    client: httpx.AsyncClient
+    controller: Controller
+    runtime: Runtime
+    adapter: FakeAdapter
+    _calls: int = 0
+    _simulations: int = 0
+
+    def simulation(self, *agents: str) -> SimulationId:
+        """A new one, in which these agents have called."""
+        self._simulations += 1
+        name = SimulationId(f"town-{self._simulations}")
+        for agent in agents:
+            self.call(name, agent)
+        return name
+
+    def call(self, simulation: SimulationId, agent: str, prompt: int = 100, cached: int = 25) -> None:
+        self._calls += 1
+        call, now = CallId(self._calls), self.runtime.now()
+        self.runtime.post(CallStarted(now, call, simulation, AgentName(agent), EngineId("fake")))
+        self.runtime.post(CallEnded(now, call, Outcome.DONE, Usage(prompt, cached, 7)))
+
+    def known(self, simulation: SimulationId) -> list[tuple[object, ...]]:
+        """All that hints could change, but for the passing of time."""
+        agents = [_timeless(agent) for agent in self.controller.agents(simulation)]
+        return [(one.id, one.mode, one.step) for one in self.controller.simulations()] + agents
+
+
+def _timeless(agent: AgentSnapshot) -> tuple[object, ...]:
+    return (agent.name, agent.clock, agent.source, agent.distance if agent.clock == "steps" else None)
+
+
+@asynccontextmanager
+async def started(settings: Settings) -> AsyncIterator[Proxy]:
+    controller = Controller(ControllerConfig(mode=settings.mode))
+    adapter = FakeAdapter()
+    runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
+    loop = asyncio.create_task(runtime.run())
+    app = create_admin(runtime, controller, Nothing(), settings, time.monotonic)
+    try:
+        async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            await runtime.looked()
+            yield Proxy(client, controller, runtime, adapter)
+    finally:
+        loop.cancel()
+        await asyncio.wait([loop])
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """For the whole module: a server takes a quarter of a second to stop, so tests share one."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def proxy(anyio_backend: str) -> AsyncIterator[Proxy]:
+    async with started(Settings(engine="http://engine")) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+async def locked(anyio_backend: str) -> AsyncIterator[Proxy]:
+    """One that wants a key."""
+    settings = Settings(engine="http://engine", admin_keys=("first-key", "second-key"))
+    async with started(settings) as proxy:
+        yield proxy

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from scalesim.proxy.admin.bodies import SIMULATION_PATTERN, Name, UpdateBody
+from scalesim.proxy.data_plane.identity import Recogniser
+from scalesim.proxy.errors import CallRefused
+
+
+def is_taken_by_the_data_plane(simulation: str, agent: str) -> bool:
+    headers = [(b"x-simulation-id", simulation.encode()), (b"x-agent-id", agent.encode())]
+    try:
+        Recogniser().recognise("/v1/chat/completions", headers, None)
+    except CallRefused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "agent", ["Ann", "Ann Lee", "Zoë", "a/b", "x" * 256, "x" * 257, "a\tb", "a\x7fb", "a\x85b"]
+)
+def test_agents_have_the_same_names_in_hints_as_in_calls(agent: str) -> None:
+    try:
+        taken = bool(TypeAdapter(Name).validate_python(agent))
+    except ValidationError:
+        taken = False
+    assert taken is is_taken_by_the_data_plane("town", agent)
+
+
+@pytest.mark.parametrize("simulation", ["town", "Town.2_a-b", "x" * 64, "x" * 65, "a b", "a/b", "Zoë"])
+def test_simulations_have_the_same_names_in_hints_as_in_calls(simulation: str) -> None:
+    assert bool(re.match(SIMULATION_PATTERN, simulation)) is is_taken_by_the_data_plane(simulation, "Ann")
+
+
+def test_both_halves_of_an_update_are_merged() -> None:
+    body = UpdateBody(agent_data={"1": 2, "2": 0}, timestep_data={"2": [1, "3"]}, timestep_cnt=None)
+    assert body.distances() == {"1": 2.0, "2": 0.0, "3": 2.0}

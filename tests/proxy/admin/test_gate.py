@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from scalesim.proxy.admin.gate import BODY_LIMIT
+
+from .conftest import Proxy
+
+pytestmark = pytest.mark.anyio
+STATUS = "/admin/v1/status"
+
+
+@pytest.mark.parametrize("key", ["first-key", "second-key"])
+async def test_every_key_opens_in_either_header(locked: Proxy, key: str) -> None:
+    for headers in (
+        {"authorization": f"Bearer {key}"},
+        {"Authorization": f"bearer {key}"},
+        {"x-admin-key": key},
+    ):
+        assert (await locked.client.get(STATUS, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-admin-key": ""},
+        {"x-admin-key": "first"},
+        {"x-admin-key": "first-key-and-more"},
+        {"x-admin-key": "schlüssel".encode()},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer first"},
+        {"authorization": "Basic first-key"},
+    ],
+)
+async def test_without_a_key_nothing_is_told_or_changed(locked: Proxy, headers: dict[str, str]) -> None:
+    town = locked.simulation("Ann")
+    for method, path in [("GET", STATUS), ("GET", "/metrics"), ("DELETE", f"/admin/v1/simulations/{town}")]:
+        answer = await locked.client.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert locked.controller.knows(town)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
+async def test_orchestrators_and_browsers_need_no_key(locked: Proxy, path: str) -> None:
+    assert (await locked.client.get(path)).status_code == 200
+
+
+async def test_no_key_is_needed_where_none_is_set(proxy: Proxy) -> None:
+    assert (await proxy.client.get(STATUS)).status_code == 200
+
+
+async def test_a_body_over_the_limit_is_refused(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    answer = await proxy.client.post(
+        f"/admin/v1/simulations/{town}/distances",
+        content=b" " * (BODY_LIMIT + 1),
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_over_the_limit_is_refused_without_an_announced_length(proxy: Proxy) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b" " * (BODY_LIMIT // 10)
+
+    answer = await proxy.client.post(
+        "/v1/update", content=chunks(), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 413
+
+
+@pytest.mark.slow
+async def test_a_large_body_within_the_limit_is_taken(proxy: Proxy) -> None:
+    distances = {f"agent-{number:06}": number for number in range(20_000)}
+    answer = await proxy.client.post(
+        "/v1/update", json={"agent_data": distances}, headers={"x-simulation-id": "big"}
+    )
+    assert answer.status_code == 200
+
+
+async def test_a_body_that_is_not_announced_as_json_is_refused(proxy: Proxy) -> None:
+    answer = await proxy.client.post("/v1/update", content=b'{"agent_data":{"1":1}}')
+    assert answer.status_code == 415
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+async def test_a_page_of_another_origin_may_not_command(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    path = f"/admin/v1/simulations/{town}/agents/Ann/leave"
+    refused = await proxy.client.post(path, headers={"origin": "https://evil.example"})
+    own = await proxy.client.post(path, headers={"origin": str(proxy.client.base_url).rstrip("/")})
+    assert (refused.status_code, own.status_code) == (403, 200)

@@ -1,0 +1,65 @@
+import pytest
+
+from scalesim.proxy.core.estimate import Source
+from scalesim.proxy.core.model import Clock
+
+from ..conversation import Conversation
+
+
+def test_nothing_is_known_before_the_second_activation() -> None:
+    talk = Conversation(distance="gap")
+    talk.hint(Ann=3)
+    talk.call("Ann", acts_for=1)
+    assert talk.distance("Ann") is None
+
+
+def test_activations_are_expected_as_far_apart_as_before_in_steps_where_there_are_steps() -> None:
+    talk = Conversation(distance="gap")
+    talk.step()
+    for _ in range(6):
+        talk.call("Ann", acts_for=1)
+        for _ in range(4):
+            talk.wait(1.0)
+            talk.step()
+    talk.call("Ann", acts_for=1)
+    talk.step()
+    ann = talk.agent("Ann")
+    assert (ann.distance, ann.clock, ann.source) == (3.0, Clock.STEPS, Source.GAP)
+    assert ann.spread is not None
+    assert ann.spread < 0.5
+
+
+def test_a_simulation_without_steps_is_learned_in_seconds() -> None:
+    talk = Conversation(distance="gap")
+    for _ in range(3):
+        talk.call("Ann", acts_for=1, clock=Clock.SECONDS)
+        talk.wait(8.0)
+    talk.tick()
+    ann = talk.agent("Ann")
+    assert (ann.distance, ann.clock) == (0.0, Clock.SECONDS)
+    talk.call("Ann", acts_for=1, clock=Clock.SECONDS)
+    assert talk.distance("Ann") == pytest.approx(8.0)
+
+
+def test_learning_starts_over_when_the_simulation_begins_to_tick() -> None:
+    talk = Conversation(distance="gap")
+    talk.call("Ann", acts_for=1)
+    talk.wait(8.0)
+    talk.call("Ann", acts_for=1)
+    talk.step()
+    talk.call("Ann", acts_for=1)
+    assert talk.distance("Ann") is None
+    talk.step()
+    talk.step()
+    talk.call("Ann", acts_for=1)
+    assert (talk.distance("Ann"), talk.agent("Ann").clock) == (2.0, Clock.STEPS)
+
+
+def test_calls_inside_an_activation_are_not_gaps() -> None:
+    talk = Conversation(distance="gap")
+    talk.step()
+    talk.call("Ann")
+    talk.call("Ann")
+    talk.call("Ann")
+    assert talk.agent("Ann").activations == 1
+    assert talk.distance("Ann") is None

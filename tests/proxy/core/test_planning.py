@@ -1,0 +1,136 @@
+import math
+
+import pytest
+
+from scalesim.proxy.core.actions import Order, Pin
+from scalesim.proxy.core.model import Clock, EngineId, Mode, Owner
+from scalesim.proxy.core.planning import keep_invariants
+from scalesim.proxy.core.policies import find
+from scalesim.proxy.core.wanted import Candidate, View, Wanted
+
+from .conversation import GPU, Conversation, own
+
+ANN, BOB, CEM, DEE, FAY = own("Ann", "Bob", "Cem", "Dee", "Fay")
+
+
+def _view(*, budget: int = 100, limit: int = 10) -> View:
+    return View(
+        [
+            Candidate(ANN, 0.0, True, 1.0, 60),
+            Candidate(BOB, 2.0, False, 2.0, 50),
+            Candidate(CEM, 0.0, True, 3.0, 40),
+            Candidate(DEE, 5.0, False, 4.0, None),
+        ],
+        budget,
+        limit,
+    )
+
+
+def test_a_good_plan_is_kept_as_it_is() -> None:
+    wanted = find("nearest_first")(_view())
+    assert keep_invariants(wanted, _view()) == wanted
+
+
+def test_an_empty_order_stays_empty() -> None:
+    assert keep_invariants(Wanted(), _view()) == Wanted()
+
+
+def test_an_activation_keeps_its_place_at_the_front() -> None:
+    bad = Wanted(((BOB, 0.0), (ANN, 7.0), (DEE, 1.0)))
+    assert keep_invariants(bad, _view()).order == ((ANN, 0.0), (CEM, 0.0), (BOB, 0.0), (DEE, 1.0))
+
+
+def test_the_front_is_kept_when_the_order_is_cut() -> None:
+    bad = Wanted(((BOB, 0.0), (DEE, 0.0)))
+    assert keep_invariants(bad, _view(limit=2)).order == ((ANN, 0.0), (CEM, 0.0))
+
+
+def test_an_order_is_sorted_and_has_each_known_owner_once_with_a_real_distance() -> None:
+    bad = Wanted(((DEE, 9.0), (BOB, 3.0), (BOB, 1.0), (Owner("stranger"), 1.0), (ANN, math.nan)))
+    assert keep_invariants(bad, _view()).order == ((ANN, 0.0), (CEM, 0.0), (BOB, 3.0), (DEE, 9.0))
+    for distance in (math.nan, math.inf, -1.0):
+        assert keep_invariants(Wanted(((DEE, distance),)), _view()).order == ((ANN, 0.0), (CEM, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("budget", "pins"), [(0, ()), (50, (BOB,)), (100, (BOB, CEM)), (200, (BOB, ANN, CEM))]
+)
+def test_pins_stay_within_the_budget(budget: int, pins: tuple[Owner, ...]) -> None:
+    bad = Wanted(pins=(BOB, BOB, ANN, Owner("stranger"), DEE, CEM))
+    if budget == 100:
+        bad = Wanted(pins=(BOB, ANN, CEM))
+    assert keep_invariants(bad, _view(budget=budget)).pins == pins
+
+
+def test_a_bad_policy_breaks_nothing() -> None:
+    """It pins everybody, calls the absent near and those who call now far, and speaks of strangers."""
+
+    def greedy(view: View) -> Wanted:
+        backwards = sorted(view.candidates, key=lambda candidate: -candidate.distance)
+        order = tuple((candidate.owner, float(place)) for place, candidate in enumerate(backwards))
+        return Wanted((*order, (Owner("stranger"), -1.0)), tuple(candidate.owner for candidate in backwards))
+
+    talk = Conversation(policy=greedy)
+    talk.find(capacity=300)
+    for name in ("Ann", "Bob", "Cem"):
+        talk.call(name, prompt=90, output=10)
+    talk.hint(Ann=1, Bob=2)
+    assert talk.tick() == [
+        Order(GPU, ((CEM, 0.0), (BOB, 0.0), (ANN, 1.0))),
+        Pin(GPU, (BOB,)),
+    ]
+    assert talk.controller.totals().corrected_plans == talk.controller.totals().plans
+
+
+def _spied() -> tuple[Conversation, list[View]]:
+    views: list[View] = []
+
+    def spy(view: View) -> Wanted:
+        views.append(view)
+        return Wanted()
+
+    talk = Conversation(policy=spy)
+    talk.find()
+    return talk, views
+
+
+def _distances(view: View) -> dict[str, float]:
+    return {candidate.owner: candidate.distance for candidate in view.candidates}
+
+
+def test_the_view_has_those_who_are_on_the_engine_and_expected_again() -> None:
+    talk, views = _spied()
+    for name in ("Ann", "Bob", "Cem", "Dee", "Fay"):
+        talk.call(name, acts_for=0)
+    talk.call("Gus", engine=EngineId("other"), acts_for=0)
+    talk.hint(Ann=1, Bob=math.inf, Eve=1)
+    talk.start("Cem")
+    talk.call("Fay")
+    talk.wait(3.0)
+    talk.tick()
+    assert _distances(views[-1]) == {ANN: 1.0, CEM: 0.0, DEE: 0.0, FAY: 2.0}
+
+
+def test_distances_of_several_clocks_are_compared_in_seconds() -> None:
+    talk, views = _spied()
+    for name in ("Ann", "Bob"):
+        talk.call(name, acts_for=0)
+    talk.call("Ann", simulation="city", acts_for=0)
+    talk.step()
+    talk.wait(4.0)
+    talk.step()
+    talk.hint(Clock.STEPS, Ann=2)
+    talk.hint(Clock.SECONDS, Bob=7)
+    talk.hint(Clock.STEPS, simulation="city", Ann=7.5)
+    talk.tick()
+    assert _distances(views[-1]) == {BOB: 7.0, own("Ann", simulation="city")[0]: 7.5, ANN: 8.0}
+
+
+def test_simulations_in_shadow_are_seen_only_by_the_shadow_plan() -> None:
+    talk, views = _spied()
+    talk.set_mode(Mode.SHADOW, "city")
+    talk.set_mode(Mode.OFF, "village")
+    for name in ("town", "city", "village"):
+        talk.call("Ann", simulation=name)
+    talk.tick()
+    assert [sorted(_distances(view)) for view in views[-2:]] == [["town/Ann"], ["city/Ann", "town/Ann"]]

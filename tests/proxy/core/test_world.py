@@ -1,0 +1,291 @@
+"""What events do to simulations, agents and calls, seen through the controller's snapshots."""
+
+import math
+
+import pytest
+
+from scalesim.proxy.core.events import ActionStarted, CallEnded, CallStarted, SimulationEnded
+from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, Outcome, SimulationId
+
+from .conversation import GPU, TOWN, Conversation
+
+# Activations
+
+
+def test_an_activation_begins_with_a_call_and_lasts_through_its_pauses() -> None:
+    talk = Conversation()
+    for _ in range(3):
+        call = talk.start("Ann")
+        talk.wait(5.0)
+        talk.end(call)
+        talk.wait(1.9)
+        talk.tick()
+        assert talk.agent("Ann").in_activation
+    assert (talk.town.counters.calls, talk.town.counters.activations) == (3, 1)
+
+
+def test_a_running_call_is_near_whatever_is_said() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    other = talk.start("Ann")
+    talk.end(call, acts_for=9)
+    talk.act("Ann", 9)
+    talk.hint(Ann=math.inf)
+    talk.wait(1000.0)
+    talk.tick()
+    assert talk.distance("Ann") == 0.0
+    talk.end(other)
+    assert talk.distance("Ann") == math.inf
+
+
+def test_an_action_that_is_told_while_a_call_runs_begins_with_its_end() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.act("Ann", 4)
+    talk.end(call)
+    assert not talk.agent("Ann").in_activation
+
+
+def test_a_further_call_goes_on_with_the_activation_that_was_to_end() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.act("Ann", 4)
+    another = talk.start("Ann")
+    talk.end(call)
+    talk.end(another)
+    assert talk.agent("Ann").in_activation
+    assert talk.agent("Ann").activations == 1
+
+
+@pytest.mark.parametrize("end", ["action", "acts_for", "hint", "pause"])
+def test_an_activation_ends_when_the_agent_acts_or_pauses(end: str) -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.end(call, acts_for=3 if end == "acts_for" else None)
+    if end == "action":
+        talk.act("Ann", 3)
+    if end == "hint":
+        talk.hint(Ann=3)
+    if end == "pause":
+        talk.wait(2.1)
+        talk.tick()
+    assert not talk.agent("Ann").in_activation
+    talk.call("Ann")
+    assert talk.agent("Ann").activations == 2
+
+
+def test_a_hint_of_zero_does_not_end_an_activation() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    talk.hint(Ann=0)
+    assert talk.agent("Ann").in_activation
+
+
+def test_a_pause_that_nobody_looked_at_ends_an_activation_too() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    talk.wait(60.0)
+    talk.call("Ann")
+    assert talk.agent("Ann").activations == 2
+
+
+def test_the_pause_is_learned_from_those_inside_activations() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    for _ in range(10):
+        talk.wait(0.5)
+        talk.call("Ann")
+    assert talk.town.pause_s == pytest.approx(2.0)
+    for _ in range(40):
+        talk.wait(0.25)
+        talk.call("Ann")
+    assert talk.town.pause_s == pytest.approx(1.0, rel=0.01)
+
+
+def test_the_learned_pause_is_never_very_short_and_never_very_long() -> None:
+    talk = Conversation()
+    for _ in range(20):
+        talk.call("Ann")
+    assert talk.town.pause_s == 0.2
+    talk = Conversation()
+    talk.call("Ann")
+    pause = 1.9
+    for _ in range(30):
+        talk.wait(pause)
+        talk.call("Ann")
+        pause = talk.town.pause_s * 0.99
+    assert talk.town.pause_s == 30.0
+
+
+def test_calls_that_overlap_are_no_pauses() -> None:
+    talk = Conversation()
+    first = talk.start("Ann")
+    talk.wait(1.0)
+    second = talk.start("Ann")
+    talk.end(first)
+    talk.end(second)
+    assert talk.town.pause_s == 2.0
+
+
+# Histories that should not be
+
+
+def test_an_end_without_a_beginning_is_counted_and_ignored() -> None:
+    talk = Conversation()
+    talk.end(CallId(99))
+    call = talk.start("Ann")
+    talk.end(call)
+    talk.end(call)
+    assert talk.controller.totals().unknown_calls == 2
+    assert talk.agent("Ann").running_calls == 0
+
+
+def test_a_call_that_begins_twice_is_one_call() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.post(CallStarted(0.0, call, SimulationId("city"), AgentName("Bob"), GPU))
+    assert talk.controller.totals().repeated_calls == 1
+    assert not talk.controller.knows(SimulationId("city"))
+
+
+def test_time_never_goes_back() -> None:
+    talk = Conversation()
+    talk.wait(100.0)
+    talk.call("Ann", acts_for=10, clock=Clock.SECONDS)
+    for at in (50.0, math.nan, -math.inf, math.inf):
+        talk.at = at
+        talk.tick()
+        assert talk.controller.snapshot().at == 100.0
+        assert talk.distance("Ann") == 10.0
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan])
+def test_values_that_are_no_distance_change_nothing(value: float) -> None:
+    talk = Conversation()
+    talk.hint(Ann=3, Bob=4)
+    talk.hint(Ann=value, Bob=5)
+    talk.act("Ann", value)
+    call = talk.start("Cem")
+    talk.end(call, acts_for=value)
+    assert (talk.distance("Ann"), talk.distance("Bob")) == (3.0, 5.0)
+    assert talk.agent("Cem").in_activation
+    assert talk.controller.totals().refused == 3
+
+
+def test_those_who_are_unknown_may_leave() -> None:
+    talk = Conversation()
+    talk.leave("Ann")
+    talk.hint(Ann=3)
+    talk.leave("Bob")
+    talk.finish("city")
+    assert [agent.name for agent in talk.controller.agents(TOWN)] == ["Ann"]
+
+
+def test_agents_and_simulations_may_end_while_they_call() -> None:
+    talk = Conversation()
+    ann, bob = talk.start("Ann"), talk.start("Bob")
+    talk.leave("Ann")
+    talk.end(ann, acts_for=3)
+    assert talk.town.running_calls == 1
+    talk.finish()
+    talk.end(bob)
+    assert talk.controller.sizes()["calls"] == 0
+    assert talk.controller.totals().unknown_calls == 0
+    talk.call("Bob")
+    assert talk.agent("Bob").activations == 1
+
+
+# Callers and engines
+
+
+def test_an_unknown_caller_counts_and_is_no_agent() -> None:
+    talk = Conversation()
+    talk.end(talk.start(None), prompt=50, cached=20)
+    assert talk.town.agents == 0
+    assert (talk.town.counters.calls, talk.town.counters.cached_tokens) == (1, 20)
+
+
+def test_the_memory_of_an_agent_is_where_its_last_call_went() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    talk.call("Ann", engine=EngineId("other"))
+    assert talk.agent("Ann").engine == "other"
+    assert [engine.agents for engine in talk.controller.engines()] == [0, 1]
+
+
+def test_only_first_calls_of_later_activations_count_as_first() -> None:
+    talk = Conversation()
+    for _ in range(2):
+        talk.call("Ann", prompt=100, cached=30)
+        talk.call("Ann", prompt=100, cached=90, acts_for=1)
+    counters = talk.town.counters
+    assert (counters.prompt_tokens, counters.cached_tokens) == (400, 240)
+    assert (counters.first_prompt_tokens, counters.first_cached_tokens, counters.misses) == (100, 30, 1)
+
+
+def test_a_call_without_usage_says_nothing_of_sizes() -> None:
+    talk = Conversation()
+    talk.call("Ann", prompt=None, outcome=Outcome.CLIENT_GONE)
+    assert talk.agent("Ann").size_tokens is None
+
+
+# Limits
+
+
+def test_the_least_recently_seen_agent_without_a_call_makes_room() -> None:
+    talk = Conversation(agent_limit=3)
+    talk.start("Ann")
+    talk.hint(Bob=1, Cem=1)
+    talk.hint(Bob=2)
+    talk.call("Dee")
+    assert [agent.name for agent in talk.controller.agents(TOWN)] == ["Ann", "Bob", "Dee"]
+    assert talk.controller.totals().dropped_agents == 1
+
+
+def test_agents_that_call_are_not_dropped_and_new_ones_not_taken() -> None:
+    talk = Conversation(agent_limit=2)
+    calls = [talk.start("Ann"), talk.start("Bob"), talk.start("Cem")]
+    talk.hint(Dee=1)
+    talk.act("Eve", 1)
+    assert [agent.name for agent in talk.controller.agents(TOWN)] == ["Ann", "Bob"]
+    assert talk.controller.totals().refused == 3
+    for call in calls:
+        talk.end(call)
+    assert talk.town.counters.calls == 3
+
+
+def test_the_least_recently_seen_simulation_without_a_call_makes_room() -> None:
+    talk = Conversation(simulation_limit=3)
+    talk.start("Ann", simulation="a")
+    running = talk.start("Ann", simulation="b")
+    talk.hint(simulation="c", Ann=1)
+    talk.end(running)
+    talk.hint(simulation="d", Ann=1)
+    assert [known.id for known in talk.controller.simulations()] == ["a", "b", "d"]
+    assert talk.controller.totals().dropped_simulations == 1
+
+
+def test_simulations_that_call_are_not_dropped_and_new_ones_not_taken() -> None:
+    talk = Conversation(simulation_limit=1)
+    talk.start("Ann")
+    ignored = talk.start("Ann", simulation="city")
+    talk.end(ignored)
+    talk.hint(simulation="city", Ann=1)
+    talk.step(simulation="city")
+    talk.set_mode(Mode.OFF, "city")
+    talk.post(ActionStarted(0.0, SimulationId("city"), AgentName("Ann"), 1.0, Clock.STEPS))
+    talk.post(SimulationEnded(0.0, SimulationId("city")))
+    assert [known.id for known in talk.controller.simulations()] == [TOWN]
+    assert talk.controller.totals().refused == 5
+    assert talk.controller.totals().unknown_calls == 1
+
+
+def test_the_oldest_call_is_given_up_when_too_many_run() -> None:
+    talk = Conversation(call_limit=2)
+    oldest = talk.start("Ann")
+    talk.start("Bob")
+    talk.start("Cem")
+    assert talk.agent("Ann").running_calls == 0
+    talk.post(CallEnded(0.0, oldest, Outcome.DONE))
+    totals = talk.controller.totals()
+    assert (totals.lost_calls, totals.unknown_calls) == (1, 1)

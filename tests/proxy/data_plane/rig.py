@@ -1,0 +1,290 @@
+"""A relay on a real socket between a test's client and a test's engine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
+
+import httpx
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from scalesim.proxy.core.events import CallEnded, CallStarted, Event
+from scalesim.proxy.core.model import Mode
+from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
+from scalesim.proxy.data_plane.identity import Recogniser
+from scalesim.proxy.data_plane.relay import Relay
+from scalesim.proxy.data_plane.upstream import Upstream
+from tests.support.fake_adapter import FakeAdapter
+
+Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
+Head = tuple[int, list[tuple[bytes, bytes]]]
+
+SOON_S = 0.25
+"""Within this a client's leaving must have reached the engine."""
+
+
+class Rig:
+    def __init__(self, adapter: FakeAdapter, relay: Relay, log: EventLog, url: str) -> None:
+        self.adapter = adapter
+        self.relay = relay
+        self.log = log
+        self.url = url
+        self.port = int(url.rpartition(":")[2])
+
+
+class EventLog:
+    """Keeps what was posted."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    @property
+    def started(self) -> list[CallStarted]:
+        return [event for event in self.events if isinstance(event, CallStarted)]
+
+    @property
+    def ended(self) -> list[CallEnded]:
+        return [event for event in self.events if isinstance(event, CallEnded)]
+
+    async def until_ended(self, calls: int = 1, timeout_s: float = 2.0) -> CallEnded:
+        """Waits for so many ends, and gives the last."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.ended) < calls:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.ended[-1]
+
+    def check_each_ended_once(self) -> None:
+        running: set[int] = set()
+        for event in self.events:
+            match event:
+                case CallStarted(call=call):
+                    assert call not in running
+                    running.add(call)
+                case CallEnded(call=call):
+                    assert call in running, "ended twice, or never started"
+                    running.remove(call)
+        assert not running
+
+
+@asynccontextmanager
+async def rig(
+    engine: Engine | str,
+    *,
+    mode: Mode = Mode.ON,
+    max_body_bytes: int = 1 << 20,
+    max_connections: int = 100,
+    connect_timeout_s: float = 1.0,
+) -> AsyncIterator[Rig]:
+    """`engine`: an ASGI app, or the URL of one. At the end all calls must have ended, and nothing may be held."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(_Servers())
+        base_url = engine if isinstance(engine, str) else await servers.start(engine)
+        adapter = FakeAdapter(base_url)
+        log = EventLog()
+        ticks = itertools.count()
+        upstream = Upstream(connect_timeout_s=connect_timeout_s, max_connections=max_connections)
+        relay = Relay(
+            adapter=adapter,
+            upstream=await stack.enter_async_context(upstream),
+            recogniser=Recogniser(),
+            post=log.post,
+            mode_of=lambda _: mode,
+            clock=lambda: float(next(ticks)),
+            max_body_bytes=max_body_bytes,
+            features=lambda: adapter.capabilities.features,
+        )
+        crashes: list[BaseException] = []
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await relay(scope, receive, send)
+            except BaseException as exc:
+                crashes.append(exc)  # uvicorn only logs it
+                raise
+
+        yield Rig(adapter, relay, log, await servers.start(watched))
+        await relay.drained()
+    # The servers have waited for their tasks.
+    log.check_each_ended_once()
+    assert not crashes
+    assert relay.sizes()["requests_in_flight"] == 0
+    assert relay.sizes()["aborts_in_flight"] == 0
+
+
+class _Servers:
+    """uvicorn's own protocol on real sockets, without its `Server`, which takes 0.2 s to stop: these tests need many.
+
+    It adds no headers of its own, so that tests see exactly those that were sent.
+    """
+
+    def __init__(self) -> None:
+        self._running: list[tuple[asyncio.Server, ServerState]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def start(self, app: Engine) -> str:
+        config = uvicorn.Config(app, http="httptools", log_level="error", access_log=False)
+        config.load()
+        state = ServerState()
+
+        def protocol() -> asyncio.Protocol:
+            return HttpToolsProtocol(config=config, server_state=state, app_state={})
+
+        server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+        self._running.append((server, state))
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing is cancelled: a request that is still running after a second fails the test."""
+        for server, state in reversed(self._running):
+            server.close()
+            if state.tasks:
+                _, pending = await asyncio.wait(state.tasks, timeout=1)
+                assert not pending
+            for connection in list(state.connections):
+                connection.shutdown()
+            while state.connections:  # noqa: ASYNC110 - they close in the next turn, and uvicorn has no event for it
+                await asyncio.sleep(0)
+
+
+class Recorder:
+    """An engine that keeps each request it got, and answers all alike."""
+
+    def __init__(
+        self,
+        *chunks: bytes,
+        status: int = 200,
+        headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),),
+    ) -> None:
+        self.chunks = chunks or (b'{"id": "x"}',)
+        self.head: Head = (status, list(headers))
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.scopes.append(scope)
+        self.bodies.append(await whole_body(receive))
+        await start(send, *self.head)
+        for chunk in self.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    def header_names(self, request: int = -1) -> list[bytes]:
+        return [name for name, _ in self.scopes[request]["headers"]]
+
+    def header(self, name: bytes, request: int = -1) -> list[bytes]:
+        return [value for key, value in self.scopes[request]["headers"] if key == name]
+
+
+class Echo:
+    """An engine that answers with the request's body, once `together` requests are there."""
+
+    def __init__(self, together: int) -> None:
+        self._together = together
+        self._all_there = asyncio.Event()
+        self.waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = await whole_body(receive)
+        self.waiting += 1
+        if self.waiting == self._together:
+            self._all_there.set()
+        await self._all_there.wait()
+        await start(send, 200, [(b"content-type", b"application/json")])
+        await send({"type": "http.response.body", "body": body})
+
+
+class Stuck:
+    """An engine that takes a request, sends `first` of its answer (or nothing at all), and works on for ever."""
+
+    def __init__(self, first: bytes | None = None) -> None:
+        self.first = first
+        self.arrived = asyncio.Event()
+        self.left = asyncio.Event()
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.bodies.append(await whole_body(receive))
+        if self.first is not None:
+            await start(send, 200, [(b"content-type", b"text/event-stream")])
+            await send({"type": "http.response.body", "body": self.first, "more_body": True})
+        self.arrived.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.left.set()
+
+
+@asynccontextmanager
+async def raw_engine(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """An engine that says on its socket whatever `talk` says; the connection is cut when `talk` returns."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            for line in head.lower().split(b"\r\n"):
+                if line.startswith(b"content-length:"):
+                    await reader.readexactly(int(line.partition(b":")[2]))
+            await talk(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
+async def raw_client(
+    port: int, request: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Sends `request` as it is; cuts the connection at the end, if the test has not."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def raw_post(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: proxy", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, timeout=5.0, verify=False)
+
+
+async def whole_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if not message.get("more_body"):
+            return body
+
+
+async def start(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from scalesim.engine_adapters.emulated import EmulatedEngine
+from scalesim.proxy import app
+from scalesim.proxy.app import CannotListen, ServerAddresses, running, serve
+from scalesim.proxy.settings import Settings
+from tests.support.serve import serve as served
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # every server takes a quarter of a second to stop
+
+
+def settings_for(engine: str, **options: Any) -> Settings:
+    quick: dict[str, Any] = {
+        "port": 0,
+        "admin_port": 0,
+        "tick_ms": 1,
+        "report_every_s": 0.02,
+        "probe_every_s": 0.02,
+    }
+    return Settings(engine=engine, **(quick | options))
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def proxied(engine: EmulatedEngine) -> AsyncIterator[tuple[ServerAddresses, httpx.AsyncClient]]:
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=10) as client,
+        served(engine.app) as url,
+        running(settings_for(url)) as addresses,
+    ):
+        await until(client, addresses, up=True)
+        yield addresses, client
+
+
+async def until(client: httpx.AsyncClient, addresses: ServerAddresses, *, up: bool) -> None:
+    wanted = 200 if up else 503
+    async with asyncio.timeout(10):
+        while (await client.get(f"{addresses.admin}/ready")).status_code != wanted:
+            pass
+
+
+async def chat(client: httpx.AsyncClient, addresses: ServerAddresses, agent: str) -> httpx.Response:
+    message = {"role": "user", "content": f"You are {agent}. " + "What do you do next? " * 20}
+    return await client.post(
+        f"{addresses.data}/v1/chat/completions",
+        json={"model": "emulated", "messages": [message], "max_tokens": 4},
+        headers={"x-agent-id": agent, "x-simulation-id": "town"},
+    )
+
+
+async def test_a_call_goes_through_and_is_counted() -> None:
+    async with proxied(EmulatedEngine()) as (addresses, client):
+        first, second = await chat(client, addresses, "Ann"), await chat(client, addresses, "Ann")
+        (town,) = (await client.get(f"{addresses.admin}/admin/v1/simulations")).json()["simulations"]
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (town["simulation"], town["calls"], town["agents"]) == ("town", 2, 1)
+    assert town["cached_tokens"] > 0
+
+
+async def test_a_hint_changes_the_order_in_the_engine() -> None:
+    async with proxied(EmulatedEngine()) as (addresses, client):
+        await chat(client, addresses, "Ann")
+        hint = {"unit": "steps", "distances": {"Ann": 3}}
+        told = await client.post(f"{addresses.admin}/admin/v1/simulations/town/distances", json=hint)
+        assert told.status_code == 200
+        async with asyncio.timeout(10):
+            engine: dict[str, Any] = {}
+            while not engine.get("plan_in_force"):
+                (engine,) = (await client.get(f"{addresses.admin}/admin/v1/engines")).json()["engines"]
+    assert engine["extended"]
+    assert engine["ordered_agents"] == 1
+
+
+async def test_a_dead_engine_gives_clean_errors_and_a_new_one_needs_no_restart() -> None:
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=10))
+        addresses = await stack.enter_async_context(running(settings_for(f"http://127.0.0.1:{port}")))
+        dead = await chat(client, addresses, "Ann")
+        health = await client.get(f"{addresses.admin}/health")
+        await stack.enter_async_context(served(EmulatedEngine().app, port))
+        await until(client, addresses, up=True)
+        alive = await chat(client, addresses, "Ann")
+    assert dead.status_code == 502
+    assert f"127.0.0.1:{port}" in dead.json()["error"]["message"]
+    assert health.status_code == 200
+    assert alive.status_code == 200
+
+
+async def test_a_stock_engine_is_served_and_said_to_be_stock() -> None:
+    async with proxied(EmulatedEngine(extended=False)) as (addresses, client):
+        answer = await chat(client, addresses, "Ann")
+        (engine,) = (await client.get(f"{addresses.admin}/admin/v1/engines")).json()["engines"]
+    assert answer.status_code == 200
+    assert (engine["up"], engine["extended"]) == (True, False)
+    assert engine["problem"]
+
+
+async def test_a_second_proxy_takes_over_and_the_first_says_so() -> None:
+    async with proxied(EmulatedEngine()) as (first, client):
+        (engine,) = (await client.get(f"{first.admin}/admin/v1/engines")).json()["engines"]
+        async with running(settings_for(engine["url"])) as second:
+            await until(client, second, up=True)
+            hint = {"unit": "steps", "distances": {"Ann": 3, "Bob": 4}}
+            for proxy in (second, first):
+                await chat(client, proxy, "Ann")
+                await chat(client, proxy, "Bob")
+                await client.post(f"{proxy.admin}/admin/v1/simulations/town/distances", json=hint)
+                async with asyncio.timeout(10):
+                    while proxy is second and not engine["plan_in_force"]:
+                        (engine,) = (await client.get(f"{second.admin}/admin/v1/engines")).json()["engines"]
+            async with asyncio.timeout(10):
+                while engine["commanded"]:
+                    (engine,) = (await client.get(f"{first.admin}/admin/v1/engines")).json()["engines"]
+            still_served = await chat(client, first, "Ann")
+    assert "another proxy" in engine["problem"]
+    assert still_served.status_code == 200
+
+
+async def test_a_running_call_ends_before_the_proxy_does() -> None:
+    engine = EmulatedEngine(decode_s_per_token=0.05)
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client, served(engine.app) as url:
+        async with running(settings_for(url)) as addresses:
+            call = asyncio.create_task(chat(client, addresses, "Ann"))
+            metrics = ""
+            async with asyncio.timeout(10):
+                while 'scalesim_running_calls{simulation="town"} 1' not in metrics:
+                    metrics = (await client.get(f"{addresses.admin}/metrics")).text
+        assert (await call).status_code == 200
+
+
+async def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(CannotListen, match=rf"127\.0\.0\.1, port {port}: Address already in use"):
+            async with running(replace(settings_for("http://127.0.0.1:1"), admin_port=port)):
+                pass
+
+
+async def test_a_host_that_is_not_ours_is_named() -> None:
+    with pytest.raises(CannotListen, match=r"192\.0\.2\.1"):
+        async with running(replace(settings_for("http://127.0.0.1:1"), host="192.0.2.1")):
+            pass
+
+
+async def test_serving_says_where_and_ends_on_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[ServerAddresses] = []
+    ready = asyncio.Event()
+
+    def on_ready(addresses: ServerAddresses) -> None:
+        told.append(addresses)
+        ready.set()
+
+    async with served(EmulatedEngine().app) as url:
+        serving = asyncio.create_task(serve(settings_for(url), ready=on_ready))
+        said = ""
+        async with asyncio.timeout(10):
+            await ready.wait()
+            while "extended" not in said:
+                await asyncio.sleep(0)
+                said += capsys.readouterr().out
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+    lines = [line.split() for line in said.splitlines()]
+    assert [line[0] for line in lines] == ["data", "admin", "mode", "engine"]
+    assert (lines[0][1], lines[1][1]) == (told[0].data, told[0].admin)
+    assert lines[2][1] == "on"
+    assert lines[3][1] == url
+
+
+async def test_a_second_signal_cuts_off_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "CLOSING_S", 0.2)
+    ready: asyncio.Future[ServerAddresses] = asyncio.get_running_loop().create_future()
+    engine = EmulatedEngine(decode_s_per_token=30)
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client, served(engine.app) as url:
+        serving = asyncio.create_task(serve(settings_for(url), ready=ready.set_result))
+        async with asyncio.timeout(10):
+            addresses = await ready
+            call = asyncio.create_task(chat(client, addresses, "Ann"))
+            metrics = ""
+            while 'scalesim_running_calls{simulation="town"} 1' not in metrics:
+                metrics = (await client.get(f"{addresses.admin}/metrics")).text
+            os.kill(os.getpid(), signal.SIGINT)
+            while not call.done() and (await port_is_open(addresses.data)):
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+            await serving
+            with pytest.raises(httpx.HTTPError):
+                (await call).raise_for_status()
+
+
+async def port_is_open(url: str) -> bool:
+    address = httpx.URL(url)
+    try:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,492 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, FenceLost
+from scalesim.proxy.core.actions import Action, Order, Pin, Renew
+from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.events import (
+    CallStarted,
+    EngineFound,
+    EngineLost,
+    Event,
+    Reported,
+    Settled,
+    SimulationEnded,
+    StepTicked,
+    Ticked,
+)
+from scalesim.proxy.core.model import (
+    AgentName,
+    CallId,
+    Capabilities,
+    EngineId,
+    EngineReport,
+    Owner,
+    SimulationId,
+)
+from scalesim.proxy.runtime import WAITING_LIMIT, Runtime
+from tests.support.fake_adapter import FakeAdapter
+
+pytestmark = pytest.mark.anyio
+
+ENGINE = EngineId("gpu")
+TOWN = SimulationId("town")
+EXTENDED = Capabilities("sglang", "0.5", True, frozenset({"order", "pin", "residency"}), "boot-1", 1000)
+STOCK = Capabilities("sglang", "0.5", False, reason="the plugin is not installed")
+PATIENCE_S = 5.0
+
+
+class Noted:
+    """A list one can wait on."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    async def until(self, met: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not met():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class StandIn(Noted):
+    """A core that notes events and answers them from a script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.script: dict[type, list[Action]] = {}
+        self.broken_on: type | None = None
+        self.dirty = False
+
+    def handle(self, event: Event) -> list[Action]:
+        self.events.append(event)
+        self.changed.set()
+        self.dirty = not isinstance(event, Ticked)
+        if type(event) is self.broken_on:
+            raise RuntimeError("a bug in the core")
+        return self.script.pop(type(event), [])
+
+    def all(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Engine(Noted):
+    """An adapter whose engine does what the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = ENGINE
+        self.base_url = "http://gpu"
+        self.is_a: Capabilities | None = EXTENDED
+        self.probes = 0
+        self.reports = 0
+        self.carried_out: list[tuple[Action, Fence]] = []
+        self.begun = 0
+        self.error: Exception | None = None
+        self.report_error: Exception | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def probe(self) -> Capabilities:
+        self.probes += 1
+        self.changed.set()
+        if self.is_a is None:
+            raise EngineUnreachable(ENGINE, "connection refused")
+        return self.is_a
+
+    async def carry_out(self, action: Action, fence: Fence) -> None:
+        self.begun += 1
+        self.changed.set()
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        self.carried_out.append((action, fence))
+        self.changed.set()
+
+    async def report(self) -> EngineReport:
+        self.reports += 1
+        self.changed.set()
+        if self.is_a is None:
+            raise EngineUnreachable(ENGINE, "connection refused")
+        if self.report_error is not None:
+            raise self.report_error
+        return EngineReport(self.is_a.boot_id or "", True, frozenset(), 0, 1000)
+
+    async def abort(self, request_id: str) -> None:
+        raise NotImplementedError
+
+    def additions(
+        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+    ) -> Mapping[str, str]:
+        raise NotImplementedError
+
+    @property
+    def actions(self) -> list[Action]:
+        return [action for action, _ in self.carried_out]
+
+
+@asynccontextmanager
+async def started(core: StandIn, engine: Engine, **options: Any) -> AsyncIterator[Runtime]:
+    """A loop so quick that tests need not wait for it. Its engine is looked at before the body runs."""
+    quick: dict[str, Any] = {
+        "tick_s": 0.001,
+        "report_every_s": 0.002,
+        "probe_every_s": 0.002,
+        "fence_token": 7,
+    }
+    runtime = Runtime(core, [engine], **(quick | options))
+    running = asyncio.create_task(runtime.run())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await runtime.looked()
+        yield runtime
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert running.cancelled()
+
+
+def order(*names: str) -> Order:
+    return Order(ENGINE, tuple((Owner(name), float(place)) for place, name in enumerate(names)))
+
+
+def pin(name: str) -> Pin:
+    return Pin(ENGINE, (Owner(name),))
+
+
+def tell(runtime: Runtime, core: StandIn, *actions: Action) -> None:
+    core.script[StepTicked] = list(actions)
+    runtime.post(StepTicked(runtime.now(), TOWN))
+
+
+async def test_an_event_is_followed_by_a_plan() -> None:
+    core = StandIn()
+    async with started(core, Engine(), renew_s=60) as runtime:
+        await core.until(lambda: not core.dirty)
+        plans = len(core.all(Ticked))
+        runtime.post(StepTicked(runtime.now(), TOWN))
+        await core.until(lambda: len(core.all(Ticked)) == plans + 1)
+    assert runtime.plans == len(core.all(Ticked))
+
+
+async def test_a_burst_of_events_is_answered_by_one_plan() -> None:
+    core = StandIn()
+    async with started(core, Engine(), renew_s=60, report_every_s=60) as runtime:
+        await core.until(lambda: not core.dirty)
+        core.events.clear()
+        for _ in range(100):
+            runtime.post(StepTicked(runtime.now(), TOWN))
+        await core.until(lambda: core.all(Ticked))
+    assert len(core.all(Ticked)) == 1
+
+
+async def test_plans_keep_the_least_time_between_them() -> None:
+    core = StandIn()
+    async with started(core, Engine(), tick_s=60, report_every_s=60) as runtime:
+        await core.until(lambda: core.all(Ticked))
+        runtime.post(StepTicked(runtime.now(), TOWN))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert len(core.all(Ticked)) == 1
+
+
+async def test_a_plan_is_made_now_and_then_without_any_event() -> None:
+    core = StandIn()
+    async with started(core, Engine(), renew_s=0.002, report_every_s=60):
+        await core.until(lambda: not core.dirty)
+        plans = len(core.all(Ticked))
+        await core.until(lambda: len(core.all(Ticked)) > plans + 2)
+
+
+async def test_actions_are_carried_out_in_order_and_told_as_settled() -> None:
+    core, engine = StandIn(), Engine()
+    actions: list[Action] = [order("Ann"), pin("Ann"), Renew(ENGINE), pin("Bob")]
+    async with started(core, engine) as runtime:
+        tell(runtime, core, *actions)
+        await core.until(lambda: len(core.all(Settled)) == 4)
+    assert engine.actions == actions
+    assert [(event.action, event.error) for event in core.all(Settled)] == [
+        (action, None) for action in actions
+    ]
+    assert runtime.actions == {("order", "done"): 1, ("pin", "done"): 2, ("renew", "done"): 1}
+
+
+async def test_every_action_carries_a_higher_fence() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        tell(runtime, core, pin("Ann"), pin("Bob"), pin("Cleo"))
+        await core.until(lambda: len(core.all(Settled)) == 3)
+    assert [fence for _, fence in engine.carried_out] == [Fence(7, 0), Fence(7, 1), Fence(7, 2)]
+
+
+def test_a_proxy_that_is_started_later_has_the_higher_fence_token() -> None:
+    assert Runtime(StandIn(), []).fence_token > 1_600_000_000_000  # milliseconds since 1970
+
+
+async def test_of_the_orders_that_wait_only_the_latest_is_sent() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, order("Ann"))
+        await engine.until(lambda: engine.begun == 1)
+        tell(runtime, core, order("Bob"), pin("Bob"))
+        tell(runtime, core, order("Cleo"))
+        tell(runtime, core, order("Dora"), pin("Dora"))
+        engine.open.set()
+        await core.until(lambda: len(core.all(Settled)) == 6)
+    assert engine.actions == [order("Ann"), pin("Bob"), order("Dora"), pin("Dora")]
+    failed = [event.action for event in core.all(Settled) if event.error is not None]
+    assert failed == [order("Bob"), order("Cleo")]
+
+
+async def test_an_engine_that_hangs_costs_the_deadline_and_nothing_else() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine, deadline_s=0.01) as runtime:
+        engine.open.clear()
+        tell(runtime, core, pin("Ann"))
+        await core.until(lambda: core.all(Settled))
+        engine.open.set()
+        tell(runtime, core, pin("Bob"))
+        await core.until(lambda: len(core.all(Settled)) == 2)
+    assert [event.error for event in core.all(Settled)] == ["pin: no answer within 0.01 s", None]
+
+
+async def test_an_engine_that_hangs_does_not_hold_up_events() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, pin("Ann"))
+        await engine.until(lambda: engine.begun == 1)
+        before = len(core.all(SimulationEnded))
+        for _ in range(1000):  # without a single await: nothing else can run in between
+            runtime.post(SimulationEnded(runtime.now(), TOWN))
+        assert len(core.all(SimulationEnded)) == before + 1000
+        assert len(core.all(Settled)) == 0
+
+
+async def test_too_many_waiting_actions_fail_instead_of_piling_up() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, pin("first"))
+        await engine.until(lambda: engine.begun == 1)
+        tell(runtime, core, *(pin(str(number)) for number in range(WAITING_LIMIT + 3)))
+        await core.until(lambda: len(core.all(Settled)) == 3)
+        assert runtime.sizes()["actions_waiting"] == WAITING_LIMIT
+        assert runtime.engines()[0].waiting == WAITING_LIMIT
+    assert {event.error for event in core.all(Settled)} == {"too many actions wait for this engine"}
+
+
+async def test_a_refused_action_is_told_with_the_reason() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.error = EngineRefused(ENGINE, "over the budget")
+        tell(runtime, core, pin("Ann"))
+        await core.until(lambda: core.all(Settled))
+        assert runtime.engines()[0].problem == "pin: gpu: over the budget"
+        engine.error = None
+        tell(runtime, core, pin("Ann"))
+        await core.until(lambda: len(core.all(Settled)) == 2)
+        assert runtime.engines()[0].problem == ""
+    assert core.all(Settled)[0].error == "gpu: over the budget"
+    assert runtime.engines()[0].up
+
+
+async def test_an_adapter_with_a_bug_is_survived_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.error = KeyError("a bug in the adapter")
+        tell(runtime, core, pin("Ann"))
+        await core.until(lambda: core.all(Settled))
+        engine.error = None
+        tell(runtime, core, pin("Bob"))
+        await core.until(lambda: len(core.all(Settled)) == 2)
+    assert [event.error is None for event in core.all(Settled)] == [False, True]
+    assert "a bug in the adapter" in caplog.text
+    assert runtime.failures == {"adapter of gpu on pin": 1}
+
+
+async def test_a_core_with_a_bug_is_survived_and_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core = StandIn()
+    async with started(core, Engine()) as runtime:
+        core.broken_on = SimulationEnded
+        for _ in range(100):
+            runtime.post(SimulationEnded(runtime.now(), TOWN))
+        tell(runtime, core)
+        await core.until(lambda: not core.dirty)
+    assert runtime.failures == {"core on SimulationEnded": 100}
+    assert caplog.text.count("RuntimeError: a bug in the core") == 7
+
+
+async def test_a_part_of_the_loop_that_breaks_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalesim.proxy.runtime.RESTART_S", 0.001)
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.report_error = ValueError("a bug in the adapter")
+        await engine.until(lambda: engine.probes >= 3)
+        engine.report_error = None
+        core.events.clear()
+        await core.until(lambda: core.all(Reported))
+    assert runtime.failures["watcher of gpu"] >= 2
+
+
+async def test_the_engine_is_found_and_looked_at() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        await core.until(lambda: len(core.all(Reported)) >= 2)
+        status = runtime.engines()[0]
+    assert [event.capabilities for event in core.all(EngineFound)] == [EXTENDED]
+    assert status.up
+    assert status.commanded
+    assert status.capabilities == EXTENDED
+    assert status.report is not None
+    assert engine.probes == 1
+
+
+async def test_a_stock_engine_is_probed_instead_of_asked_for_reports() -> None:
+    core, engine = StandIn(), Engine()
+    engine.is_a = STOCK
+    async with started(core, engine) as runtime:
+        await engine.until(lambda: engine.probes >= 3)
+        assert runtime.engines()[0].problem == "the plugin is not installed"
+    assert engine.reports == 0
+    assert len(core.all(EngineFound)) == 1
+
+
+async def test_a_stock_engine_that_comes_back_with_the_plugin_is_found_anew() -> None:
+    core, engine = StandIn(), Engine()
+    engine.is_a = STOCK
+    async with started(core, engine):
+        engine.is_a = EXTENDED
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+    assert core.all(EngineFound)[1].capabilities == EXTENDED
+
+
+async def test_an_engine_that_is_not_there_is_looked_for_until_it_is() -> None:
+    core, engine = StandIn(), Engine()
+    engine.is_a = None
+    async with started(core, engine) as runtime:
+        await engine.until(lambda: engine.probes >= 3)
+        assert not runtime.engines()[0].up
+        assert runtime.engines()[0].problem == "gpu: connection refused"
+        engine.is_a = EXTENDED
+        await core.until(lambda: core.all(EngineFound))
+    assert core.all(EngineLost) == []  # it was never there
+
+
+async def test_an_engine_that_dies_is_lost_once_and_found_again() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.is_a = None
+        await core.until(lambda: core.all(EngineLost))
+        probes = engine.probes
+        await engine.until(lambda: engine.probes >= probes + 3)
+        assert not runtime.engines()[0].up
+        engine.is_a = EXTENDED
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+    assert [event.why for event in core.all(EngineLost)] == ["gpu: connection refused"]
+
+
+async def test_an_action_without_an_answer_makes_the_watcher_look_at_once() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine, report_every_s=60) as runtime:
+        engine.is_a, engine.error = None, EngineUnreachable(ENGINE, "connection reset")
+        tell(runtime, core, pin("Ann"))
+        await core.until(lambda: core.all(EngineLost))
+    assert core.all(Settled)[0].error == "gpu: connection reset"
+
+
+async def test_what_waits_for_a_lost_engine_fails() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, pin("Ann"), pin("Bob"))
+        engine.is_a = None
+        await core.until(lambda: core.all(Settled))
+        tell(runtime, core, pin("Cleo"))
+        await core.until(lambda: len(core.all(Settled)) == 2)
+    assert [(event.action, event.error) for event in core.all(Settled)] == [
+        (pin("Bob"), "the engine is lost"),
+        (pin("Cleo"), "the engine is not commanded now"),
+    ]
+
+
+async def test_an_engine_that_was_started_anew_is_lost_and_found() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine):
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+    kinds = [type(event) for event in core.events if isinstance(event, EngineFound | EngineLost)]
+    assert kinds == [EngineFound, EngineLost, EngineFound]
+    assert core.all(EngineLost)[0].why == "it was started anew"
+
+
+async def test_an_engine_without_reports_is_kept() -> None:
+    core, engine = StandIn(), Engine()
+    engine.report_error = EngineRefused(ENGINE, "no residency")
+    async with started(core, engine):
+        await engine.until(lambda: engine.reports >= 2)
+    assert core.all(EngineLost) == []
+
+
+async def test_a_proxy_that_lost_the_fence_says_so_once_and_stops_commanding(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.error = FenceLost(ENGINE, "token 9 is higher than 7")
+        tell(runtime, core, order("Ann"), pin("Ann"))
+        await core.until(lambda: len(core.all(Settled)) == 2)
+        engine.error = None
+        tell(runtime, core, order("Bob"))
+        await core.until(lambda: len(core.all(Settled)) == 3)
+        status = runtime.engines()[0]
+    assert engine.carried_out == []
+    assert status.up
+    assert not status.commanded
+    assert "another proxy" in status.problem
+    assert [record.levelno for record in caplog.records if "token 9" in record.message] == [logging.ERROR]
+    last_found = core.all(EngineFound)[-1].capabilities
+    assert not last_found.extended
+    assert last_found.features == frozenset()
+
+
+async def test_a_lost_fence_stays_lost_when_the_engine_comes_back() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        engine.error = FenceLost(ENGINE, "token 9 is higher than 7")
+        tell(runtime, core, order("Ann"))
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        await core.until(lambda: len(core.all(EngineFound)) == 3)
+        assert not runtime.engines()[0].commanded
+    assert core.all(EngineFound)[-1].capabilities.features == frozenset()
+
+
+async def test_with_the_real_core_a_plan_reaches_the_engine_and_again_after_its_restart() -> None:
+    core, engine = Controller(ControllerConfig()), FakeAdapter(engine=ENGINE)
+    runtime = Runtime(core, [engine], tick_s=0.001, report_every_s=0.002, probe_every_s=0.002)
+    running = asyncio.create_task(runtime.run())
+    runtime.post(CallStarted(runtime.now(), CallId(1), TOWN, AgentName("Ann"), ENGINE))
+    wanted = Order(ENGINE, ((Owner("town/Ann"), 0.0),))
+
+    def orders(adapter: FakeAdapter) -> int:
+        return sum(action == wanted for action, _ in adapter.actions)
+
+    await engine.until(lambda adapter: orders(adapter) == 1)
+    engine.capabilities = replace(engine.capabilities, boot_id="boot-2")
+    await engine.until(lambda adapter: orders(adapter) == 2)
+    running.cancel()
+    await asyncio.wait([running])
+    assert runtime.failures == {}

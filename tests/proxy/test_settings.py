@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from scalesim.proxy.core.controller import ControllerConfig
+from scalesim.proxy.core.model import Mode
+from scalesim.proxy.settings import Settings, SettingsError, is_loopback
+
+ENGINE = {"engine": "http://127.0.0.1:30000"}
+
+
+def refusal(
+    arguments: Mapping[str, object] = ENGINE, environ: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(arguments, environ or {})
+    return refused.value.problems
+
+
+def write(folder: Path, text: str) -> dict[str, object]:
+    path = folder / "scalesim.toml"
+    path.write_text(text)
+    return {"config": str(path)}
+
+
+def test_the_engine_is_all_that_must_be_given() -> None:
+    settings = Settings.load(ENGINE, {})
+    assert (settings.engine, settings.port, settings.admin_port) == ("http://127.0.0.1:30000", 8000, 8001)
+    assert settings.mode is Mode.ON
+    assert settings.policy == "nearest_first"
+
+
+def test_a_missing_engine_is_refused_with_the_ways_to_give_it() -> None:
+    assert refusal({}) == ("engine: missing; give --engine, SCALESIM_ENGINE, or `engine` in the config file",)
+
+
+def test_a_command_that_needs_no_engine_loads_without_one() -> None:
+    assert Settings.load({}, {"SCALESIM_ADMIN_PORT": "9001"}, needed=()).admin_port == 9001
+
+
+def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    file = write(tmp_path, 'engine = "http://in.the.file:1"\nport = 1001\nadmin_port = 1002\ntick_ms = 20\n')
+    settings = Settings.load(file | {"port": 3001}, {"SCALESIM_PORT": "2001", "SCALESIM_ADMIN_PORT": "2002"})
+    assert (settings.port, settings.admin_port, settings.tick_ms) == (3001, 2002, 20.0)
+    assert settings.engine == "http://in.the.file:1"
+    assert settings.report_every_s == 1.0
+
+
+def test_an_argument_that_was_not_given_overrules_nothing() -> None:
+    assert Settings.load(ENGINE | {"port": None}, {"SCALESIM_PORT": "2001"}).port == 2001
+
+
+def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, 'engine = "http://in.the.file:1"')["config"]
+    assert Settings.load({}, {"SCALESIM_CONFIG": str(path)}).engine == "http://in.the.file:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parsed"),
+    [
+        ("ENGINE", "https://engine.example:443/base/", "https://engine.example:443/base"),
+        ("PORT", "0", 0),
+        ("MODE", "shadow", Mode.SHADOW),
+        ("POLICY", "lru", "lru"),
+        ("ADMIN_KEYS", "one, two", ("one", "two")),
+        ("ENGINE_API_KEY", "s3cret", "s3cret"),
+        ("MAX_BODY_MB", "0.5", 0.5),
+        ("MAX_CONNECTIONS", "10", 10),
+        ("PIN_SHARE", "0", 0.0),
+        ("PLAN_LIMIT", "32", 32),
+        ("LOG_LEVEL", "debug", "debug"),
+    ],
+)
+def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
+    settings = Settings.load({}, {"SCALESIM_ENGINE": ENGINE["engine"], f"SCALESIM_{name}": value})
+    assert getattr(settings, name.lower()) == parsed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "99999", "99999 is not a port (1 to 65535)"),
+        ("PORT", "http", "http is not a port"),
+        ("ADMIN_PORT", "-1", "-1 is not a port"),
+        ("ADMIN_PORT", "80.5", "80.5 is not a port"),
+        ("HOST", "", "'' is not a host"),
+        ("ADMIN_HOST", "http://here", "'http://here' is not a host"),
+        ("ENGINE", "127.0.0.1:30000", "'127.0.0.1:30000' is not the URL of an engine"),
+        ("ENGINE", "http://", "is not the URL of an engine"),
+        ("ENGINE", "http://engine:port", "is not the URL of an engine"),
+        ("ENGINE", "http://engine?a=b", "is not the URL of an engine"),
+        ("ENGINE", "http://engine:30000/v1", "ends with /v1"),
+        ("ENGINE_NAME", " a", "' a' is not a name"),
+        ("MODE", "maybe", "'maybe' is not one of off, shadow, on"),
+        ("POLICY", "best", "'best' is not one of lru, nearest_first, off"),
+        ("LOG_LEVEL", "LOUD", "'LOUD' is not one of debug, info, warning, error"),
+        ("MAX_BODY_MB", "0", "0 is not a number of megabytes above 0 and up to 1024"),
+        ("MAX_BODY_MB", "nan", "nan is not a number"),
+        ("CONNECT_TIMEOUT_S", "inf", "inf is not a number of seconds"),
+        ("MAX_CONNECTIONS", "1.5", "1.5 is not a number of connections"),
+        ("TICK_MS", "-50", "-50 is not a number of milliseconds"),
+        ("REPORT_EVERY_S", "soon", "soon is not a number of seconds"),
+        ("PROBE_EVERY_S", "0", "0 is not a number of seconds"),
+        ("PLAN_LIMIT", "0", "0 is not a number of agents"),
+        ("PIN_SHARE", "1.1", "1.1 is not a share (0 to 1)"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_and_value(name: str, value: str, says: str) -> None:
+    (problem,) = refusal({}, {"SCALESIM_ENGINE": ENGINE["engine"]} | {f"SCALESIM_{name}": value})
+    assert problem.startswith(f"SCALESIM_{name}: ")
+    assert says in problem
+
+
+def test_the_refusal_names_where_the_value_was_given(tmp_path: Path) -> None:
+    file = write(tmp_path, 'engine = "http://e:1"\nport = true\n')
+    (in_file,) = refusal(file)
+    (on_the_line,) = refusal(ENGINE | {"admin_port": 70000})
+    assert in_file.startswith(f"port in {file['config']}: True is not a port")
+    assert on_the_line.startswith("--admin-port: 70000 is not a port")
+
+
+def test_all_problems_are_told_at_once() -> None:
+    problems = refusal(
+        {},
+        {
+            "SCALESIM_PORT": "0x1",
+            "SCALESIM_MODE": "on ",
+            "SCALESIM_ADMIN_HOST": "0.0.0.0",
+            "SCALESIM_PROT": "1",
+        },
+    )
+    assert sorted(problem.split(":")[0] for problem in problems) == [
+        "SCALESIM_MODE",
+        "SCALESIM_PORT",
+        "SCALESIM_PROT",
+        "admin_keys",
+        "engine",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("PROT", "PORT"), ("ADMIN_KEY", "ADMIN_KEYS"), ("ENGINE_URL", "ENGINE"), ("CONFG", "CONFIG")],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_known_name(name: str, nearest: str) -> None:
+    (problem,) = refusal(ENGINE, {f"SCALESIM_{name}": "shown-nowhere"})
+    assert problem == f"SCALESIM_{name}: unknown; the nearest known name is SCALESIM_{nearest}"
+
+
+def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_known_name(tmp_path: Path) -> None:
+    (problem,) = refusal(write(tmp_path, 'engine = "http://e:1"\nmax_body = 3\n'))
+    assert "max_body in " in problem
+    assert "nearest known name is max_body_mb in" in problem
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (missing,) = refusal(ENGINE | {"config": str(tmp_path / "none.toml")})
+    (broken,) = refusal(ENGINE | write(tmp_path, "port = ="))
+    assert "No such file" in missing
+    assert "is not TOML" in broken
+
+
+@pytest.mark.parametrize("name", ["ADMIN_KEYS", "ENGINE_API_KEY"])
+def test_a_refused_secret_is_not_printed(name: str) -> None:
+    (problem,) = refusal(
+        ENGINE,
+        {f"SCALESIM_{name}": "s3cret\n"} if name == "ENGINE_API_KEY" else {f"SCALESIM_{name}": "s3crèt"},
+    )
+    assert problem.startswith(f"SCALESIM_{name}: ")
+    assert "s3cr" not in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:s3cret@engine:30000", "http://me:s3cret@engine:bad", "http://s3cret@[/"]
+)
+def test_a_password_in_the_url_is_refused_and_not_printed(url: str) -> None:
+    (problem,) = refusal({"engine": url})
+    assert "s3cret" not in problem
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    settings = Settings.load(ENGINE, {"SCALESIM_ADMIN_KEYS": "s3cret", "SCALESIM_ENGINE_API_KEY": "s3cret"})
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "admin.example"])
+def test_an_admin_listener_that_others_reach_needs_a_key(host: str) -> None:
+    (problem,) = refusal(ENGINE | {"admin_host": host})
+    assert problem.startswith("admin_keys: missing")
+    assert Settings.load(ENGINE | {"admin_host": host}, {"SCALESIM_ADMIN_KEYS": "k"}).admin_host == host
+
+
+def test_the_listeners_cannot_share_a_port() -> None:
+    assert refusal(ENGINE | {"port": 9000, "admin_port": 9000}) == (
+        "admin_port: 9000 is the port for clients already",
+    )
+    assert Settings.load(ENGINE | {"port": 0, "admin_port": 0}, {}).port == 0
+
+
+def test_settings_that_were_made_by_hand_are_checked_for_contradictions_too() -> None:
+    with pytest.raises(SettingsError, match="admin_keys"):
+        Settings(engine="http://e:1", admin_host="0.0.0.0")
+
+
+def test_the_defaults_of_the_core_are_ours() -> None:
+    settings, core = Settings.load(ENGINE, {}), ControllerConfig()
+    assert (settings.mode, settings.policy) == (core.mode, core.policy)
+    assert (settings.plan_limit, settings.pin_share) == (core.plan_limit, core.pin_share)
+
+
+def test_every_setting_is_documented() -> None:
+    assert all(field.metadata["about"] for field in dataclasses.fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("host", "only_this_machine"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_recognised(host: str, only_this_machine: bool) -> None:
+    assert is_loopback(host) is only_this_machine

@@ -1,0 +1,85 @@
+"""The command line in a process of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalesim.workloads.servers import ROOT
+from tests.support.serve import serve
+from tests.workloads.fake_engine import FakeEngine
+from tests.workloads.test_servers import gone
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+async def workloads(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "workloads", *arguments),
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def test_run_plays_a_scenario_against_a_url_and_prints_a_summary(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        small = ("--agents", "6", "--steps", "4", "--persona-tokens", "50")
+        process = await workloads("run", "--base-url", f"{url}/v1/", *small, "--out-dir", str(tmp_path))
+        output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert '"errors": 0' in text
+    assert len((tmp_path / "calls.jsonl").read_text().splitlines()) == len(engine.asked) > 0
+    assert {asked.body["model"] for asked in engine.asked} == {"fake"}
+
+
+async def test_run_with_errors_exits_with_one(tmp_path: Path) -> None:
+    async with serve(FakeEngine(failure="refuse").app()) as url:
+        small = ("--agents", "6", "--steps", "4", "--persona-tokens", "50")
+        process = await workloads("run", "--base-url", url, *small, "--out-dir", str(tmp_path))
+        await process.communicate()
+    assert process.returncode == 1
+
+
+async def test_what_is_impossible_is_a_usage_error_that_says_why() -> None:
+    process = await workloads("compare", "--agents", "0")
+    output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert b"agents is 0" in output
+
+
+async def test_sigterm_stops_what_compare_has_started(tmp_path: Path) -> None:
+    # An engine that counts tokens, and then never comes up.
+    python = tmp_path / "engine" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f'#!/bin/sh\nif [ "$1" = -c ]; then echo 5000; exit; fi\necho $$ > {tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 600\n'
+    )
+    python.chmod(0o755)
+    pid_file = tmp_path / "pid"
+    places = (
+        "--engine-env",
+        str(tmp_path / "engine"),
+        "--model-path",
+        str(tmp_path),
+        "--out-dir",
+        str(tmp_path / "out"),
+    )
+    process = await workloads("compare", "--configs", "stock", *places)
+    async with asyncio.timeout(30):
+        while not pid_file.exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.01)  # the file system does not tell when it appears
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+    assert process.returncode == 1
+    assert b"stopped after" in output
+    assert gone(int(pid_file.read_text()))

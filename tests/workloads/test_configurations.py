@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from scalesim.workloads.configurations import CONFIGURATIONS, passes
+from scalesim.workloads.program import Impossible
+from scalesim.workloads.servers import Flavour
+
+
+def names_of(groups: object) -> list[list[str]]:
+    return [[lane.name for lane in group] for group in groups]  # type: ignore[attr-defined]
+
+
+def test_the_reference_plays_in_every_pass() -> None:
+    groups = passes(["stock", "off", "on", "on-nohints"], 3)
+    assert names_of(groups) == [["stock", "off", "on"], ["stock", "on-nohints"]]
+
+
+def test_with_room_for_all_there_is_one_pass() -> None:
+    assert names_of(passes(["stock", "off", "on", "on-nohints"], 4)) == [["stock", "off", "on", "on-nohints"]]
+
+
+def test_two_engines_make_pairs() -> None:
+    assert names_of(passes(["stock", "off", "on"], 2)) == [["stock", "off"], ["stock", "on"]]
+
+
+def test_lanes_of_a_pass_have_an_engine_each_and_passes_share_them() -> None:
+    first, second = passes(["stock", "off", "on", "on-nohints"], 3)
+    assert [lane.engine for lane in first] == [
+        (Flavour.STOCK, 0),
+        (Flavour.EXTENDED, 0),
+        (Flavour.EXTENDED, 1),
+    ]
+    assert [lane.engine for lane in second] == [(Flavour.STOCK, 0), (Flavour.EXTENDED, 0)]
+
+
+def test_one_running_engine_of_a_flavour_is_used_by_one_lane_at_a_time() -> None:
+    groups = passes(["stock", "off", "on"], 3, {Flavour.EXTENDED: 1})
+    assert names_of(groups) == [["stock", "off"], ["stock", "on"]]
+
+
+def test_a_configuration_alone_needs_one_engine() -> None:
+    assert names_of(passes(["on"], 1)) == [["on"]]
+
+
+def test_what_cannot_be_up_side_by_side_is_refused() -> None:
+    with pytest.raises(Impossible, match="stock and another configuration need an engine each"):
+        passes(["stock", "on"], 1)
+    with pytest.raises(Impossible):
+        passes(["off", "on"], 3, {Flavour.EXTENDED: 1})
+
+
+@pytest.mark.parametrize("names", [["stock", "fast"], [], ["on", "on"]])
+def test_unknown_no_and_repeated_names_are_refused(names: list[str]) -> None:
+    with pytest.raises(Impossible):
+        passes(names, 3)
+
+
+def test_only_stock_goes_without_the_proxy_and_only_on_gets_hints() -> None:
+    assert [name for name, one in CONFIGURATIONS.items() if one.mode is None] == ["stock"]
+    assert [name for name, one in CONFIGURATIONS.items() if one.hints] == ["on"]
+    assert CONFIGURATIONS["stock"].flavour is Flavour.STOCK

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from scalesim.workloads.calibration import of_engine
+from scalesim.workloads.engines import Engine, EngineUnfit, http_client
+from scalesim.workloads.prose import SAMPLE
+from tests.support.serve import serve
+from tests.workloads.fake_engine import FakeEngine, prompt_ids
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_engine_is_asked_what_it_is() -> None:
+    fake = FakeEngine(prefill_s=1.5)
+    async with serve(fake.app()) as url, http_client(url) as http:
+        engine = Engine(http)
+        assert engine.url == url
+        assert await engine.model() == "fake"
+        assert await engine.capacity_tokens() == 100_000
+        messages = ({"role": "user", "content": "hello world"},)
+        assert await engine.prompt_ids(messages) == prompt_ids(list(messages))
+        assert await engine.count_tokens("three words here") == 3
+        assert await engine.step_seconds() == {"prefill": 1.5, "decode": 0.0}
+        await engine.forget_everything()
+    assert fake.flushes == 1
+
+
+async def test_prompts_are_calibrated_with_the_engine_s_tokenizer() -> None:
+    async with serve(FakeEngine().app()) as url, http_client(url) as http:
+        assert await of_engine(Engine(http)) == pytest.approx(len(SAMPLE) / len(SAMPLE.split()), abs=0.001)
+
+
+async def test_an_engine_whose_plugin_stayed_out_is_not_measured_as_extended() -> None:
+    fake = FakeEngine()
+    async with serve(fake.app()) as url, http_client(url) as http:
+        await Engine(http).must_take_plans()
+        fake.stays_out = "SGLang 9.9 is not a known release"
+        with pytest.raises(EngineUnfit, match=r"takes no plans: SGLang 9\.9 is not a known release"):
+            await Engine(http).must_take_plans()
+
+
+async def test_what_an_engine_does_not_do_is_said_with_its_address() -> None:
+    async def nothing(scope: object, receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": b"nothing here"})  # type: ignore[operator]
+
+    async with serve(nothing) as url, http_client(url) as http:
+        engine = Engine(http)
+        with pytest.raises(EngineUnfit, match=f"POST {url}/flush_cache: 404 nothing here"):
+            await engine.forget_everything()
+        with pytest.raises(EngineUnfit, match="/v1/tokenize"):
+            await engine.count_tokens("x")
+        assert await engine.step_seconds() is None
+
+
+async def test_an_engine_that_is_not_there_is_said_to_be_unfit() -> None:
+    async with serve(FakeEngine().app()) as url:
+        pass
+    async with http_client(url) as http:
+        with pytest.raises(EngineUnfit, match="Connect"):
+            await Engine(http).model()

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+import pytest
+
+from scalesim.workloads.player import HintRefused, Target, play_program, playing
+from scalesim.workloads.program import Activation, Call, Impossible, Program, Step
+from tests.support.serve import serve
+from tests.workloads.fake_engine import FakeEngine, prompt_ids
+
+pytestmark = pytest.mark.anyio
+
+
+def call(text: str, tokens: int = 3) -> Call:
+    return Call(({"role": "system", "content": "persona"}, {"role": "user", "content": text}), tokens, "plan")
+
+
+def town() -> Program:
+    """Ann makes two calls and Bob one, in one step; Cleo is far away, Dora never calls."""
+    step = Step(
+        4,
+        (Activation("Ann", (call("a1"), call("a2")), 3.0), Activation("Bob", (call("b1"),), float("inf"))),
+        {"Ann": 0.0, "Bob": 0.0, "Cleo": 7.0, "Dora": float("inf")},
+    )
+    return Program("town", ("Ann", "Bob", "Cleo", "Dora"), (step,))
+
+
+async def test_a_record_holds_what_the_engine_said_of_a_call() -> None:
+    engine = FakeEngine(answer=lambda _: ["yes ", "indeed"])
+    async with serve(engine.app()) as url:
+        (step,) = await play_program(town(), Target(url))
+    first, second, bob = step.calls
+    assert [(one.agent, one.step, one.index) for one in step.calls] == [
+        ("Ann", 4, 0),
+        ("Ann", 4, 1),
+        ("Bob", 4, 0),
+    ]
+    assert first.error is None
+    assert (first.text, first.template) == ("yes indeed", "plan")
+    assert [(token.text, token.top) for token in first.tokens] == [
+        ("yes ", (("yes ", -0.1), ("?", -4.0))),
+        ("indeed", (("indeed", -0.1), ("?", -4.0))),
+    ]
+    assert first.token_ids == (zlib.crc32(b"yes "), zlib.crc32(b"indeed"))
+    assert (first.prompt_tokens, first.output_tokens) == (4, 2)
+    assert second.cached_tokens == 3
+    assert first.first_token_s is not None
+    assert first.started_s < first.first_token_s <= first.ended_s <= second.started_s
+    assert first.ttft_s == first.first_token_s - first.started_s
+    assert 0 < bob.ended_s <= step.wall_s + 1
+
+
+async def test_calls_are_greedy_of_exact_length_and_streamed_with_usage() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url, model="m"))
+    body = engine.asked[0].body
+    assert body["model"] == "m"
+    assert (body["temperature"], body["max_tokens"], body["ignore_eos"]) == (0, 3, True)
+    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
+
+
+async def test_activations_run_at_the_same_time() -> None:
+    # Nobody gets an answer before Ann and Bob have both asked; Ann's second call comes when Bob has gone.
+    engine = FakeEngine(gate=asyncio.Barrier(2))
+    program = town()
+    (step,) = program.steps
+    both = Step(0, (step.activations[0], Activation("Bob", (call("b1"), call("b2")), 1.0)), step.distances)
+    async with serve(engine.app()) as url, asyncio.timeout(10):
+        await play_program(Program("town", program.agents, (both,)), Target(url))
+    assert engine.most_running == 2
+
+
+async def test_the_calls_of_a_chain_follow_each_other() -> None:
+    engine = FakeEngine()
+    chain = tuple(call(f"a{index}") for index in range(5))
+    program = Program("town", ("Ann",), (Step(0, (Activation("Ann", chain, 1.0),), {"Ann": 0.0}),))
+    async with serve(engine.app()) as url:
+        await play_program(program, Target(url))
+    assert engine.most_running == 1
+    assert [asked.body["messages"][1]["content"] for asked in engine.asked] == ["a0", "a1", "a2", "a3", "a4"]
+
+
+async def test_a_stock_engine_is_told_nothing_of_agents() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url))
+    assert not [
+        name for asked in engine.asked for name in asked.headers if name.startswith(("x-agent", "x-sim"))
+    ]
+    assert engine.told == []
+
+
+async def test_without_hints_a_proxy_is_told_names_only() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url, simulation="sim 1"))
+    headers = {asked.body["messages"][1]["content"]: asked.headers for asked in engine.asked}
+    assert {text: one["x-agent-id"] for text, one in headers.items()} == {
+        "a1": "Ann",
+        "a2": "Ann",
+        "b1": "Bob",
+    }
+    assert {one["x-simulation-id"] for one in headers.values()} == {"sim 1"}
+    assert not [one for one in headers.values() if "x-agent-acts-for" in one]
+    assert engine.told == []
+
+
+async def test_a_simulation_that_gives_hints_does_so_before_each_step_and_ends_itself() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url, simulation="sim/1", admin_url=url))
+    distances = {"Ann": 0.0, "Bob": 0.0, "Cleo": 7.0, "Dora": None}
+    assert engine.told == [
+        ("PUT sim/1", {}),
+        ("POST sim/1/ticks", {"step": 4}),
+        ("POST sim/1/distances", {"unit": "steps", "distances": distances, "create_agents": True}),
+        ("DELETE sim/1", None),
+    ]
+
+
+async def test_the_last_call_of_an_activation_says_how_long_the_agent_acts() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url, simulation="s", admin_url=url))
+    told = {
+        asked.body["messages"][1]["content"]: asked.headers.get("x-agent-acts-for") for asked in engine.asked
+    }
+    # Bob is not known to come back: there is nothing to say.
+    assert told == {"a1": None, "a2": "3 steps", "b1": None}
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        ("refuse", "InternalServerError"),
+        ("break", "the stream ended before the answer did"),
+        ("silent", "the answer came without usage"),
+    ],
+)
+async def test_what_goes_wrong_is_recorded_and_the_chain_goes_on(failure: str, words: str) -> None:
+    engine = FakeEngine(failure=failure)
+    async with serve(engine.app()) as url:
+        (step,) = await play_program(town(), Target(url))
+    assert len(step.calls) == 3
+    assert all(words in (one.error or "") for one in step.calls)
+
+
+async def test_an_engine_that_is_not_there_is_an_error_of_each_call() -> None:
+    async with serve(FakeEngine().app()) as url:
+        pass
+    (step,) = await play_program(town(), Target(url))
+    assert all("APIConnectionError" in (one.error or "") for one in step.calls)
+
+
+async def test_nothing_is_tried_twice() -> None:
+    engine = FakeEngine(failure="refuse")
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url))
+    assert len(engine.asked) == 3
+
+
+async def test_a_refused_hint_ends_the_play() -> None:
+    engine = FakeEngine(refused_hints=422)
+    async with serve(engine.app()) as url:
+        with pytest.raises(HintRefused, match=r"PUT .*s: 422"):
+            await play_program(town(), Target(url, simulation="s", admin_url=url))
+    assert engine.asked == []
+
+
+async def test_a_simulation_that_has_gone_already_is_gone() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url, playing(Target(url, simulation="s", admin_url=url)):
+        engine.refused_hints = 404
+    assert engine.told[-1] == ("DELETE s", None)
+
+
+def test_hints_without_a_name_for_the_simulation_are_impossible() -> None:
+    with pytest.raises(Impossible):
+        Target("http://127.0.0.1:1", admin_url="http://127.0.0.1:2")
+
+
+def test_the_fake_engine_tokenizes_messages_one_after_the_other() -> None:
+    assert len(prompt_ids([{"role": "user", "content": "a b"}, {"role": "user", "content": "c"}])) == 5

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scalesim.workloads.player import StepPlayed
+from scalesim.workloads.records import CallRecord, TokenSeen
+from scalesim.workloads.results import (
+    Play,
+    Summary,
+    TokenCounts,
+    bounds,
+    compare_texts,
+    count_tokens,
+    percentile,
+    speedups,
+    summaries,
+)
+
+
+def seen(agent: str, step: int, index: int, at: float, cached: int, text: str = "yes") -> CallRecord:
+    return CallRecord(
+        agent,
+        step,
+        index,
+        "plan",
+        started_s=at,
+        ended_s=at + 0.5,
+        first_token_s=at + 0.25,
+        prompt_tokens=5,
+        cached_tokens=cached,
+        output_tokens=1,
+        text=text,
+        tokens=(TokenSeen(text, ((text, -0.1), ("?", -5.0))),),
+    )
+
+
+# Ann comes, Bob comes, Ann comes back and calls twice.
+PROMPTS = {
+    (0, "Ann", 0): [1, 2, 3, 4, 5],
+    (0, "Bob", 0): [9, 8, 7, 6, 5],
+    (1, "Ann", 0): [1, 2, 3, 4, 6],
+    (1, "Ann", 1): [1, 2, 3, 4, 7],
+}
+
+
+def town(*cached: int) -> list[CallRecord]:
+    return [seen(agent, step, index, at, cached[at]) for at, (step, agent, index) in enumerate(PROMPTS)]
+
+
+def play(
+    name: str, wall_s: float, *calls: CallRecord, repeat: int = 0, pass_index: int = 0, **more: object
+) -> Play:
+    steps = (StepPlayed(wall_s / 2, calls), StepPlayed(wall_s / 2, ()))
+    return Play(name, pass_index, repeat, steps, **more)  # type: ignore[arg-type]  # by name
+
+
+def test_hits_are_counted_against_what_an_unlimited_cache_would_have_served() -> None:
+    everything, firsts = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=100)
+    assert everything == TokenCounts(prompt=20, cached=5, belady=8, unlimited=8)
+    assert everything.hit_rate == 5 / 8
+    # Only Ann's return counts, not her second call, nor anybody's first visit.
+    assert firsts == TokenCounts(prompt=5, cached=1, belady=4, unlimited=4)
+    assert firsts.hit_rate == 0.25
+    assert firsts.belady_hit_rate == 1.0
+
+
+def test_belady_has_the_same_room() -> None:
+    everything, _ = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=8)
+    # Of Ann's four tokens two can stay while Bob's call runs with its five and the one it generates.
+    assert (everything.belady, everything.unlimited) == (2 + 4, 8)
+
+
+def test_a_call_with_an_error_does_not_count() -> None:
+    calls = town(0, 0, 1, 4)
+    broken = [*calls[:3], replace(calls[3], error="gone")]
+    everything, _ = count_tokens(broken, PROMPTS, capacity=100)
+    assert everything == TokenCounts(prompt=15, cached=1, belady=4, unlimited=4)
+
+
+def test_calls_count_in_the_order_of_their_first_tokens() -> None:
+    calls = town(0, 0, 0, 0)
+    # Bob's call was sent first, and waited in the queue until Ann had gone.
+    late = [replace(calls[1], started_s=-1.0), calls[0], *calls[2:]]
+    everything, _ = count_tokens(late, PROMPTS, capacity=100)
+    assert everything.unlimited == 8
+
+
+def test_no_hits_to_be_had_give_no_rate() -> None:
+    assert TokenCounts().hit_rate is None
+    assert TokenCounts().belady_hit_rate is None
+
+
+def test_percentiles_lie_between_values() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([1.0, 2.0], 0.95) == pytest.approx(1.95)
+    assert percentile([4.0], 0.95) == 4.0
+    assert percentile([], 0.5) is None
+
+
+def test_a_speedup_is_against_the_reference_of_the_same_pass_and_repeat() -> None:
+    plays = [
+        play("stock", 10),
+        play("on", 5),
+        play("stock", 20, repeat=1),
+        play("on", 15, repeat=1),
+        play("stock", 40, pass_index=1),
+        play("off", 40, pass_index=1),
+    ]
+    assert speedups(plays, "stock") == {"stock": 1.0, "on": 1.5, "off": 1.0}
+
+
+def test_texts_are_compared_with_the_first_play_of_the_reference_its_own_repeats_included() -> None:
+    plays = [
+        play("stock", 1, seen("Ann", 0, 0, 0, 0)),
+        play("stock", 1, seen("Ann", 0, 0, 0, 0, text="no"), repeat=1),
+        play("on", 1, seen("Ann", 0, 0, 0, 0)),
+    ]
+    texts = compare_texts(plays, "stock")
+    assert (texts.compared, texts.equal) == (2, 1)
+    assert not texts.all_explained
+
+
+def test_the_report_of_a_configuration() -> None:
+    told = summaries(
+        [
+            play("on", 4, *town(0, 0, 1, 4), step_seconds={"decode": 1.0, "prefill": 2.0}),
+            play("on", 6, *town(0, 0, 3, 4), repeat=1, step_seconds={"decode": 1.0, "prefill": 2.0}),
+        ],
+        PROMPTS,
+        capacity=100,
+    )
+    report = told["on"].report()
+    assert report["wall_s"] == 5
+    assert (report["calls"], report["errors"]) == (4, 0)
+    assert report["step_s"] == {"mean": 2.5, "p95": 3.0}
+    assert report["ttft_s"] == {"mean": 0.25, "p50": 0.25, "p95": 0.25}
+    assert report["prefix_hit_rate"] == 12 / 16
+    assert report["first_call_hit_rate"] == 4 / 8
+    assert report["belady"] == {"prefix_hit_rate": 1.0, "first_call_hit_rate": 1.0}
+    assert report["time_share"] == {"decode": 0.2, "prefill": 0.4, "other": pytest.approx(0.4)}
+    assert report["plays"] == [{"pass": 0, "repeat": 0, "wall_s": 4}, {"pass": 0, "repeat": 1, "wall_s": 6}]
+
+
+def test_without_a_tokenizer_there_are_no_rates_and_without_a_meter_no_shares() -> None:
+    report = summaries([play("on", 4, *town(0, 0, 1, 4))], None, capacity=100)["on"].report()
+    assert report["prefix_hit_rate"] is None
+    assert report["belady"] == {"prefix_hit_rate": None, "first_call_hit_rate": None}
+    assert "time_share" not in report
+
+
+def test_errors_are_those_of_all_plays() -> None:
+    broken = replace(seen("Ann", 0, 0, 0, 0), error="gone")
+    told = summaries([play("on", 1, broken), play("on", 1, broken, repeat=1)], None, 100)
+    assert told["on"].errors == 2
+
+
+def test_the_speedup_is_bounded_by_the_prefill_of_what_was_evicted() -> None:
+    summary = Summary(
+        (play("stock", 10, step_seconds={"prefill": 5.0, "decode": 4.0}),),
+        TokenCounts(prompt=1000, cached=200, belady=400, unlimited=600),
+        TokenCounts(),
+    )
+    bound = bounds(summary)
+    assert bound is not None
+    assert (bound.prefill_share, bound.missed_share) == (0.5, 0.5)
+    assert bound.unlimited == pytest.approx(1 / 0.75)
+    assert bound.belady == pytest.approx(1 / 0.875)
+
+
+def test_there_is_no_bound_to_tell_without_a_meter() -> None:
+    assert bounds(Summary((play("stock", 10),), TokenCounts(10, 1, 1, 1), TokenCounts())) is None

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scalesim.workloads.servers import Flavour, Installation, ServerFailed, Servers, free_port
+
+pytestmark = pytest.mark.anyio
+
+
+def gone(pid: int) -> bool:
+    """A zombie is gone too: whoever should have reaped it has been killed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.slow
+async def test_a_server_is_healthy_when_it_answers_and_gone_afterwards(tmp_path: Path) -> None:
+    port = free_port()
+    with Servers(Installation(), tmp_path) as servers:
+        command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+        server = servers.spawn("web", command, {"COLOUR": "blue"}, f"http://127.0.0.1:{port}")
+        await servers.healthy(server, server.url, timeout_s=20)
+        assert not gone(server.process.pid)
+    assert gone(server.process.pid)
+    assert server.log == tmp_path / "web.log"
+    assert server.log.read_text().startswith("$ COLOUR=blue ")
+
+
+async def test_whatever_a_server_has_started_is_stopped_with_it(tmp_path: Path) -> None:
+    # The child ignores SIGTERM; its parent tells its id and waits for it.
+    script = "trap '' TERM; sleep 600 & echo child $!; trap - TERM; wait"
+    with Servers(Installation(), tmp_path) as servers:
+        server = servers.spawn("family", ["sh", "-c", script], {}, "http://127.0.0.1:9")
+        while "child" not in (text := server.log.read_text().split("\n", 1)[1]):
+            os.sched_yield()
+        child = int(text.split()[1])
+        assert not gone(child)
+    deadline_s = time.monotonic() + 10
+    while not gone(child) and time.monotonic() < deadline_s:  # killed, but not ours to wait for
+        os.sched_yield()
+    assert gone(child)
+    assert gone(server.process.pid)
+
+
+async def test_an_error_in_the_block_stops_the_servers_too(tmp_path: Path) -> None:
+    started = []
+
+    def fail_with_a_server() -> None:
+        with Servers(Installation(), tmp_path) as servers:
+            started.append(servers.spawn("sleeper", ["sleep", "600"], {}, "http://127.0.0.1:9"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_with_a_server()
+    assert gone(started[0].process.pid)
+
+
+async def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with Servers(Installation(), tmp_path) as servers:
+        server = servers.spawn("broken", ["sh", "-c", "echo no such model; exit 3"], {}, "http://127.0.0.1:9")
+        with pytest.raises(
+            ServerFailed, match=r"(?s)broken ended with status 3; .*broken\.log.*  no such model"
+        ):
+            await servers.healthy(server, server.url, timeout_s=20)
+
+
+async def test_a_server_that_does_not_answer_in_time_is_reported(tmp_path: Path) -> None:
+    port = free_port()
+    with Servers(Installation(), tmp_path) as servers:
+        server = servers.spawn("slow", ["sleep", "600"], {}, f"http://127.0.0.1:{port}")
+        with pytest.raises(ServerFailed, match=r"slow did not answer .* in 0 s"):
+            await servers.healthy(server, server.url, timeout_s=0)
+
+
+async def test_a_command_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    with (
+        Servers(Installation(), tmp_path) as servers,
+        pytest.raises(ServerFailed, match="could not be started"),
+    ):
+        servers.spawn("nothing", [str(tmp_path / "nothing")], {}, "http://127.0.0.1:9")
+
+
+async def test_one_server_can_be_stopped_before_the_others(tmp_path: Path) -> None:
+    with Servers(Installation(), tmp_path) as servers:
+        first = servers.spawn("first", ["sleep", "600"], {}, "http://127.0.0.1:9")
+        second = servers.spawn("second", ["sleep", "600"], {}, "http://127.0.0.1:9")
+        servers.stop(first)
+        assert gone(first.process.pid)
+        assert not gone(second.process.pid)
+    assert gone(second.process.pid)
+
+
+def test_flavours_differ_in_the_extension_alone() -> None:
+    here = Installation()
+    stock = here.engine_command(Flavour.STOCK, 1234, 5000)
+    assert here.engine_command(Flavour.EXTENDED, 1234, 5000) == [*stock, "--radix-cache-backend", "scalesim"]
+    assert stock[stock.index("--max-total-tokens") + 1] == "5000"
+    assert here.engine_environment(Flavour.STOCK)["SGLANG_PLUGINS"] == "scalesim_cpu,scalesim_meter"
+    extended = here.engine_environment(Flavour.EXTENDED)
+    assert extended["SGLANG_PLUGINS"] == "scalesim_cpu,scalesim_meter,scalesim"
+    assert extended | {"SGLANG_PLUGINS": ""} == here.engine_environment(Flavour.STOCK) | {
+        "SGLANG_PLUGINS": ""
+    }

@@ -1,0 +1,195 @@
+"""The result of a comparison, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from .configurations import CONFIGURATIONS
+from .matching import Match
+from .program import Wishes
+from .results import Bounds, Summary, mean, percentile
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    command: str
+    commit: str
+    machine: str
+    scenario: str
+    wishes: Wishes
+    repeats: int
+    model: str
+    capacity_tokens: int
+    capacity: str
+    """The same in words: how it came about."""
+    summaries: Mapping[str, Summary]
+    speedup: Mapping[str, float]
+    """Over the first of the summaries, the reference."""
+    texts: Match
+    bounds: Bounds | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.summaries))
+
+    @property
+    def errors(self) -> int:
+        return sum(summary.errors for summary in self.summaries.values())
+
+    @property
+    def ok(self) -> bool:
+        return self.errors == 0 and self.texts.all_explained
+
+    def as_json(self) -> dict[str, object]:
+        bounds = self.bounds
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "commit": self.commit,
+            "seed": self.wishes.seed,
+            "machine": self.machine,
+            "scenario": self.scenario,
+            "agents": self.wishes.agents,
+            "steps": self.wishes.steps,
+            "configs": {name: summary.report() for name, summary in self.summaries.items()},
+            "speedup_over_stock": dict(self.speedup),
+            "text_match": self.texts.share,
+            "text_differences_explained": self.texts.all_explained,
+            "reference": self.reference,
+            "persona_tokens": self.wishes.persona_tokens,
+            "growth_tokens": self.wishes.growth_tokens,
+            "chars_per_token": self.wishes.chars_per_token,
+            "repeats": self.repeats,
+            "model": self.model,
+            "capacity_tokens": self.capacity_tokens,
+            "speedup_bound": None
+            if bounds is None
+            else {
+                "prefill_share": bounds.prefill_share,
+                "missed_share_of_prefill": bounds.missed_share,
+                "unlimited_cache": bounds.unlimited,
+                "belady": bounds.belady,
+            },
+            "texts": {
+                "compared": self.texts.compared,
+                "equal": self.texts.equal,
+                "differences": [
+                    {
+                        "step": difference.key[0],
+                        "agent": difference.key[1],
+                        "index": difference.key[2],
+                        "token": difference.token,
+                        "explained": difference.explained,
+                        "reference": difference.reference,
+                        "other": difference.other,
+                    }
+                    for difference in self.texts.differences
+                ],
+            },
+            "notes": list(self.notes),
+        }
+
+    def print(self, console: Console) -> None:
+        console.print(Group(self._speed(), self._cache(), Text(self.caption())))
+
+    # Two tables, as one of all columns is wider than a terminal.
+
+    def _speed(self) -> Table:
+        table = _table(
+            f"{self.scenario}: {self.wishes.agents} agents, {self.wishes.steps} steps, seed {self.wishes.seed}",
+            *(
+                "wall s",
+                "speed-\nup",
+                "step s\nmean",
+                "step s\np95",
+                "TTFT s\nmean",
+                "TTFT s\np95",
+            ),
+            "errors",
+        )
+        for name, summary in self.summaries.items():
+            table.add_row(
+                name,
+                _number(mean([play.wall_s for play in summary.plays]), 1),
+                _number(self.speedup.get(name), 2),
+                _number(mean(summary.steps_s), 1),
+                _number(percentile(summary.steps_s, 0.95), 1),
+                _number(mean(summary.ttft_s), 2),
+                _number(percentile(summary.ttft_s, 0.95), 2),
+                str(summary.errors),
+            )
+        return table
+
+    def _cache(self) -> Table:
+        table = _table(
+            "share of prefix tokens found in the cache, and where the engine's time went",
+            *("all\ncalls", "Belady", "first\ncalls", "Belady", "decode", "prefill", "other"),
+        )
+        for name, summary in self.summaries.items():
+            shares = summary.time_share() or {}
+            table.add_row(
+                name,
+                _number(summary.all_calls.hit_rate, 3),
+                _number(summary.all_calls.belady_hit_rate, 3),
+                _number(summary.first_calls.hit_rate, 3),
+                _number(summary.first_calls.belady_hit_rate, 3),
+                *(_number(shares.get(kind), 2) for kind in ("decode", "prefill", "other")),
+            )
+        return table
+
+    def caption(self) -> str:
+        """What the numbers mean, and what bounds the speedup."""
+        texts = self.texts
+        lines = [
+            f"Speed-up: wall time of {self.reference} over that of the configuration, played beside it.",
+            *(f"{name}: {CONFIGURATIONS[name].about}." for name in self.summaries),
+            f"Room in the cache: {self.capacity}.",
+            "Hits: prompt tokens found in the cache, over those that an unlimited cache would have had. First calls are"
+            " those of an agent's activations after its first. Belady: what an eviction that knows the future would have"
+            " hit with the same room, on the same sequence.",
+            f"Texts: {texts.equal} of {texts.compared} answers equal the first ones of {self.reference}"
+            + (
+                "."
+                if not texts.differences
+                else "; every difference begins at a near-tie."
+                if texts.all_explained
+                else f"; {sum(not one.explained for one in texts.differences)} DIFFERENCES ARE NOT EXPLAINED by a near-tie."
+            ),
+            _what_bounds(self.reference, self.bounds),
+            *self.notes,
+        ]
+        return "\n".join(lines)
+
+
+def _what_bounds(reference: str, bounds: Bounds | None) -> str:
+    if bounds is None:
+        return (
+            "What bounds the speedup: only the recomputing of prefixes that were evicted can be saved; decoding, the text of"
+            " the templates and each agent's first visit stay. This engine does not tell how its time divides."
+        )
+    return (
+        f"What bounds the speedup: {reference} spends {bounds.prefill_share:.0%} of its time in prefill, and "
+        f"{bounds.missed_share:.0%} of the tokens it prefills are prefixes that were evicted. Saving all of them makes it about "
+        f"{bounds.unlimited:.2f}x as fast, saving what Belady could {bounds.belady:.2f}x; decoding, the text of the templates "
+        "and each agent's first visit stay."
+    )
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title)
+    table.add_column("", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

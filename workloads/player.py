@@ -1,0 +1,248 @@
+"""Plays a program over HTTP as a simulation would: the official `openai` client, and hints if it gives any.
+
+All activations of a step run at the same time, the calls of one chain one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self, cast
+from urllib.parse import quote
+
+import httpx
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.completion_usage import CompletionUsage
+
+from .engines import http_client
+from .program import Activation, Call, Impossible, Program, Step
+from .records import CallRecord, TokenSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a program is played, and what the simulation says there."""
+
+    base_url: str
+    """Of an engine or a proxy, without `/v1`."""
+    model: str = "default"
+    api_key: str = "none"
+    simulation: str | None = None
+    """The simulation's name towards a proxy; None sends no identity at all."""
+    admin_url: str | None = None
+    """Of the proxy's admin REST; with it, the simulation gives hints."""
+    admin_key: str | None = None
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.admin_url is not None and self.simulation is None:
+            raise Impossible("hints need the name of a simulation")
+
+
+class HintRefused(Exception):
+    """The proxy did not take a hint: a measurement without it would not be what it claims to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlayed:
+    wall_s: float
+    """From before the hints until the last chain ended."""
+    calls: tuple[CallRecord, ...]
+
+
+class Player:
+    """One play of a program. Made by `playing`, which also ends it."""
+
+    def __init__(self, target: Target, openai: AsyncOpenAI, admin: httpx.AsyncClient | None) -> None:
+        self._target = target
+        self._openai = openai
+        self._admin = admin
+        self._origin_s = time.perf_counter()
+
+    async def begin(self) -> Self:
+        if self._admin is not None:
+            await self._hint("PUT", "", {})
+        return self
+
+    async def play(self, step: Step) -> StepPlayed:
+        began_s = time.perf_counter()
+        if self._admin is not None:
+            await self._hint("POST", "/ticks", {"step": step.index})
+            distances = {
+                agent: None if math.isinf(distance) else distance
+                for agent, distance in step.distances.items()
+            }
+            body = {"unit": "steps", "distances": distances, "create_agents": True}
+            await self._hint("POST", "/distances", body)
+        async with asyncio.TaskGroup() as chains:
+            tasks = [chains.create_task(self._chain(step, activation)) for activation in step.activations]
+        records = tuple(record for task in tasks for record in task.result())
+        return StepPlayed(time.perf_counter() - began_s, records)
+
+    async def forget(self) -> None:
+        """Takes the simulation out of the proxy. It may have gone already, or never have been made."""
+        if self._admin is not None:
+            await self._hint("DELETE", "", None, tolerated=(404,))
+
+    async def _hint(self, method: str, path: str, body: object, tolerated: tuple[int, ...] = ()) -> None:
+        assert self._admin is not None
+        assert self._target.simulation is not None
+        url = f"/admin/v1/simulations/{quote(self._target.simulation, safe='')}{path}"
+        try:
+            response = await self._admin.request(method, url, json=body)
+        except httpx.HTTPError as exc:
+            raise HintRefused(f"{method} {url}: {exc!r}") from exc
+        if response.is_error and response.status_code not in tolerated:
+            raise HintRefused(f"{method} {url}: {response.status_code} {response.text[:500]}")
+
+    async def _chain(self, step: Step, activation: Activation) -> list[CallRecord]:
+        last = len(activation.calls) - 1
+        records = []
+        for index, call in enumerate(activation.calls):
+            headers = self._headers(activation, last=index == last)
+            records.append(await self._call(activation.agent, step.index, index, call, headers))
+        return records
+
+    def _headers(self, activation: Activation, *, last: bool) -> dict[str, str]:
+        if self._target.simulation is None:
+            return {}
+        headers = {"X-Agent-ID": activation.agent, "X-Simulation-ID": self._target.simulation}
+        if self._admin is not None and last and math.isfinite(activation.acts_for_steps):
+            headers["X-Agent-Acts-For"] = f"{activation.acts_for_steps:.12g} steps"
+        return headers
+
+    async def _call(
+        self, agent: str, step: int, index: int, call: Call, headers: Mapping[str, str]
+    ) -> CallRecord:
+        started_s = time.perf_counter()
+        answer = _Answer()
+        try:
+            stream = await self._openai.chat.completions.create(
+                model=self._target.model,
+                messages=cast(list[ChatCompletionMessageParam], list(call.messages)),
+                max_tokens=call.max_tokens,
+                temperature=0,
+                logprobs=True,
+                top_logprobs=2,
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_headers=headers,
+                extra_body={"ignore_eos": True, "return_output_ids_in_sglext": True},
+            )
+            async with stream:
+                async for chunk in stream:
+                    answer.add(chunk)
+            error = answer.what_is_missing()
+        except (OpenAIError, ValueError) as exc:  # ValueError: the stream was not JSON
+            error = f"{type(exc).__name__}: {exc}"
+        ended_s = time.perf_counter()
+        return answer.record(
+            agent,
+            step,
+            index,
+            call.template,
+            started_s - self._origin_s,
+            ended_s - self._origin_s,
+            self._origin_s,
+            error,
+        )
+
+
+class _Answer:
+    """Puts the chunks of one stream together."""
+
+    def __init__(self) -> None:
+        self._first_token_at: float | None = None
+        self._text: list[str] = []
+        self._tokens: list[TokenSeen] = []
+        self._token_ids: tuple[int, ...] = ()
+        self._usage: CompletionUsage | None = None
+        self._finished = False
+
+    def add(self, chunk: ChatCompletionChunk) -> None:
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        extension = (chunk.model_extra or {}).get("sglext")
+        if isinstance(extension, Mapping) and extension.get("output_ids"):
+            self._token_ids = tuple(extension["output_ids"][0])
+        for choice in chunk.choices:
+            tokens = choice.logprobs.content or [] if choice.logprobs is not None else []
+            # The chunk that only names the role is no token; a token may be without text (half of a character).
+            if self._first_token_at is None and (choice.delta.content or tokens):
+                self._first_token_at = time.perf_counter()
+            self._text.append(choice.delta.content or "")
+            self._tokens += [
+                TokenSeen(token.token, tuple((top.token, top.logprob) for top in token.top_logprobs))
+                for token in tokens
+            ]
+            self._finished = self._finished or choice.finish_reason is not None
+
+    def what_is_missing(self) -> str | None:
+        if not self._finished:
+            return "the stream ended before the answer did"
+        if self._usage is None:
+            return "the answer came without usage"
+        return None
+
+    def record(
+        self,
+        agent: str,
+        step: int,
+        index: int,
+        template: str,
+        started_s: float,
+        ended_s: float,
+        origin_s: float,
+        error: str | None,
+    ) -> CallRecord:
+        usage = self._usage
+        details = usage.prompt_tokens_details if usage is not None else None
+        return CallRecord(
+            agent=agent,
+            step=step,
+            index=index,
+            template=template,
+            started_s=started_s,
+            ended_s=ended_s,
+            first_token_s=None if self._first_token_at is None else self._first_token_at - origin_s,
+            prompt_tokens=usage.prompt_tokens if usage is not None else 0,
+            cached_tokens=(details.cached_tokens or 0) if details is not None else 0,
+            output_tokens=usage.completion_tokens if usage is not None else 0,
+            text="".join(self._text),
+            tokens=tuple(self._tokens),
+            token_ids=self._token_ids,
+            error=error,
+        )
+
+
+@asynccontextmanager
+async def playing(target: Target) -> AsyncIterator[Player]:
+    """A player whose simulation exists in the proxy, and is gone from it afterwards. Raises `HintRefused`."""
+    # A measurement must not wander through a web proxy of the environment. Certificates take long to load: without TLS,
+    # they are not.
+    http = DefaultAsyncHttpxClient(
+        trust_env=False, timeout=target.timeout_s, verify=target.base_url.startswith("https:")
+    )
+    key = {"Authorization": f"Bearer {target.admin_key}"} if target.admin_key is not None else {}
+    async with (
+        AsyncOpenAI(
+            base_url=f"{target.base_url}/v1", api_key=target.api_key, max_retries=0, http_client=http
+        ) as openai,
+        http_client(target.admin_url or "", headers=key) as admin,
+    ):
+        player = Player(target, openai, admin if target.admin_url is not None else None)
+        await player.begin()
+        try:
+            yield player
+        finally:
+            await player.forget()
+
+
+async def play_program(program: Program, target: Target) -> list[StepPlayed]:
+    async with playing(target) as player:
+        return [await player.play(step) for step in program.steps]

@@ -1,0 +1,225 @@
+"""What the plays of a comparison are worth: from records of calls to the numbers of the report. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .belady import RecordedCall, minimum, unlimited
+from .matching import Match, match
+from .player import StepPlayed
+from .records import CallKey, CallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One configuration, playing the program once."""
+
+    configuration: str
+    pass_index: int
+    repeat: int
+    steps: tuple[StepPlayed, ...]
+    step_seconds: Mapping[str, float] | None = None
+    """The engine's time by kind of step; None where it does not count."""
+
+    def about(self) -> dict[str, object]:
+        return {"config": self.configuration, "pass": self.pass_index, "repeat": self.repeat}
+
+    @property
+    def wall_s(self) -> float:
+        return sum(step.wall_s for step in self.steps)
+
+    @property
+    def calls(self) -> list[CallRecord]:
+        return [record for step in self.steps for record in step.calls]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Prompt tokens: in all, found in the cache, and to be found by MIN and by a cache that never gives anything up."""
+
+    prompt: int = 0
+    cached: int = 0
+    belady: int = 0
+    unlimited: int = 0
+
+    def __add__(self, other: TokenCounts) -> TokenCounts:
+        return TokenCounts(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.belady + other.belady,
+            self.unlimited + other.unlimited,
+        )
+
+    @property
+    def hit_rate(self) -> float | None:
+        return self.cached / self.unlimited if self.unlimited else None
+
+    @property
+    def belady_hit_rate(self) -> float | None:
+        return self.belady / self.unlimited if self.unlimited else None
+
+
+def count_tokens(
+    calls: Sequence[CallRecord], prompts: Mapping[CallKey, Sequence[int]], capacity: int
+) -> tuple[TokenCounts, TokenCounts]:
+    """Of all calls, and of the first calls of activations after the agent's first. Calls with an error do not count."""
+    debut: dict[str, int] = {}
+    for call in calls:
+        debut[call.agent] = min(call.step, debut.get(call.agent, call.step))
+    answered = [call for call in calls if call.error is None]
+    recorded = [
+        RecordedCall(
+            # The engine holds a call's prompt from its prefill on, not while the call waits in the queue.
+            start=call.first_token_s if call.first_token_s is not None else call.started_s,
+            end=call.ended_s,
+            prompt=prompts[call.key],
+            output_tokens=call.output_tokens,
+            first=call.index == 0 and call.step > debut[call.agent],
+        )
+        for call in answered
+    ]
+    best, there_is = minimum(recorded, capacity).tokens, unlimited(recorded).tokens
+    everything, firsts = TokenCounts(), TokenCounts()
+    for index, (call, record) in enumerate(zip(answered, recorded, strict=True)):
+        counts = TokenCounts(len(record.prompt), call.cached_tokens, best[index], there_is[index])
+        everything += counts
+        if record.first:
+            firsts += counts
+    return everything, firsts
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Linear between the two nearest values; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    high = math.ceil(position)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def compare_texts(plays: Sequence[Play], reference: str) -> Match:
+    """All plays against the first one of the reference, its own repeats included."""
+    first = next(play for play in plays if play.configuration == reference)
+    matches = [match(first.calls, play.calls) for play in plays if play is not first]
+    return Match(
+        sum(one.compared for one in matches),
+        sum(one.equal for one in matches),
+        tuple(difference for one in matches for difference in one.differences),
+    )
+
+
+def speedups(plays: Sequence[Play], reference: str) -> dict[str, float]:
+    """Of each configuration: the reference's wall time in the same passes and repeats over its own."""
+    walls = {(play.configuration, play.pass_index, play.repeat): play.wall_s for play in plays}
+    own: dict[str, float] = {}
+    referred: dict[str, float] = {}
+    for play in plays:
+        name = play.configuration
+        own[name] = own.get(name, 0) + play.wall_s
+        referred[name] = referred.get(name, 0) + walls[reference, play.pass_index, play.repeat]
+    return {name: referred[name] / own[name] for name in own if own[name] > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One configuration over all its plays."""
+
+    plays: tuple[Play, ...]
+    all_calls: TokenCounts
+    """Zeros, and so no rates, where the engine does not tell how it tokenizes."""
+    first_calls: TokenCounts
+
+    @property
+    def errors(self) -> int:
+        return sum(call.error is not None for play in self.plays for call in play.calls)
+
+    @property
+    def steps_s(self) -> list[float]:
+        return [step.wall_s for play in self.plays for step in play.steps]
+
+    @property
+    def ttft_s(self) -> list[float]:
+        return [call.ttft_s for play in self.plays for call in play.calls if call.ttft_s is not None]
+
+    def time_share(self) -> dict[str, float] | None:
+        """Of the wall time: decoding, prefilling, and the rest."""
+        if any(play.step_seconds is None for play in self.plays):
+            return None
+        wall_s = sum(play.wall_s for play in self.plays)
+        shares = {
+            kind: sum((play.step_seconds or {}).get(kind, 0.0) for play in self.plays) / wall_s
+            for kind in ("decode", "prefill")
+        }
+        return {**shares, "other": max(0.0, 1 - sum(shares.values()))}
+
+    def report(self) -> dict[str, object]:
+        """`wall_s` and `calls` are those of one play, the mean over all; `errors` are those of all plays."""
+        calls = [call for play in self.plays for call in play.calls]
+        steps_s, ttft_s = self.steps_s, self.ttft_s
+        report: dict[str, object] = {
+            "wall_s": mean([play.wall_s for play in self.plays]),
+            "calls": round(len(calls) / len(self.plays)),
+            "errors": self.errors,
+            "step_s": {"mean": mean(steps_s), "p95": percentile(steps_s, 0.95)},
+            "ttft_s": {"mean": mean(ttft_s), "p50": percentile(ttft_s, 0.5), "p95": percentile(ttft_s, 0.95)},
+            "prefix_hit_rate": self.all_calls.hit_rate,
+            "first_call_hit_rate": self.first_calls.hit_rate,
+            "belady": {
+                "prefix_hit_rate": self.all_calls.belady_hit_rate,
+                "first_call_hit_rate": self.first_calls.belady_hit_rate,
+            },
+            "prompt_tokens": sum(call.prompt_tokens for call in calls) / max(1, len(self.plays)),
+            "cached_tokens": sum(call.cached_tokens for call in calls) / max(1, len(self.plays)),
+            "output_tokens": sum(call.output_tokens for call in calls) / max(1, len(self.plays)),
+            "plays": [
+                {"pass": play.pass_index, "repeat": play.repeat, "wall_s": play.wall_s} for play in self.plays
+            ],
+        }
+        if (shares := self.time_share()) is not None:
+            report["time_share"] = shares
+        return report
+
+
+def summaries(
+    plays: Sequence[Play], prompts: Mapping[CallKey, Sequence[int]] | None, capacity: int
+) -> dict[str, Summary]:
+    """By configuration, in the order they were first played in."""
+    result = {}
+    for name in dict.fromkeys(play.configuration for play in plays):
+        own = tuple(play for play in plays if play.configuration == name)
+        counts = [] if prompts is None else [count_tokens(play.calls, prompts, capacity) for play in own]
+        everything = sum((all_calls for all_calls, _ in counts), TokenCounts())
+        firsts = sum((first_calls for _, first_calls in counts), TokenCounts())
+        result[name] = Summary(own, everything, firsts)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How fast the reference could be if nothing changed but what it finds in its cache, and by that count only."""
+
+    prefill_share: float
+    missed_share: float
+    """Of the prompt tokens it computed: those that an unlimited cache would have had."""
+    unlimited: float
+    belady: float
+
+
+def bounds(reference: Summary) -> Bounds | None:
+    """A token costs the same wherever it stands, in this estimate."""
+    shares, tokens = reference.time_share(), reference.all_calls
+    if shares is None or tokens.prompt <= tokens.cached:
+        return None
+    computed = tokens.prompt - tokens.cached
+    missed = max(0, tokens.unlimited - tokens.cached) / computed
+    missed_by_belady = max(0, tokens.belady - tokens.cached) / computed
+    prefill = min(1.0, shares["prefill"])
+    return Bounds(prefill, missed, 1 / (1 - prefill * missed), 1 / (1 - prefill * missed_by_belady))

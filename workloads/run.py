@@ -1,0 +1,48 @@
+"""`run`: a scenario, played once against whatever speaks OpenAI's API at a URL."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from . import calibration
+from .engines import Engine, EngineUnfit, http_client
+from .machine import command, commit, machine
+from .player import Target, play_program
+from .program import Wishes
+from .records import write_calls
+from .results import Play, Summary, TokenCounts
+from .scenarios import scenario
+
+
+async def run(name: str, wishes: Wishes, target: Target, out_dir: Path, console: Console) -> bool:
+    """True if no call had an error. A target without a model takes the first that is offered.
+
+    Raises `Impossible`, `EngineUnfit` or `HintRefused`.
+    """
+    generate = scenario(name).generate
+    headers = {"Authorization": f"Bearer {target.api_key}"}
+    async with http_client(target.base_url, headers) as http:
+        engine = Engine(http)
+        target = replace(target, model=target.model or await engine.model())
+        try:
+            wishes = replace(wishes, chars_per_token=await calibration.of_engine(engine))
+        except EngineUnfit:
+            console.print(f"It does not tokenize: taking {wishes.chars_per_token:g} characters for a token.")
+    play = Play("run", 0, 0, tuple(await play_program(generate(wishes), target)))
+    records = out_dir / "calls.jsonl"
+    write_calls(records, [({"config": "run"}, play.calls)])
+    about = {
+        "command": command(),
+        "commit": commit(),
+        "machine": machine(),
+        "url": target.base_url,
+        "scenario": name,
+    }
+    told = Summary((play,), TokenCounts(), TokenCounts()).report()
+    console.print_json(json.dumps({**about, **asdict(wishes), **told}))
+    console.print(f"written: {records}", soft_wrap=True)
+    return not any(call.error is not None for call in play.calls)

@@ -1,0 +1,238 @@
+"""Starts engines and proxies as child processes, and surely stops them.
+
+Each runs in a process group of its own with its log in a file. All of them are gone when the `with` block of `Servers` is left, be
+it by an error, Ctrl-C or SIGTERM; should even that be skipped, when the interpreter exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from .engines import http_client
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_S = 0.2
+LAST_LINES = 25
+
+
+class ServerFailed(Exception):
+    """A server did not come up; the message has the end of its log."""
+
+
+class Flavour(StrEnum):
+    """What is installed into SGLang. What lets it run without a GPU, and the passive meter, are in both."""
+
+    STOCK = "stock"
+    EXTENDED = "extended"
+
+
+PLUGINS = {
+    Flavour.STOCK: "scalesim_cpu,scalesim_meter",
+    Flavour.EXTENDED: "scalesim_cpu,scalesim_meter,scalesim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where things are; by default as `make setup` leaves them."""
+
+    engine_env: Path = ROOT / ".engine"
+    model: Path = ROOT / ".models" / "random-256x8"
+    scalesim: Path = ROOT / ".venv" / "bin" / "scalesim"
+    host: str = "127.0.0.1"
+    engine_timeout_s: float = 300.0
+    """How long an engine may take to come up: half a minute on an idle machine of two cores, more with several."""
+    proxy_timeout_s: float = 60.0
+    threads: int = 2
+    """Of each engine. Only one computes at a time."""
+
+    @property
+    def engine_python(self) -> Path:
+        return self.engine_env / "bin" / "python"
+
+    def missing(self) -> list[Path]:
+        return [path for path in (self.engine_python, self.model, self.scalesim) if not path.exists()]
+
+    def engine_command(self, flavour: Flavour, port: int, capacity_tokens: int) -> list[str]:
+        command = [
+            *(str(self.engine_python), "-m", "sglang.launch_server"),
+            *("--model-path", str(self.model), "--host", self.host, "--port", str(port)),
+            *("--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch"),
+            *("--dtype", "float32", "--grammar-backend", "none", "--sleep-on-idle"),
+            *("--enable-cache-report", "--enable-metrics", "--max-total-tokens", str(capacity_tokens)),
+        ]
+        if flavour is Flavour.EXTENDED:
+            command += ["--radix-cache-backend", "scalesim"]
+        return command
+
+    def engine_environment(self, flavour: Flavour) -> dict[str, str]:
+        return {
+            "SGLANG_USE_CPU_ENGINE": "1",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": str(self.threads),
+            # Threads that wait by spinning take the cores from each other as soon as anything else runs: with a load of
+            # 3 on two cores, four short calls took 11 to 23 s instead of 1.3.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "SGLANG_PLUGINS": PLUGINS[flavour],
+        }
+
+    def proxy_command(self, engine_url: str, port: int, admin_port: int, mode: str) -> list[str]:
+        return [
+            *(str(self.scalesim), "serve", "--engine", engine_url, "--port", str(port)),
+            *("--admin-port", str(admin_port), "--mode", mode),
+        ]
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    admin_url: str | None = None
+    stopped: bool = field(default=False)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class Servers:
+    """The child processes of one command."""
+
+    def __init__(self, installation: Installation, out_dir: Path) -> None:
+        self.installation = installation
+        self._out_dir = out_dir
+        self.running: list[Server] = []
+
+    def __enter__(self) -> Self:
+        self._out_dir.mkdir(parents=True, exist_ok=True)
+        atexit.register(self.stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        atexit.unregister(self.stop)
+
+    def start_engine(self, name: str, flavour: Flavour, capacity_tokens: int) -> Server:
+        """Does not wait: several engines come up side by side. Raises `ServerFailed`."""
+        port = free_port()
+        return self.spawn(
+            name,
+            self.installation.engine_command(flavour, port, capacity_tokens),
+            self.installation.engine_environment(flavour),
+            f"http://{self.installation.host}:{port}",
+        )
+
+    async def engine_is_up(self, engine: Server) -> None:
+        """Raises `ServerFailed`."""
+        await self.healthy(engine, f"{engine.url}/health", self.installation.engine_timeout_s)
+
+    async def proxy(self, name: str, engine_url: str, mode: str) -> Server:
+        """A proxy that serves, in front of a running engine. Raises `ServerFailed`."""
+        port, admin_port = free_port(), free_port()
+        command = self.installation.proxy_command(engine_url, port, admin_port, mode)
+        server = self.spawn(name, command, {}, f"http://{self.installation.host}:{port}")
+        server.admin_url = f"http://{self.installation.host}:{admin_port}"
+        # Ready, not only healthy: the proxy has found the engine and what it can do.
+        for url in (f"{server.admin_url}/ready", f"{server.url}/v1/models"):
+            await self.healthy(server, url, self.installation.proxy_timeout_s)
+        return server
+
+    def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str], url: str) -> Server:
+        log = self._out_dir / f"{name}.log"
+        with log.open("wb") as sink:
+            told = " ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items())
+            sink.write(f"$ {told} {shlex.join(command)}\n".encode())
+            sink.flush()
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    start_new_session=True,
+                )
+            except OSError as exc:
+                raise ServerFailed(f"{name} could not be started: {exc}") from exc
+        server = Server(name, url, process, log)
+        self.running.append(server)
+        return server
+
+    async def healthy(self, server: Server, url: str, timeout_s: float) -> None:
+        """Waits until `url` answers 200. Raises `ServerFailed` when the process ends, or the time does."""
+        deadline_s = time.monotonic() + timeout_s
+        async with http_client(url) as http:
+            while True:
+                if _ended(server):
+                    self.stop(server)
+                    raise ServerFailed(_last_words(server, f"ended with status {server.process.returncode}"))
+                if await _answers(http, url):
+                    return
+                if time.monotonic() > deadline_s:
+                    raise ServerFailed(_last_words(server, f"did not answer {url} in {timeout_s:g} s"))
+                await asyncio.sleep(POLL_S)
+
+    def stop(self, *servers: Server) -> None:
+        """Stops these, or all: asks each, then kills whatever is left of its process group. Never fails."""
+        stopping = [server for server in servers or self.running if not server.stopped]
+        for server in stopping:
+            # Only the one that was started: an engine whose children die under it takes that for a crash.
+            if not _ended(server):
+                os.kill(server.process.pid, signal.SIGTERM)
+        deadline_s = time.monotonic() + 10
+        for server in stopping:
+            # The process is not reaped before its group is killed: until then its id can belong to nobody else.
+            while not _ended(server) and time.monotonic() < deadline_s:
+                time.sleep(POLL_S / 4)
+            _kill_group(server)
+            server.process.wait()
+            server.stopped = True
+        self.running = [server for server in self.running if not server.stopped]
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await http.get(url, timeout=5)).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _ended(server: Server) -> bool:
+    if server.process.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, server.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _kill_group(server: Server) -> None:
+    try:
+        os.killpg(server.process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nobody is left in the group
+    except PermissionError:
+        pass  # on macOS: only a zombie is left in the group
+
+
+def _last_words(server: Server, what: str) -> str:
+    lines = server.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    return "\n".join([f"{server.name} {what}; the end of {server.log}:", *(f"  {line}" for line in lines)])
