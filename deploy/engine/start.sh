@@ -3,6 +3,8 @@
 # MODEL: random or smollm2. Arguments are handed to SGLang.
 set -eu
 model=${MODEL:-random}
+# Threads that wait by spinning take the cores from each other.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 export HF_HUB_OFFLINE=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" SGLANG_USE_CPU_ENGINE=1
 export SGLANG_PLUGINS=scalesim,scalesim_cpu
 python -m scalesim_sglang.model_maker "$model" "/models/$model"

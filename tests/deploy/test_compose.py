@@ -1,6 +1,7 @@
 """Brings compose.yaml up for real, with podman, and takes it down again: `make test-compose`.
 
-Needs root, podman with netavark and aardvark-dns, debootstrap (or PYTHON_IMAGE), and network access for the packages.
+Needs root, podman with netavark, aardvark-dns and iptables, debootstrap (or PYTHON_IMAGE), and network access for the
+packages. Where crun refuses the machine's cgroups: `runtime = "runc"` in /etc/containers/containers.conf.
 Images are kept: they are the cache of the next run. Containers, networks and the volume are removed.
 """
 

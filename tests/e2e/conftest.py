@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesim.workloads.servers import Flavour, Installation, Server, Servers
+from scalesim.workloads.servers import Flavour, Installation, Server, Servers, free_port
 
 CAPACITY_TOKENS = 8_000
 
@@ -25,46 +25,56 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield running
 
 
+def _engine(servers: Servers, name: str, flavour: Flavour) -> Server:
+    engine = servers.start_engine(name, flavour, CAPACITY_TOKENS)
+    asyncio.run(servers.engine_is_up(engine))
+    return engine
+
+
 @pytest.fixture(scope="session")
 def extended_engine(servers: Servers) -> Server:
     """SGLang with the plugin; room for 8,000 tokens."""
-    return asyncio.run(servers.engine("extended", Flavour.EXTENDED, CAPACITY_TOKENS))
+    return _engine(servers, "extended", Flavour.EXTENDED)
 
 
 @pytest.fixture(scope="session")
 def stock_engine(servers: Servers) -> Server:
     """SGLang as it comes, but for what lets it run on a CPU."""
-    return asyncio.run(servers.engine("stock", Flavour.STOCK, CAPACITY_TOKENS))
+    return _engine(servers, "stock", Flavour.STOCK)
 
 
 @dataclass
 class MortalEngine:
-    """An engine that a test may kill and start again on the same port."""
+    """An engine that a test may kill and start again at the same address."""
 
     servers: Servers
     port: int
-    server: Server
+    server: Server | None = None
 
     @property
     def url(self) -> str:
-        return self.server.url
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        installation = self.servers.installation
+        self.server = self.servers.spawn(
+            "mortal",
+            installation.engine_command(Flavour.EXTENDED, self.port, CAPACITY_TOKENS),
+            installation.engine_environment(Flavour.EXTENDED),
+            self.url,
+        )
+        await self.servers.engine_is_up(self.server)
 
     def kill(self) -> None:
-        """SIGKILL to the whole process group, as the kernel's OOM killer would leave it."""
+        """SIGKILL to the whole process group, as if the machine's memory had run out."""
+        assert self.server is not None
         os.killpg(self.server.process.pid, signal.SIGKILL)
-        self.server.process.wait()
-
-    def start_again(self) -> None:
-        self.server = asyncio.run(start_mortal(self.servers, self.port))
+        self.servers.stop(self.server)
 
 
-async def start_mortal(servers: Servers, port: int) -> Server:
-    installation = servers.installation
-    server = servers.spawn(
-        f"mortal-{port}",
-        installation.engine_command(Flavour.EXTENDED, port, CAPACITY_TOKENS),
-        installation.engine_environment(Flavour.EXTENDED),
-        f"http://{installation.host}:{port}",
-    )
-    await servers.healthy(server, f"{server.url}/health", installation.engine_timeout_s)
-    return server
+@pytest.fixture
+def mortal_engine(servers: Servers) -> Iterator[MortalEngine]:
+    engine = MortalEngine(servers, free_port())
+    yield engine
+    if engine.server is not None:
+        servers.stop(engine.server)
