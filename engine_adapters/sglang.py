@@ -17,7 +17,15 @@ from scalesim.proxy.core.model import Capabilities, EngineId, EngineReport, Owne
 from .base import EngineRefused, EngineUnreachable, Fence, FenceLost
 from .sglang_plugin import wire
 
-GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/generate"})
+REQUEST_ID_FIELDS = {
+    "/v1/chat/completions": "rid",
+    "/v1/completions": "rid",
+    "/v1/responses": "request_id",
+    "/v1/embeddings": "rid",
+    "/generate": "rid",
+}
+SESSION_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/embeddings"}
+CONNECT_S = 5.0
 STOCK_FEATURES = frozenset({"abort"})
 
 
@@ -116,8 +124,8 @@ class SGLangAdapter:
                 boot_id=str(answer["boot_id"]),
                 plan_in_force=bool(answer["plan_in_force"]),
                 pinned_owners=frozenset(Owner(str(name)) for name in answer["pins"]),
-                pinned_tokens=int(answer["pinned_tokens"]),
-                capacity_tokens=int(answer["capacity_tokens"]),
+                pinned_tokens=_tokens(answer["pinned_tokens"]),
+                capacity_tokens=_tokens(answer["capacity_tokens"]),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise EngineRefused(
@@ -131,13 +139,16 @@ class SGLangAdapter:
     def additions(
         self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
     ) -> Mapping[str, str]:
-        if path not in GENERATION_PATHS:
+        field = REQUEST_ID_FIELDS.get(path)
+        if field is None:
             return {}
         added = {}
         # With several answers the engine would make other ids out of ours, and an abort would not find them.
-        if not isinstance(body.get("rid"), str) and not _has_many_answers(body):
-            added["rid"] = request_id
-        if owner is not None and _can_be_told(owner):
+        if not isinstance(body.get(field), str) and not _has_many_answers(path, body):
+            added[field] = request_id
+        # The engine refuses a request that names both kinds of session: advice must never cost an answer.
+        has_session = body.get("session_params") is not None
+        if path in SESSION_PATHS and owner is not None and _can_be_told(owner) and not has_session:
             added["session_id"] = owner
         return added
 
@@ -165,9 +176,11 @@ class SGLangAdapter:
 
     async def _send(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
         """Any answer below 500; all else is `EngineUnreachable`."""
+        # A busy engine is waited for; one that cannot even be reached is not.
+        timeout = httpx.Timeout(self._deadline_s, connect=min(CONNECT_S, self._deadline_s))
         try:
             response = await self._client.request(
-                method, self._base_url + path, json=body, headers=self._headers, timeout=self._deadline_s
+                method, self._base_url + path, json=body, headers=self._headers, timeout=timeout
             )
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise EngineUnreachable(self._engine, f"{method} {path}: {_named(exc)}") from exc
@@ -232,13 +245,15 @@ def _can_be_told(owner: Owner) -> bool:
     return 0 < len(owner) <= wire.MAX_OWNER_CHARS
 
 
-def _has_many_answers(body: Mapping[str, object]) -> bool:
+def _has_many_answers(path: str, body: Mapping[str, object]) -> bool:
+    if path == "/v1/responses":  # always one; its `input` and `text` mean something else
+        return False
     sampling = body.get("sampling_params")
     return (
         _above_one(body.get("n"))
         or isinstance(sampling, list)
         or _above_one(_mapping(sampling).get("n"))
-        or any(_is_list_of_prompts(body.get(name)) for name in ("prompt", "text", "input_ids"))
+        or any(_is_list_of_prompts(body.get(name)) for name in ("prompt", "text", "input_ids", "input"))
     )
 
 
@@ -256,7 +271,16 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """None as well for what no engine can have so many of, which would not fit into a float further on."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= wire.MAX_INTEGER:
+        return None
+    return value
+
+
+def _tokens(value: object) -> int:
+    if (number := _whole(value)) is None:
+        raise ValueError(f"{value!r:.64} is no number of tokens")
+    return number
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any]:

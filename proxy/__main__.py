@@ -21,11 +21,13 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from .app import CannotListen, serve
 from .core.model import Capabilities, EngineId
-from .runtime import DEADLINE_S
+from .runtime import CONNECT_S, DEADLINE_S
 from .settings import Settings, SettingsError
 
 PROBLEM = 1
 USAGE = 2
+STATUS_S = 5.0
+"""For a proxy to say how it is: unlike an engine it is never busy."""
 
 cli = typer.Typer(
     name="scalesim",
@@ -106,7 +108,7 @@ def status(
     url = (admin or f"http://{host}:{settings.admin_port}").rstrip("/")
     headers = {"x-admin-key": settings.admin_keys[0]} if settings.admin_keys else {}
     try:
-        answer = httpx.get(f"{url}/admin/v1/status", headers=headers, timeout=DEADLINE_S, trust_env=False)
+        answer = httpx.get(f"{url}/admin/v1/status", headers=headers, timeout=STATUS_S, trust_env=False)
     except httpx.InvalidURL as exc:
         _fail(f"--admin: {url!r} is not a URL: {exc}", USAGE)
     except httpx.UnsupportedProtocol:
@@ -178,9 +180,14 @@ def _fail(message: str, code: int = PROBLEM) -> NoReturn:
 
 
 async def _probe(settings: Settings) -> Capabilities:
-    async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as client, asyncio.timeout(DEADLINE_S):
+    timeout = httpx.Timeout(DEADLINE_S, connect=CONNECT_S)
+    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client, asyncio.timeout(DEADLINE_S):
         adapter = SGLangAdapter(
-            EngineId(settings.engine_name), settings.engine, client, api_key=settings.engine_api_key
+            EngineId(settings.engine_name),
+            settings.engine,
+            client,
+            api_key=settings.engine_api_key,
+            deadline_s=DEADLINE_S,
         )
         return await adapter.probe()
 

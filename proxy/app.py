@@ -20,12 +20,13 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 from .admin import create_admin
 from .core.controller import Controller, ControllerConfig
 from .core.model import EngineId
+from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
 from .data_plane.relay import Relay
 from .data_plane.upstream import Upstream
 from .engine_status import describe
 from .errors import ScaleSimError
-from .runtime import DEADLINE_S, Runtime
+from .runtime import CONNECT_S, DEADLINE_S, Runtime
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ GRACE_S = 20.0
 """Running calls may take as long to end after a signal; a second signal ends them at once."""
 CLOSING_S = 2.0
 """For calls that were cut off to tell the engine so."""
+CLIENT_SILENT_S = 60
+"""A client whose machine does not answer, or that takes nothing of what waits for it, for so long is gone."""
 
 
 class CannotListen(ScaleSimError):
@@ -96,13 +99,19 @@ async def _assembled(
         data_socket = sockets.enter_context(_listening_socket(settings.host, settings.port))
         admin_socket = sockets.enter_context(_listening_socket(settings.admin_host, settings.admin_port))
         async with (
-            httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as control,
+            httpx.AsyncClient(
+                timeout=httpx.Timeout(DEADLINE_S, connect=CONNECT_S), trust_env=False
+            ) as control,
             Upstream(
                 connect_timeout_s=settings.connect_timeout_s, max_connections=settings.max_connections
             ) as upstream,
         ):
             adapter = SGLangAdapter(
-                EngineId(settings.engine_name), settings.engine, control, api_key=settings.engine_api_key
+                EngineId(settings.engine_name),
+                settings.engine,
+                control,
+                api_key=settings.engine_api_key,
+                deadline_s=DEADLINE_S,
             )
             controller = Controller(
                 ControllerConfig(
@@ -155,7 +164,7 @@ class _Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -207,7 +216,8 @@ def _signals(told: Callable[[], None]) -> Iterator[None]:
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
-    """Bound here and not by the server, so that a port in use is an error with a name, and port 0 can be looked up."""
+    """It listens here and not only in the server, so that a port in use is an error with a name (two sockets may be
+    bound to a port of which only one can listen), and port 0 can be looked up."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -217,11 +227,22 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _notice_the_vanished(listener)
         listener.bind(address)
+        listener.listen()
     except OSError as exc:
         listener.close()
         raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
     return listener
+
+
+def _notice_the_vanished(listener: socket.socket) -> None:
+    """Accepted connections inherit it: a client that vanished without a word must not hold its call for ever."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Not every system has them. Without the first, two hours of silence go by before anybody asks.
+    for name, value in (("TCP_KEEPIDLE", CLIENT_SILENT_S), ("TCP_USER_TIMEOUT", CLIENT_SILENT_S * 1000)):
+        if (option := getattr(socket, name, None)) is not None:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _url_of(listener: socket.socket) -> str:

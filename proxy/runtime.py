@@ -35,8 +35,11 @@ from .engine_status import EngineStatus, describe
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 5.0
-"""For one control call. A busy engine answers between two of its steps: 4 s were seen on a CPU."""
+DEADLINE_S = 20.0
+"""For one control call. A busy engine answers between two of its steps, and its plugin gives it 15 s for that: who asks
+must wait longer, or takes a busy engine for a lost one."""
+CONNECT_S = 5.0
+"""For the connection alone: even a busy engine accepts it at once."""
 RENEW_S = 1.0
 """A plan is made at least this often, so that what ages is renewed and what is overdue decays."""
 WAITING_LIMIT = 256
@@ -115,14 +118,12 @@ class Runtime:
     def post(self, event: Event) -> None:
         """Never raises and never waits: a request must not fail because the core did."""
         try:
-            actions = self._core.handle(event)
+            for action in self._core.handle(event):
+                self._enqueue(action)
+            if self._core.dirty:
+                self._woken.set()
         except Exception:  # noqa: BLE001  the task runner of the core: the data path goes on without it
             self._survived(f"core on {type(event).__name__}")
-            return
-        for action in actions:
-            self._enqueue(action)
-        if self._core.dirty:
-            self._woken.set()
 
     def now(self) -> float:
         return self._clock()
@@ -144,9 +145,13 @@ class Runtime:
         )
 
     def features(self, engine: EngineId) -> frozenset[str]:
-        """What the engine can do as of now; nothing while it is lost."""
-        line = self._lines[engine]
-        return line.capabilities.features if line.up and line.capabilities else frozenset()
+        """What the engine could do when it was last found; nothing before that.
+
+        Also while it is lost: it may only be busy, and then its calls still want their owners and their abort ids. An
+        engine that knows neither by now ignores them.
+        """
+        found = self._lines[engine].capabilities
+        return found.features if found else frozenset()
 
     def sizes(self) -> Mapping[str, int]:
         return {

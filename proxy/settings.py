@@ -23,6 +23,8 @@ from .errors import ScaleSimError
 
 PREFIX = "SCALESIM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+PLAN_LIMIT = 16_384
+"""The protocol of our plugin takes no more owners in one call."""
 
 
 class SettingsError(ScaleSimError):
@@ -39,6 +41,14 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_wildcard(host: str) -> bool:
+    """Whether a listener on `host` takes what comes to any address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
 
@@ -179,7 +189,7 @@ class Settings:
     policy: str = _setting(
         _one_of(*policies.names()), "what decides the order in the cache", default="nearest_first"
     )
-    plan_limit: int = _setting(_count(100_000, "agents"), "most agents named in one plan", default=4096)
+    plan_limit: int = _setting(_count(PLAN_LIMIT, "agents"), "most agents named in one plan", default=4096)
     pin_share: float = _setting(_share, "most of an engine's cache that may be pinned", default=0.5)
     max_body_mb: float = _setting(_above_zero(1024, "megabytes"), "largest request body taken", default=16.0)
     connect_timeout_s: float = _setting(_above_zero(300, "seconds"), "to reach the engine", default=5.0)
@@ -257,9 +267,34 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
             f"admin_keys: missing, and the admin listener would be open to others on {values['admin_host']!r}; "
             f"set {PREFIX}ADMIN_KEYS, or admin_host to 127.0.0.1"
         )
-    if values["port"] == values["admin_port"] != 0 and values["host"] == values["admin_host"]:
+    hosts = values["host"], values["admin_host"]
+    if values["port"] == values["admin_port"] != 0 and (
+        hosts[0] == hosts[1] or any(_is_wildcard(host) for host in hosts)
+    ):
         problems.append(f"admin_port: {values['admin_port']} is the port for clients already")
+    for prefix, whose in (("", "clients"), ("admin_", "operators")):
+        if _reaches(values["engine"], values[prefix + "host"], values[prefix + "port"]):
+            problems.append(
+                f"engine: {values['engine']!r} is where the proxy itself listens for {whose}; "
+                f"give the engine's own address, or another {prefix}port"
+            )
     return problems
+
+
+def _reaches(url: object, host: str, port: int) -> bool:
+    """Whether `url` (of an engine, if one was given) leads to our listener there. Other names of this machine than
+    those of loopback are not looked up."""
+    if not isinstance(url, str):
+        return False
+    parts = urlsplit(url)
+    called = parts.hostname or ""
+    if (parts.port or (443 if parts.scheme == "https" else 80)) != port:
+        return False
+    both = called, host
+    return called == host or (
+        all(is_loopback(one) or _is_wildcard(one) for one in both)
+        and any(one == "localhost" or _is_wildcard(one) for one in both)
+    )
 
 
 def _read_file(path: str, problems: list[str]) -> Mapping[str, object]:

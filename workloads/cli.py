@@ -54,7 +54,7 @@ def compare_command(
     seed: Seed = 1,
     persona_tokens: PersonaTokens = 2000,
     growth_tokens: GrowthTokens = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")] = 3,
     room: Annotated[
         float, typer.Option(help="Share of the agents' prefixes that fit into the engine's cache.")
     ] = 0.25,

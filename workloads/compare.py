@@ -133,7 +133,11 @@ async def _given_capacity(order: Order) -> tuple[int, str] | None:
     for url in order.given.values():
         async with http_client(url) as http:
             capacities.append(await Engine(http).capacity_tokens())
-    capacity = min(capacities)
+    capacity = capacities[0]
+    if capacities.count(capacity) < len(capacities):
+        raise EngineUnfit(
+            f"the running engines have different room, {capacities} tokens: they cannot be compared"
+        )
     return capacity, f"{capacity:,} tokens, as the running engine has it"
 
 

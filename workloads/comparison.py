@@ -15,6 +15,8 @@ from .program import Wishes
 from .results import Bounds, Summary, mean, percentile
 
 SCHEMA = 1
+LEAST_TEXT_MATCH = 0.99
+"""Below, something is wrong with the answers, explained or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        return self.errors == 0 and self.texts.all_explained
+        return self.errors == 0 and self.texts.all_explained and self.texts.share >= LEAST_TEXT_MATCH
 
     def as_json(self) -> dict[str, object]:
         bounds = self.bounds
@@ -70,6 +72,7 @@ class Comparison:
             "repeats": self.repeats,
             "model": self.model,
             "capacity_tokens": self.capacity_tokens,
+            "capacity": self.capacity,
             "speedup_bound": None
             if bounds is None
             else {

@@ -52,6 +52,12 @@ class Engine:
         if not capabilities["cache"]["active"]:
             raise EngineUnfit(f"{self.url} takes no plans: {capabilities['cache']['reason']}")
 
+    async def must_report_its_cache(self) -> None:
+        """Raises `EngineUnfit` where cached tokens would be missing from answers, which looks like a cache that never hits."""
+        told = (await self._ask("GET", "/server_info")).json()
+        if told.get("enable_cache_report") is False:
+            raise EngineUnfit(f"{self.url} was started without --enable-cache-report")
+
     async def count_tokens(self, text: str) -> int:
         return len(await self._tokens({"prompt": text}))
 

@@ -106,9 +106,10 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def compare_texts(plays: Sequence[Play], reference: str) -> Match:
-    """All plays against the first one of the reference, its own repeats included."""
+    """The plays of all other configurations against the first one of the reference; of its own repeats if it is alone."""
     first = next(play for play in plays if play.configuration == reference)
-    matches = [match(first.calls, play.calls) for play in plays if play is not first]
+    others = [play for play in plays if play.configuration != reference]
+    matches = [match(first.calls, play.calls) for play in others or plays if play is not first]
     return Match(
         sum(one.compared for one in matches),
         sum(one.equal for one in matches),

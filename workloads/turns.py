@@ -102,6 +102,7 @@ async def _play_once(
 
 async def _target(lane: Lane, engine: Engine, fleet: Fleet) -> Target:
     model = await engine.model()
+    await engine.must_report_its_cache()
     if lane.configuration.mode is None:
         return Target(engine.url, model)
     await engine.must_take_plans()

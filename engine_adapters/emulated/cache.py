@@ -140,7 +140,7 @@ class RadixCache:
                 upper = depth - start
                 # What is not expected back becomes a node of its own and can leave alone.
                 if upper >= BLOCK_TOKENS and length - upper >= BLOCK_TOKENS:
-                    self._split(one, upper)
+                    self._split_unseen(one, upper)
             start += length
 
     # --- eviction --------------------------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ class RadixCache:
     def evict(self, tokens: int) -> int:
         """Frees at least `tokens` if as many are evictable, whole leaves first; returns how many."""
         ledger = self.ledger
-        if ledger is not None and ledger.pins:
-            ledger.settle_pins(self.tokens_of_owners(ledger.pins))
+        if ledger is not None:
+            ledger.settle_pins(lambda: self.tokens_of_owners(ledger.pins))
         heap = [(self._rank(leaf), id(leaf), leaf) for leaf in self.leaves]
         heapq.heapify(heap)
         freed = 0
@@ -159,7 +159,7 @@ class RadixCache:
                 pieces = -(-(tokens - freed) // TRIM_TOKENS)
                 keep = len(victim.key) - pieces * TRIM_TOKENS
                 if keep >= TRIM_TOKENS:
-                    self._split(victim, keep)
+                    self._split_unseen(victim, keep)
             freed += len(victim.key)
             parent = self._remove(victim)
             if parent in self.leaves:
@@ -234,6 +234,13 @@ class RadixCache:
         node.last_access = next(self._ticks)
         self.nodes.add(upper)
         return upper
+
+    def _split_unseen(self, node: Node, tokens: int) -> None:
+        """Nobody asked for the node: both parts stay as old as it was."""
+        stamp = node.last_access
+        upper = self._split(node, tokens)
+        node.last_access = stamp
+        upper.last_access = stamp - 0.00001
 
 
 def extend_state(state: int, tokens: Tokens) -> int:

@@ -8,28 +8,42 @@ raise into the scheduler's loop, and no lock is ever held for a pin: hard pins d
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sglang.srt.mem_cache.evict_policy import EvictionStrategy
-from sglang.srt.mem_cache.registry import create_unified_radix_cache
+from sglang.srt.mem_cache.registry import create_unified_radix_cache, default_radix_cache_factory
 from sglang.srt.mem_cache.unified_cache.components import ComponentType, FullComponent
 from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
+from sglang.srt.runtime_context import get_memory
 
 from .ledger import BLOCK_TOKENS, WHOLE, Ledger, Rank, Tags
+from .wire import MAX_OWNER_CHARS
 
 logger = logging.getLogger(__name__)
 
 FULL = ComponentType.FULL
 _TAGS = "scalesim"
+_BEFORE = 0.00001
+"""By which SGLang stamps a parent earlier than its child."""
 PIN_SHARE = 0.5
 """Of the cache's capacity: what pins may hold at most."""
 TRIM_TOKENS = 128
 """The last victim of an eviction loses its tail in pieces of at least this size, so that victims are not chopped up."""
 
 
-def build(ctx: Any) -> UnifiedRadixCache:
-    """The factory behind `--radix-cache-backend scalesim`."""
+def build(ctx: Any) -> Any:
+    """The factory behind `--radix-cache-backend scalesim`; SGLang's own choice where that is another kind of cache."""
+    memory = get_memory()
+    if (
+        ctx.disable_radix_cache
+        or memory.enable_lmcache
+        or memory.enable_flexkv
+        or memory.enable_unified_cache_external_linker
+        or (ctx.is_hybrid_swa and ctx.full_tokens_per_layer == 0)
+    ):
+        logger.warning("ScaleSim stays out: this server's options ask for another kind of prefix cache")
+        return default_radix_cache_factory(ctx)
     ctx.params.component_registry_override = {
         **(ctx.params.component_registry_override or {}),
         FULL: OwnedFull,
@@ -37,7 +51,7 @@ def build(ctx: Any) -> UnifiedRadixCache:
     # Only the Python tree takes a foreign order of eviction and foreign components.
     ctx.params.tree_core_backend = "python"
     cache = create_unified_radix_cache(ctx, cache_class=OwnedRadixCache)
-    cache.tree_core.eviction_strategy = ByLedger(cache.ledger)
+    cache.tree_core.eviction_strategy = ByLedger(cache.ledger, cache.tree_core.eviction_strategy)
     return cache
 
 
@@ -46,12 +60,27 @@ def _tags_of(node: Any) -> Tags | None:
     return tags
 
 
+def _split_unseen(tree_core: Any, node: Any, tokens: int) -> list[Any]:
+    """Splits a node after `tokens`, and answers what the cache has to do for it. Recency stays as it was.
+
+    SGLang's split counts as an access; here nobody asked for the node, and the rest of the oldest one must not look newest.
+    """
+    stamp = node.last_access_time
+    upper, action = tree_core._split_node(node.key, node, tokens)
+    node.last_access_time = stamp
+    upper.last_access_time = stamp - _BEFORE
+    return [] if action is None else [action]
+
+
 class ByLedger(EvictionStrategy):
-    def __init__(self, ledger: Ledger) -> None:
+    """The plan first; among equals, and without a plan, the policy that the server was started with."""
+
+    def __init__(self, ledger: Ledger, own: EvictionStrategy) -> None:
         self._ledger = ledger
+        self._own = own
 
     def get_priority(self, node: Any) -> Rank:
-        return self._ledger.rank(_tags_of(node), node.last_access_time)
+        return self._ledger.rank(_tags_of(node), self._own.get_priority(node))
 
 
 class OwnedFull(FullComponent):
@@ -65,8 +94,7 @@ class OwnedFull(FullComponent):
 
     def _evict_device_start(self, request_cnt: int) -> None:
         ledger: Ledger = self.cache.ledger
-        if ledger.pins:
-            ledger.settle_pins(self.cache.tokens_of_owners(ledger.pins))
+        ledger.settle_pins(lambda: self.cache.tokens_of_owners(ledger.pins))
         super()._evict_device_start(request_cnt)
 
     def _evict_device_next_node(
@@ -75,7 +103,7 @@ class OwnedFull(FullComponent):
         victim_id: int | None = super()._evict_device_next_node(
             tracker, device_frees, host_frees, cache_actions
         )
-        if victim_id is None or not self.cache.ledger.plan_in_force:
+        if victim_id is None or not self.cache.may_split or not self.cache.ledger.plan_in_force:
             return victim_id
         # SGLang evicts whole nodes: asked for 300 tokens it would drop an agent's whole prefix of 2,000. The part
         # that nobody asked for stays. The victim keeps its id, the part that stays becomes its parent.
@@ -85,9 +113,7 @@ class OwnedFull(FullComponent):
         keep = len(victim.key) - -(-missing // grain) * grain
         keep -= keep % self.cache.page_size
         if keep >= grain:
-            _, action = self.tree_core._split_node(victim.key, victim, keep)
-            if action is not None:
-                cache_actions.append(action)
+            cache_actions.extend(_split_unseen(self.tree_core, victim, keep))
         return victim_id
 
 
@@ -100,6 +126,8 @@ class OwnedRadixCache(UnifiedRadixCache):
         self.shortfall = 0
         self.tagging_error = ""
         super().__init__(params)
+        # State of other kinds (Mamba, sliding windows) cannot be cut anywhere; SGLang's own splits make the same exception.
+        self.may_split = len(self._components_tuple) == 1
 
     def reset(self) -> None:
         super().reset()
@@ -116,6 +144,8 @@ class OwnedRadixCache(UnifiedRadixCache):
     def checkpoint_into_tree(self, req: Any, *, up_to: int, **kwargs: Any) -> None:
         super().checkpoint_into_tree(req, up_to=up_to, **kwargs)
         if self.disable or req.session_id is None or req.last_node is None:
+            return
+        if len(req.session_id) > MAX_OWNER_CHARS:
             return
         try:
             self._tag_path(req)
@@ -149,11 +179,9 @@ class OwnedRadixCache(UnifiedRadixCache):
     def _split_at_depth(self, node: Any, tokens: int) -> None:
         """Makes what is not expected back a node of its own, so that it can leave alone. Slivers are not worth it."""
         tokens -= tokens % self.page_size
-        if tokens < BLOCK_TOKENS or len(node.key) - tokens < BLOCK_TOKENS:
+        if not self.may_split or tokens < BLOCK_TOKENS or len(node.key) - tokens < BLOCK_TOKENS:
             return
-        _, action = self.tree_core._split_node(node.key, node, tokens)
-        if action is not None:
-            self._apply_cache_actions([action])
+        self._apply_cache_actions(_split_unseen(self.tree_core, node, tokens))
 
     # --- what the control routes ask -------------------------------------------------------------------------------
 
@@ -196,24 +224,28 @@ class OwnedRadixCache(UnifiedRadixCache):
     def evict_owners(self, owners: frozenset[str]) -> int:
         """Gives up what belongs to these owners alone and is not in use. Returns the tokens freed."""
         tracker = dict.fromkeys(self.tree_core.component_types, 0)
-        declined: set[int] = set()
-        while True:
-            leaves = [
+
+        def leaves_of(nodes: Iterable[Any]) -> list[Any]:
+            theirs = [
                 leaf
-                for leaf in self.tree_core.evictable_device_leaves
-                if leaf.id not in declined
+                for leaf in nodes
+                if leaf in self.tree_core.evictable_device_leaves
                 and (tags := _tags_of(leaf)) is not None
                 and tags.owners
                 and tags.count == len(tags.owners)
                 and owners.issuperset(tags.owners)
             ]
-            if not leaves:
-                return int(tracker[FULL])
+            # All ranks must free in the same order, and a set has none.
+            return sorted(theirs, key=lambda leaf: leaf.id)
+
+        leaves = leaves_of(self.tree_core.evictable_device_leaves)
+        while leaves:
+            parents = {leaf.parent.id: leaf.parent for leaf in leaves}
             for leaf in leaves:
-                if self._evict_device_leaf(leaf.id, tracker) is not None:
-                    declined.add(
-                        leaf.id
-                    )  # write-back wants a copy on the host first: left to the ordinary eviction
+                # Write-back wants a copy on the host first: such a leaf is left to the ordinary eviction.
+                self._evict_device_leaf(leaf.id, tracker)
+            leaves = leaves_of(parents.values())
+        return int(tracker[FULL])
 
     def stats(self) -> dict[str, Any]:
         ledger = self.ledger

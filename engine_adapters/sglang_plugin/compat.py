@@ -10,8 +10,8 @@ import importlib
 import inspect
 from importlib.metadata import PackageNotFoundError, version
 
-KNOWN_RELEASES = ("0.5.22", "0.5.23")
-"""checkpoint_into_tree exists since 0.5.22; each release is read before it is added here."""
+KNOWN_RELEASES = ("0.5.23",)
+"""Each release is read and run before it is added here."""
 
 CACHE_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.mem_cache.registry:register_radix_cache_backend": ("name", "factory"),
@@ -60,6 +60,7 @@ CACHE_HOOKS: dict[str, tuple[str, ...]] = {
     ),
     "sglang.srt.mem_cache.unified_cache.unified_tree_core:UnifiedTreeCore.node_by_id": ("self", "node_id"),
     "sglang.srt.mem_cache.evict_policy:EvictionStrategy.get_priority": ("self", "node"),
+    "sglang.srt.runtime_context:get_memory": (),
     "sglang.srt.managers.scheduler:Scheduler.init_request_dispatcher": ("self",),
     "sglang.srt.managers.io_struct:hook_custom_types": ("new_types",),
 }

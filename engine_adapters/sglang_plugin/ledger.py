@@ -13,7 +13,8 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .wire import FenceLost
 
@@ -25,13 +26,14 @@ LIVE_CALLS = 4
 """A node that an owner's last so many requests did not pass is no longer that owner's."""
 MAX_NODE_OWNERS = 8
 """Kept by name per node; of a node with more owners only these and their number are known."""
+MAX_PINS = 16_384
 MAX_OWNERS = 65_536
 """Owners remembered; the one longest without a request goes first."""
 WHOLE = 1 << 62
 """The reusable depth of an owner that has called once: nothing is known, so all of it may come back."""
 
-Rank = tuple[int, float, float]
-"""Smaller leaves earlier: (class, -distance, last access). Class 2 pinned, 1 in the plan, 0 anything else."""
+Rank = tuple[int, float, Any]
+"""Smaller leaves earlier: (class, -distance, the engine's own rank). Class 2 pinned, 1 in the plan, 0 anything else."""
 
 
 class Tags:
@@ -76,6 +78,7 @@ class Ledger:
         self.owners: OrderedDict[str, _Owner] = OrderedDict()
         self.plans_taken = 0
         self._pinned_within_budget: frozenset[str] = frozenset()
+        self._settled = True
 
     # --- control ---------------------------------------------------------------------------------------------------
 
@@ -90,6 +93,7 @@ class Ledger:
         self.distances = distances
         self.plan_beats = PLAN_BEATS if distances else 0
         self.plans_taken += 1
+        self._settled = False
 
     def renew(self) -> None:
         if self.distances:
@@ -98,12 +102,18 @@ class Ledger:
             self.pins[owner] = PLAN_BEATS
 
     def pin(self, owners: Iterable[str]) -> None:
+        """Beyond MAX_PINS the pin longest in force goes."""
         for owner in owners:
+            self.pins.pop(owner, None)
             self.pins[owner] = PLAN_BEATS
+            if len(self.pins) > MAX_PINS:
+                del self.pins[next(iter(self.pins))]
+        self._settled = False
 
     def unpin(self, owners: Iterable[str]) -> None:
         for owner in owners:
             self.pins.pop(owner, None)
+        self._settled = False
 
     def beat(self) -> bool:
         """One beat passes. Returns whether anything is still in force and needs further beats."""
@@ -115,6 +125,7 @@ class Ledger:
             del self.pins[owner]
         for owner in self.pins:
             self.pins[owner] -= 1
+        self._settled = False
         return bool(self.plan_beats or self.pins)
 
     def forget(self) -> None:
@@ -173,37 +184,44 @@ class Ledger:
 
     # --- ranking ---------------------------------------------------------------------------------------------------
 
-    def settle_pins(self, tokens_of: dict[str, int]) -> None:
-        """Grants pins, nearest owner first, while their resident tokens stay within the budget. Before each eviction."""
+    def settle_pins(self, tokens_of: Callable[[], dict[str, int]]) -> None:
+        """Grants pins, nearest owner first, to all that the budget has room for. To be called before each eviction.
+
+        `tokens_of` counts the resident tokens of each pinned owner, which is a walk over the cache: it is asked only when
+        the plan or the pins changed, and once a beat.
+        """
+        if self._settled:
+            return
+        self._settled = True
         granted = []
         left = self.pin_budget
+        tokens = tokens_of() if self.pins else {}
         for owner in sorted(self.pins, key=lambda owner: (self._distance(owner), owner)):
-            left -= tokens_of.get(owner, 0)
-            if left < 0:
-                break
-            granted.append(owner)
+            if tokens.get(owner, 0) <= left:
+                left -= tokens.get(owner, 0)
+                granted.append(owner)
         self._pinned_within_budget = frozenset(granted)
 
-    def rank(self, tags: Tags | None, last_access: float) -> Rank:
-        """The place of a node in the order of eviction.
+    def rank(self, tags: Tags | None, own: Any) -> Rank:
+        """The place of a node in the order of eviction; `own` is what the engine itself would rank it by.
 
-        Without plan and pins, and for nodes that are nobody's any more, recency alone counts: what lies beyond an
-        owner's reusable depth, or off the path of its last requests, is worth nothing to it.
+        Without plan and pins, and for nodes that are nobody's any more, that alone counts: what lies beyond an owner's
+        reusable depth, or off the path of its last requests, is worth nothing to it.
         """
         if tags is None or not tags.owners or not (self.plan_beats or self.pins):
-            return (0, 0.0, last_access)
+            return (0, 0.0, own)
         nearest = None
         for owner, ordinal in tags.owners.items():
             if not self._is_live(owner, ordinal, tags.start):
                 continue
             if owner in self._pinned_within_budget and owner in self.pins:
-                return (2, 0.0, last_access)
+                return (2, 0.0, own)
             distance = self.distances.get(owner)
             if distance is not None and (nearest is None or distance < nearest):
                 nearest = distance
         if nearest is None:
-            return (0, 0.0, last_access)
-        return (1, -nearest, last_access)
+            return (0, 0.0, own)
+        return (1, -nearest, own)
 
     def _is_live(self, owner: str, ordinal: int, start: int) -> bool:
         known = self.owners.get(owner)

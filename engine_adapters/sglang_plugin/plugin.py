@@ -29,6 +29,10 @@ def register() -> None:
         )
         register_radix_cache_backend(wire.BACKEND, default_radix_cache_factory)
     else:
+        from . import messages
+
+        # In every process: one that only hands messages on (data-parallel controller) dies of a type it does not know.
+        messages.teach_sglang()
         register_radix_cache_backend(wire.BACKEND, _build)
     if in_http_process:
         _hook_http(problems)

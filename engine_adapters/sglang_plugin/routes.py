@@ -6,6 +6,7 @@ Also the source of beats: one a second while a plan or a pin is in force, so tha
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from typing import Any
@@ -18,13 +19,15 @@ from sglang.srt.utils.auth import AuthLevel, auth_level
 from sglang.utils import TypeBasedDispatcher
 
 from . import compat, wire
-from .messages import ScaleSimAnswer, ScaleSimRequest, teach_sglang
+from .messages import ScaleSimAnswer, ScaleSimRequest
 
 logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 15.0
 """A busy scheduler reads its messages between two steps; a long prefill on a CPU takes seconds."""
 BEAT_S = 1.0
+QUIET_BEATS = int(ANSWER_TIMEOUT_S / BEAT_S) + 1
+"""Beats go on so long after the last sign of a plan: a command may still be waiting in the scheduler's queue."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_WAITING = 256
 
@@ -37,6 +40,7 @@ class Desk:
         self.problems = problems
         self._waiting: dict[str, tuple[asyncio.Future[list[ScaleSimAnswer]], list[ScaleSimAnswer], int]] = {}
         self._beats: asyncio.Task[None] | None = None
+        self._capabilities: dict[str, Any] | None = None
 
     def take_answer(self, answer: ScaleSimAnswer) -> None:
         waiting = self._waiting.get(answer.rid)
@@ -64,16 +68,25 @@ class Desk:
         finally:
             del self._waiting[rid]
         worst = max(answers, key=lambda answer: answer.status)
-        if worst.payload.get("in_force") and (self._beats is None or self._beats.done()):
+        in_force = any(answer.payload.get("in_force") for answer in answers)
+        return worst.status, {**worst.payload, "in_force": in_force} if name == "beat" else worst.payload
+
+    async def command(self, command: wire.Command) -> tuple[int, dict[str, Any]]:
+        # Before it is sent: a command whose answer is lost may take effect all the same, and has to age.
+        if self._beats is None or self._beats.done():
             self._beats = asyncio.create_task(self._beat_while_in_force())
-        return worst.status, worst.payload
+        return await self.ask(command.name, command.payload())
 
     async def _beat_while_in_force(self) -> None:
-        in_force = True
-        while in_force:
+        quiet = 0
+        while quiet < QUIET_BEATS:
             await asyncio.sleep(BEAT_S)
-            status, payload = await self.ask("beat", {})
-            in_force = status != 200 or bool(payload["in_force"])
+            try:
+                status, payload = await self.ask("beat", {})
+            except Exception:
+                logger.exception("ScaleSim could not send a beat; the next one follows")
+                continue
+            quiet = quiet + 1 if status == 200 and not payload["in_force"] else 0
 
     async def capabilities(self) -> tuple[int, dict[str, Any]]:
         if self.problems:
@@ -81,9 +94,13 @@ class Desk:
             payload: dict[str, Any] = {"cache": cache, "capacity_tokens": None, "page_size": None}
             payload["engine"] = {"name": "sglang", "version": compat.engine_version()}
         else:
-            status, payload = await self.ask("capabilities", {})
-            if status != 200:
-                return status, payload
+            # They do not change while the server runs, and must be had also from a scheduler that is busy.
+            if self._capabilities is None:
+                status, payload = await self.ask("capabilities", {})
+                if status != 200:
+                    return status, payload
+                self._capabilities = payload
+            payload = self._capabilities
         active = payload["cache"]["active"]
         return 200, {
             "protocol": wire.PROTOCOL,
@@ -101,7 +118,6 @@ def _error(kind: str, message: str, **more: Any) -> dict[str, Any]:
 
 def after_init_communicators(_result: None, manager: Any) -> None:
     """Hook AFTER `TokenizerManager.init_communicators`: answers find their way back by request id."""
-    teach_sglang()
     manager._result_dispatcher += TypeBasedDispatcher(
         [(ScaleSimAnswer, lambda answer: http_server.app.state.scalesim_desk.take_answer(answer))]
     )
@@ -128,14 +144,18 @@ def add_routes(problems: list[str]) -> None:
     async def command(name: str, request: Request) -> JSONResponse:
         if problems:
             return JSONResponse(_error("inactive", "; ".join(problems)), 503)
-        if int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
-            return JSONResponse(_error("bad_request", f"the body is larger than {MAX_BODY_BYTES} bytes"), 413)
+        raw = bytearray()
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_BODY_BYTES:
+                return JSONResponse(
+                    _error("bad_request", f"the body is larger than {MAX_BODY_BYTES} bytes"), 413
+                )
         try:
-            body = await request.json()
-            wire.parse_command(name, body)
-        except (wire.Malformed, ValueError, RecursionError) as exc:
+            parsed = wire.parse_command(name, json.loads(raw))
+        except (ValueError, RecursionError) as exc:  # Malformed is a ValueError, as is what json raises
             return JSONResponse(_error("bad_request", str(exc)), 400)
-        status, payload = await desk.ask(name, body)
+        status, payload = await desk.command(parsed)
         return JSONResponse(payload, status)
 
     # FastAPI reads annotations as objects; here they are strings, because of the __future__ import.

@@ -8,17 +8,17 @@ from typing import Any
 from sglang.srt.mem_cache.base_prefix_cache import EvictParams
 from sglang.utils import TypeBasedDispatcher
 
+from . import wire
 from .cache import OwnedRadixCache
 from .compat import engine_version
-from .messages import ScaleSimAnswer, ScaleSimRequest, teach_sglang
-from .wire import FenceLost, Malformed, parse_command
+from .messages import ScaleSimAnswer, ScaleSimRequest
+from .wire import FenceLost
 
 logger = logging.getLogger(__name__)
 
 
 def after_init_request_dispatcher(_result: None, scheduler: Any) -> None:
     """Hook AFTER `Scheduler.init_request_dispatcher`."""
-    teach_sglang()
     scheduler._request_dispatcher += TypeBasedDispatcher(
         [(ScaleSimRequest, lambda request: _answer(scheduler, request))]
     )
@@ -30,8 +30,6 @@ def _answer(scheduler: Any, request: ScaleSimRequest) -> ScaleSimAnswer:
     except FenceLost as exc:
         token, sequence = exc.highest
         status, payload = 409, _error("fence_lost", str(exc), token=token, sequence=sequence)
-    except Malformed as exc:
-        status, payload = 400, _error("bad_request", str(exc))
     except Exception as exc:
         logger.exception("ScaleSim control call %s failed", request.name)
         status, payload = 500, _error("internal", repr(exc))
@@ -49,7 +47,10 @@ def _handle(cache: Any, name: str, payload: dict[str, Any]) -> tuple[int, dict[s
             "cache": {
                 "class": type(cache).__name__,
                 "active": owned,
-                "reason": "" if owned else "the server was started without --radix-cache-backend scalesim",
+                "reason": ""
+                if owned
+                else "SGLang's own cache is in use: the server was started without"
+                " --radix-cache-backend scalesim, or with an option that rules it out (see its log)",
             },
             "engine": {"name": "sglang", "version": engine_version()},
             "capacity_tokens": cache.capacity_tokens if owned else None,
@@ -66,7 +67,7 @@ def _handle(cache: Any, name: str, payload: dict[str, Any]) -> tuple[int, dict[s
             return 200, cache.stats()
         case "residency":
             return 200, cache.residency(payload.get("owner"))
-    command = parse_command(name, payload)
+    command = wire.Command.from_payload(name, payload)
     ledger.admit(command.fence)
     answer: dict[str, Any] = {"ok": True}
     match command.name:

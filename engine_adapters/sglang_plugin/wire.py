@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 PROTOCOL = 1
 PREFIX = "/scalesim/v1"
@@ -58,6 +59,20 @@ class Command:
     owners: tuple[str, ...] = ()
     tokens: int = 0
 
+    def payload(self) -> dict[str, Any]:
+        """As it travels to the scheduler, which need not check it again."""
+        return {
+            "fence": list(self.fence),
+            "distances": self.distances,
+            "owners": list(self.owners),
+            "tokens": self.tokens,
+        }
+
+    @classmethod
+    def from_payload(cls, name: str, payload: Mapping[str, Any]) -> Command:
+        token, sequence = payload["fence"]
+        return cls(name, (token, sequence), payload["distances"], tuple(payload["owners"]), payload["tokens"])
+
 
 def parse_command(name: str, body: object) -> Command:
     """Checks a control body. Raises `Malformed`."""
@@ -95,6 +110,11 @@ def _fence(value: object) -> tuple[int, int]:
 def _owner(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_OWNER_CHARS:
         raise Malformed(f"owners: {value!r:.64} is not a name of 1 to {MAX_OWNER_CHARS} characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise Malformed(f"owners: {value!r:.64} is not Unicode text") from exc
     return value
 
 

@@ -1,4 +1,4 @@
-"""What clients send to the admin API. Numbers are numbers (no strings, no booleans), finite and never negative."""
+"""What clients send to the admin API. Numbers are numbers (no strings, no booleans), never negative and never absurd."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from scalesim.proxy.core.model import Clock, Mode
 
 SIMULATION_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 SimulationPath = Annotated[str, Path(pattern=SIMULATION_PATTERN, examples=["town"])]
-Name = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
+"""As the data plane reads it from a call, where space around it is dropped too."""
+MOST = 1e12
+"""Steps or seconds (30,000 years of them); more would only swallow the small ones when they are added."""
+Amount = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False, strict=True)]
 
 
 def _example(**example: JsonValue) -> ConfigDict:
@@ -86,8 +91,8 @@ class UpdateBody(BaseModel):
     timestep_data: dict[str, list[AgentId]] | None = Field(
         None, description="Agents by steps until they call next."
     )
-    timestep_cnt: Annotated[int, Field(ge=0, strict=True)] | None = Field(
-        None, description="Taken and not needed: the distances count from now."
+    timestep_cnt: Annotated[int, Field(ge=0, le=int(MOST), strict=True)] | None = Field(
+        None, description="Taken and not needed: each update is the step after the last, whatever its number."
     )
 
     def distances(self) -> dict[str, float]:
@@ -110,6 +115,8 @@ def _steps(key: str) -> float:
         steps = float(key)
     except ValueError:
         steps = -1.0
-    if not 0 <= steps < float("inf"):
-        raise ValueError(f"timestep_data has the key {key[:80]!r}, which is not a number of steps, 0 or more")
+    if not 0 <= steps <= MOST:
+        raise ValueError(
+            f"timestep_data has the key {key[:80]!r}, which is not a number of steps from 0 to {MOST:g}"
+        )
     return steps

@@ -81,5 +81,22 @@ class Desk:
                 agents=unknown[:SHOWN],
             )
 
+    def check_taken(self, simulation: SimulationId, agents: Iterable[str] = ()) -> None:
+        """After something was told of them: raises `Problem` where the core had no room for it."""
+        if not self.controller.knows(simulation):
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there is no room for the simulation {simulation!r}: all that are known have calls running",
+                simulation=simulation,
+            )
+        refused = [name for name in agents if not self.controller.knows(simulation, AgentName(name))]
+        if refused:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there is no room in the simulation {simulation!r} for {some(refused)}; the others were taken",
+                simulation=simulation,
+                agents=refused[:SHOWN],
+            )
+
     def sizes(self) -> dict[str, int]:
         return {**self.controller.sizes(), **self.runtime.sizes(), **self.relay.sizes()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalesim.proxy.settings import is_loopback
 
 from .problems import problem
 
@@ -15,10 +18,12 @@ BODY_LIMIT = 1_000_000
 """Bytes: the distances of some 40,000 agents. More are sent in parts."""
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
+_HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 
 
 class Gate:
-    """ASGI in front of the app. Without keys everybody passes: settings allow that on loopback only."""
+    """ASGI in front of the app. Without keys all who call us by a name of loopback pass: settings allow to have none on
+    loopback only."""
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
@@ -35,6 +40,13 @@ class Gate:
             )
             refusal.headers["www-authenticate"] = "Bearer"
             await refusal(scope, receive, send)
+            return
+        if not self._keys and not _names_loopback(headers):
+            await problem(
+                HTTPStatus.FORBIDDEN,
+                "without admin keys only requests to localhost, 127.0.0.1 or [::1] are answered; "
+                "the Host header names another host",
+            )(scope, receive, send)
             return
         if _is_from_another_page(headers):
             await problem(HTTPStatus.FORBIDDEN, "a page of another origin may not use the admin API")(
@@ -62,6 +74,13 @@ class Gate:
         scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
         offered = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-admin-key", b"")
         return any([hmac.compare_digest(offered, key) for key in self._keys])  # noqa: C419  all, in constant time
+
+
+def _names_loopback(headers: dict[bytes, bytes]) -> bool:
+    """A page's own name may be made to point here (DNS rebinding); its browser then takes us for the page's origin, and
+    only the name gives it away."""
+    host = _HOST.fullmatch(headers.get(b"host", b"").decode("latin-1").lower())
+    return host is not None and is_loopback(host[1] or host[2] or "")
 
 
 def _is_from_another_page(headers: dict[bytes, bytes]) -> bool:

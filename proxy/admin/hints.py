@@ -1,4 +1,5 @@
-"""What simulations tell of their agents. Each call is taken as a whole or refused as a whole."""
+"""What simulations tell of their agents. Each call is taken as a whole or refused as a whole; only where the core has
+no room (503) is the part taken that had some."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         desk.check_known(name, body.distances, create=body.create_agents)
         distances = {AgentName(agent): FAR if at is None else at for agent, at in body.distances.items()}
         desk.runtime.post(DistanceHinted(desk.clock(), name, body.unit, distances))
+        desk.check_taken(name, distances)
         return TakenAnswer(simulation=name, agents=len(distances))
 
     @router.post(of_a_simulation + "/actions")
@@ -37,6 +39,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         now = desk.clock()
         for agent, duration in body.durations.items():
             desk.runtime.post(ActionStarted(now, name, AgentName(agent), duration, body.unit))
+        desk.check_taken(name, body.durations)
         return TakenAnswer(simulation=name, agents=len(body.durations))
 
     @router.post(of_a_simulation + "/ticks")
@@ -60,14 +63,20 @@ def hint_routes(desk: Desk) -> APIRouter:
         body: UpdateBody,
         x_simulation_id: Annotated[str, Header(pattern=SIMULATION_PATTERN)] = "default",
     ) -> TakenAnswer:
-        """KVFlow's call: distances in steps. It creates the simulation and its agents: that API has no other way."""
+        """KVFlow's call: distances in steps. Each is also a step of the simulation (do not send ticks as well), and it
+        creates the simulation and its agents: that API has no other way for either."""
         try:
             told = body.distances()
         except ValueError as exc:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(exc)) from exc
         name = SimulationId(x_simulation_id)
         distances = {AgentName(agent): steps for agent, steps in told.items()}
-        desk.runtime.post(DistanceHinted(desk.clock(), name, Clock.STEPS, distances))
+        now = desk.clock()
+        # KVFlow's own client sends one update per step and nothing else that says that time passes. Without the tick
+        # what an update tells of an agent would still stand when later updates leave that agent out.
+        desk.runtime.post(StepTicked(now, name))
+        desk.runtime.post(DistanceHinted(now, name, Clock.STEPS, distances))
+        desk.check_taken(name, distances)
         return TakenAnswer(simulation=name, agents=len(distances))
 
     return router

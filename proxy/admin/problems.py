@@ -35,7 +35,7 @@ SHOWN = 20
 
 
 class Problem(Exception):
-    """Raised by a route before it changes anything; the client gets `status` with `detail` and `more`."""
+    """The client gets `status` with `detail` and `more`. With a 4xx it is raised before anything is changed."""
 
     def __init__(self, status: HTTPStatus, detail: str, **more: object) -> None:
         super().__init__(detail)

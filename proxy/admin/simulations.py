@@ -13,7 +13,6 @@ from scalesim.proxy.core.model import Mode, SimulationId
 from .answers import AgentAnswer, AgentsAnswer, SimulationAnswer, SimulationsAnswer
 from .bodies import ModeBody, SimulationBody, SimulationPath
 from .desk import Desk
-from .problems import Problem
 
 
 def simulation_routes(desk: Desk) -> APIRouter:
@@ -75,10 +74,6 @@ def simulation_routes(desk: Desk) -> APIRouter:
 
     def _set_mode(name: SimulationId, mode: Mode) -> None:
         desk.runtime.post(ModeSet(desk.clock(), name, mode))
-        if not desk.controller.knows(name):
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"there is no room for the simulation {name!r}: all that are known have calls running",
-            )
+        desk.check_taken(name)
 
     return router

@@ -49,7 +49,11 @@ class ControllerConfig:
     distance: str = "blend"
     agent_limit: int = 200_000
     """Per simulation. Beyond it the least recently seen agent without a running call is forgotten."""
+    total_agent_limit: int = 400_000
+    """Over all simulations. Beyond it such an agent of the same simulation is forgotten; if it has none, one of the
+    least recently seen simulation that has."""
     simulation_limit: int = 256
+    """Beyond it the least recently seen without a running call is forgotten, if possible one in the mode above."""
     call_limit: int = 65_536
     """Running at once. Beyond it the oldest is taken as ended."""
     plan_limit: int = 4_096
@@ -58,7 +62,7 @@ class ControllerConfig:
     """Of an engine's capacity, at most so much is pinned."""
 
     def __post_init__(self) -> None:
-        for name in ("agent_limit", "simulation_limit", "call_limit", "plan_limit"):
+        for name in ("agent_limit", "total_agent_limit", "simulation_limit", "call_limit", "plan_limit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)!r}")
         if not 0.0 <= self.pin_share <= 1.0:
@@ -80,6 +84,7 @@ class Controller:
         self._world = World(
             mode=config.mode,
             agent_limit=config.agent_limit,
+            total_agent_limit=config.total_agent_limit,
             simulation_limit=config.simulation_limit,
             call_limit=config.call_limit,
         )

@@ -9,6 +9,8 @@ from .world import Agent, Engine, Simulation, World
 def check(world: World, plan_limit: int, now: float) -> None:
     assert len(world.simulations) <= world.simulation_limit
     assert len(world.calls) <= world.call_limit
+    known = sum(len(simulation.agents) for simulation in world.simulations.values())
+    assert world.agent_count == known <= world.total_agent_limit
     for simulation in world.simulations.values():
         _check_simulation(simulation, world)
         for agent in simulation.agents.values():

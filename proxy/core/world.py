@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from .average import Average
@@ -156,13 +157,18 @@ class Engine:
 class World:
     """All tables, and the changes that events make to them."""
 
-    def __init__(self, *, mode: Mode, agent_limit: int, simulation_limit: int, call_limit: int) -> None:
+    def __init__(
+        self, *, mode: Mode, agent_limit: int, total_agent_limit: int, simulation_limit: int, call_limit: int
+    ) -> None:
         self.simulations: OrderedDict[SimulationId, Simulation] = OrderedDict()
         self.engines: dict[EngineId, Engine] = {}
         self.calls: OrderedDict[CallId, Call] = OrderedDict()
+        self.agent_count = 0
+        """Over all simulations."""
         self.totals = Totals()
         self._mode = mode
         self.agent_limit = agent_limit
+        self.total_agent_limit = total_agent_limit
         self.simulation_limit = simulation_limit
         self.call_limit = call_limit
         self._told = 0
@@ -183,10 +189,12 @@ class World:
             self.simulations.move_to_end(name)
             return simulation
         if len(self.simulations) >= self.simulation_limit:
-            victim = next((s for s in self.simulations.values() if not s.running), None)
-            if victim is None:
+            unused = [one for one in self.simulations.values() if not one.running]
+            if not unused:
                 self.totals.refused += 1
                 return None
+            # One that would come back in another mode was put into its own, and that must last.
+            victim = next((one for one in unused if one.mode is self._mode), unused[0])
             self.totals.dropped_simulations += 1
             self.drop_simulation(victim)
         simulation = self.simulations[name] = Simulation(name, self._mode, at)
@@ -199,12 +207,16 @@ class World:
             if not agent.running:
                 simulation.idle.move_to_end(name)
             return agent
-        if len(simulation.agents) >= self.agent_limit:
-            if not simulation.idle:
+        is_full = len(simulation.agents) >= self.agent_limit
+        if is_full or self.agent_count >= self.total_agent_limit:
+            others = () if is_full else self.simulations.values()
+            place = next((one for one in chain((simulation,), others) if one.idle), None)
+            if place is None:
                 self.totals.refused += 1
                 return None
             self.totals.dropped_agents += 1
-            self.drop_agent(next(iter(simulation.idle.values())))
+            self.drop_agent(next(iter(place.idle.values())))
+        self.agent_count += 1
         agent = Agent(name, owner_of(simulation.id, name), simulation)
         simulation.agents[name] = simulation.idle[name] = agent
         return agent
@@ -212,6 +224,7 @@ class World:
     def drop_agent(self, agent: Agent) -> None:
         simulation = agent.simulation
         agent.gone = True
+        self.agent_count -= 1
         del simulation.agents[agent.name]
         simulation.idle.pop(agent.name, None)
         simulation.pausing.pop(agent.name, None)

@@ -25,16 +25,14 @@ def parsed_object(headers: Headers, raw: bytes) -> dict[str, object] | None:
 
 
 def with_fields(raw: bytes, parsed: Mapping[str, object], fields: Mapping[str, str]) -> bytes:
-    """`raw`, the bytes of the object `parsed`, with `fields` in it.
+    """`raw`, the bytes of the object `parsed`, with `fields` put before its last brace; all other bytes stay.
 
-    New fields are put before the last brace and all other bytes stay; only a field that must change its value makes
-    the body be written anew.
+    A field that was there with another value is then there twice. Of two, every parser in question takes the last; to
+    write the body anew would change numbers, and fails where it is nested deeply.
     """
     wanted = {key: value for key, value in fields.items() if parsed.get(key) != value}
     if not wanted:
         return raw
-    if any(key in parsed for key in wanted):
-        return orjson.dumps({**parsed, **wanted})
     end = raw.rindex(b"}")
     comma = b"," if parsed else b""
     return raw[:end] + comma + orjson.dumps(wanted)[1:-1] + raw[end:]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import posixpath
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError
@@ -32,20 +33,30 @@ from .asgi import (
     refuse_websocket,
 )
 from .body import parsed_object, with_fields
-from .headers import Headers, to_client, to_engine
+from .headers import Headers, shown, to_client, to_engine
 from .identity import Caller, Recogniser, address_of
 from .upstream import Answer, Upstream
-from .usage import witness_of
+from .usage import Witness, witness_of
+
+_RESPONSES = "/v1/responses"
 
 GENERATION_ROUTES = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/generate"}
+    {"/v1/chat/completions", "/v1/completions", _RESPONSES, "/v1/embeddings", "/generate"}
 )
 """POST to one of these is a call of the core's words. Everything else passes through unseen."""
+
+_CONTROL_ROUTES = "scalesim"
+"""The first segment of the routes by which engines are commanded: those are the adapter's alone."""
 
 _ABORT_TIMEOUT_S = 5.0
 _PRINTABLE = string.ascii_letters + string.digits + string.punctuation
 
 _log = logging.getLogger(__name__)
+
+
+class _ControlRouteRefused(CallRefused):
+    status = 403
+    kind = "permission_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,7 @@ class Relay:
         finally:
             # Also when this task is cancelled. What has not ended by now has nobody who waits for it.
             call = request.call
-            if call is not None and call.end(Outcome.CLIENT_GONE) and call.abort_id is not None:
+            if call is not None and call.end_without_a_client() and call.abort_id is not None:
                 self._abort_soon(call.abort_id)
 
     async def _accept(self, scope: Scope, receive: Receive) -> _Request:
@@ -137,6 +148,10 @@ class Relay:
         headers: Headers = list(scope["headers"])
         raw_path = _ascii(scope.get("raw_path") or scope["path"].encode())
         path = address_of(raw_path).path
+        if _is_control_route(path):
+            raise _ControlRouteRefused(
+                f"{shown(path)}: the engine's control routes (/{_CONTROL_ROUTES}/...) are not served here"
+            )
         query = _ascii(scope["query_string"])
         target = f"{path}?{query}" if query else path
         body = await read_body(headers, receive, self._max_body_bytes)
@@ -169,8 +184,11 @@ class Relay:
         owner = None
         if caller.agent is not None and "owners" in features and self._mode_of(caller.simulation) is Mode.ON:
             owner = owner_of(caller.simulation, caller.agent)
-        given = parsed.get("rid")
-        own_id = uuid4().hex
+        if caller.path == _RESPONSES:
+            # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
+            given, own_id = parsed.get("request_id"), f"resp_{uuid4().hex}"
+        else:
+            given, own_id = parsed.get("rid"), uuid4().hex
         request_id = given if isinstance(given, str) and given else own_id
         fields = dict(self._adapter.additions(caller.path, parsed, owner, request_id))
         if "abort" not in features or given:
@@ -203,11 +221,13 @@ class Relay:
         ended = request.call.end if request.call is not None else _nothing
         headers = to_client(answer.headers)
         witness = witness_of(headers, request.parsed)
+        if request.call is not None:
+            request.call.witness = witness
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
             async for chunk in answer:
-                witness.see(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                witness.see(chunk)
         except UpstreamBroke as exc:
             ended(Outcome.ENGINE_FAILED)
             _log.warning(
@@ -246,6 +266,8 @@ class _Call:
         clock: Callable[[], float],
     ) -> None:
         self.abort_id = abort_id
+        self.witness: Witness | None = None
+        """Of the answer, once there is one."""
         self._call = call
         self._acts_for = acts_for
         self._post = post
@@ -260,9 +282,27 @@ class _Call:
         self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for))
         return True
 
+    def end_without_a_client(self) -> bool:
+        """Ends a call that nobody waits for, and says whether it was cut off.
+
+        It was not if the stream's own end has gone by: clients close right after they read it, and by then the end of
+        the engine's connection may not have come.
+        """
+        if self._ended:
+            return False
+        if self.witness is not None and self.witness.saw_the_end():
+            self.end(Outcome.DONE, self.witness.usage())
+            return False
+        return self.end(Outcome.CLIENT_GONE)
+
 
 def _nothing(outcome: Outcome, usage: Usage | None = None) -> bool:
     return False
+
+
+def _is_control_route(path: str) -> bool:
+    """Percent-decoded once, as engines do. Of slashes and dots they make nothing, but something before them may."""
+    return posixpath.normpath(unquote(path)).lstrip("/").partition("/")[0] == _CONTROL_ROUTES
 
 
 def _ascii(raw: bytes) -> str:

@@ -5,6 +5,7 @@ httpx's own pool looks at every connection for every request; at 64 calls at onc
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
@@ -16,13 +17,15 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ..errors import UpstreamBroke, UpstreamTimedOut, UpstreamUnreachable
-from .headers import Headers, text_of
+from .headers import Headers, shown, text_of
 
 _KEEP_ALIVE_S = 2.0
 """Less than the 5 s after which engines on uvicorn close idle connections: a POST on a connection that is just being
 closed fails, and cannot be sent again without knowing whether it was received."""
 
 _MAX_HEADER_BYTES = 64 * 1024
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Answer:
@@ -106,13 +109,17 @@ class Upstream:
             },
         )
         try:
-            return Answer(await self._client.send(request, stream=True))
+            response = await self._client.send(request, stream=True)
         except httpx.ConnectTimeout as exc:
             raise UpstreamTimedOut(f"no connection within {self._connect_timeout_s:g} s") from exc
         except httpx.ConnectError as exc:
             raise UpstreamUnreachable(str(exc)) from exc
         except httpx.TransportError as exc:
             raise UpstreamBroke(str(exc)) from exc
+        if (fault := _fault_of(response)) is not None:
+            await response.aclose()
+            raise UpstreamBroke(f"what came is no HTTP: {fault}")
+        return Answer(response)
 
 
 class _RawTransport(AiohttpTransport):
@@ -164,6 +171,17 @@ class _RawStream(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         # Gives the connection back to the pool if all was read, and closes it at once if not.
         self._response.close()
+
+
+def _fault_of(response: httpx.Response) -> str | None:
+    """What no server would pass on: the client's connection would be torn, and nobody told why."""
+    # Of the 1xx only a 101 ever arrives here, and nobody asked for one.
+    if not 200 <= response.status_code <= 599:
+        return f"the status {response.status_code}"
+    for name, value in response.headers.raw:
+        if _CONTROL.search(value):
+            return f"control characters in the header {shown(text_of(name))}"
+    return None
 
 
 def _reason(exc: Exception) -> str:

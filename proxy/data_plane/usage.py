@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -15,6 +15,9 @@ from .headers import Headers
 MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_TAIL_BYTES = 64 * 1024
 
+_LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""One of these ends a stream of /v1/responses, all others end with `[DONE]`."""
+
 
 class Witness(Protocol):
     """Sees the chunks of one answer go by."""
@@ -23,6 +26,10 @@ class Witness(Protocol):
 
     def usage(self) -> Usage | None:
         """To be asked after the end. None where the answer does not say, or not in a form known here."""
+        ...
+
+    def saw_the_end(self) -> bool:
+        """Whether what went by says itself that nothing follows. False where only the connection's end can tell."""
         ...
 
 
@@ -47,6 +54,9 @@ class _Blind:
     def usage(self) -> Usage | None:
         return None
 
+    def saw_the_end(self) -> bool:
+        return False
+
 
 class _WholeJson:
     """Keeps everything, unless it is too much: its end alone would say nothing."""
@@ -65,6 +75,9 @@ class _WholeJson:
 
     def usage(self) -> Usage | None:
         return _usage_in(b"".join(self._chunks), self._several) if self._chunks else None
+
+    def saw_the_end(self) -> bool:
+        return False
 
 
 class _StreamTail:
@@ -91,6 +104,10 @@ class _StreamTail:
                 return usage
         return None
 
+    def saw_the_end(self) -> bool:
+        last = next(self._payloads_from_the_end(), b"")
+        return last == b"[DONE]" or (b'"response.' in last and _parsed(last).get("type") in _LAST_EVENTS)
+
     def _payloads_from_the_end(self) -> Iterator[bytes]:
         lines = b"".join(self._chunks).splitlines()
         first = 0 if self._whole else 1  # the first line may be the rest of one
@@ -107,18 +124,22 @@ def _asks_for_several(request: Mapping[str, object]) -> bool:
 
 
 def _usage_in(payload: bytes, several: bool) -> Usage | None:
-    try:
-        answer = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(answer, dict):
-        return None
+    answer = _parsed(payload)
     response = answer.get("response")  # the last event of /v1/responses wraps its answer
     for holder in (answer, response if isinstance(response, dict) else {}):
         counts = holder.get("usage") or holder.get("meta_info")
         if isinstance(counts, dict) and (usage := _usage_of(counts, several)):
             return usage
     return None
+
+
+def _parsed(payload: bytes) -> dict[str, Any]:
+    """Empty for what is no JSON object."""
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _usage_of(counts: Mapping[str, object], several: bool) -> Usage | None:

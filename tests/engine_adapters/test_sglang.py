@@ -221,6 +221,24 @@ async def test_stats_of_another_protocol_are_refused(stats: object) -> None:
         await always(200, stats).adapter().report()
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "1.5", "-1", "true", '"9"', "null", str(2**63)])
+@pytest.mark.parametrize("field", ["pinned_tokens", "capacity_tokens"])
+async def test_absurd_numbers_in_the_stats_are_refused(field: str, number: str) -> None:
+    stats = {"boot_id": "b", "plan_in_force": True, "pins": [], "pinned_tokens": 1, "capacity_tokens": 2}
+    assert (await always(200, stats).adapter().report()).pinned_tokens == 1
+    del stats[field]
+    text = json.dumps(stats)[:-1] + f', "{field}": {number}}}'
+    with pytest.raises(EngineRefused, match="stats"):
+        await Far(lambda _request: httpx.Response(200, text=text)).adapter().report()
+
+
+@pytest.mark.anyio
+async def test_an_absurd_capacity_counts_as_not_told() -> None:
+    known = await always(200, {**CAPABILITIES, "capacity_tokens": 10**400}).adapter().probe()
+    assert (known.extended, known.capacity_tokens) == (True, None)
+
+
 # --- commands ----------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +298,7 @@ ANN = Owner("s/ann")
 CHAT = "/v1/chat/completions"
 BOTH = {"rid": "r1", "session_id": ANN}
 OWNER_ALONE = {"session_id": ANN}
+RESPONSE = {"request_id": "r1", "session_id": ANN}
 
 
 @pytest.mark.parametrize(
@@ -299,7 +318,14 @@ OWNER_ALONE = {"session_id": ANN}
         ("/generate", {"text": ["a"]}, OWNER_ALONE),
         ("/generate", {"text": "a", "sampling_params": {"n": 2}}, OWNER_ALONE),
         ("/generate", {"text": "a", "sampling_params": [{}]}, OWNER_ALONE),
-        ("/v1/embeddings", {"input": "a"}, {}),
+        ("/v1/responses", {"input": ["a", "b"]}, RESPONSE),
+        ("/v1/responses", {"input": "a", "text": [{}], "rid": "no id there"}, RESPONSE),
+        ("/v1/responses", {"input": "a", "request_id": "theirs"}, OWNER_ALONE),
+        ("/v1/embeddings", {"input": "a"}, {"rid": "r1"}),
+        ("/v1/embeddings", {"input": [1, 2]}, {"rid": "r1"}),
+        ("/v1/embeddings", {"input": ["a", "b"]}, {}),
+        ("/v1/embeddings", {"input": [[1], [2]]}, {}),
+        ("/v1/embeddings", {"input": "a", "rid": "theirs"}, {}),
         ("/v1/models", {}, {}),
     ],
 )
@@ -316,3 +342,8 @@ def test_without_an_owner_only_the_id_is_added() -> None:
 def test_a_name_longer_than_the_protocol_takes_is_not_told() -> None:
     owner = Owner("s/" + "x" * wire.MAX_OWNER_CHARS)
     assert always(200, {}).adapter().additions(CHAT, {}, owner, "r1") == {"rid": "r1"}
+
+
+def test_a_request_with_a_session_of_its_own_is_not_given_another() -> None:
+    body = {"session_params": {"id": "theirs"}}
+    assert always(200, {}).adapter().additions("/generate", body, ANN, "r1") == {"rid": "r1"}

@@ -157,6 +157,27 @@ async def test_a_port_in_use_is_named() -> None:
                 pass
 
 
+async def test_a_port_that_only_one_of_our_listeners_can_have_is_named() -> None:
+    """Both can be bound while neither listens: settings cannot see that these two hosts are one."""
+    port = free_port()
+    hosts = {"host": "127.1", "admin_host": "127.0.0.1"}
+    with pytest.raises(CannotListen, match=rf"127\.0\.0\.1, port {port}: Address already in use"):
+        async with running(settings_for("http://127.0.0.1:1", port=port, admin_port=port, **hosts)):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
+def test_clients_that_vanish_are_noticed() -> None:
+    with (
+        app._listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
 async def test_a_host_that_is_not_ours_is_named() -> None:
     with pytest.raises(CannotListen, match=r"192\.0\.2\.1"):
         async with running(replace(settings_for("http://127.0.0.1:1"), host="192.0.2.1")):

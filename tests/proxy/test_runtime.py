@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +34,7 @@ from scalesim.proxy.core.model import (
     Owner,
     SimulationId,
 )
-from scalesim.proxy.runtime import WAITING_LIMIT, Runtime
+from scalesim.proxy.runtime import DEADLINE_S, WAITING_LIMIT, Runtime
 from tests.support.fake_adapter import FakeAdapter
 
 pytestmark = pytest.mark.anyio
@@ -65,12 +67,19 @@ class StandIn(Noted):
         self.events: list[Event] = []
         self.script: dict[type, list[Action]] = {}
         self.broken_on: type | None = None
-        self.dirty = False
+        self.broken_dirty = False
+        self._dirty = False
+
+    @property
+    def dirty(self) -> bool:
+        if self.broken_dirty:
+            raise RuntimeError("a bug in the core")
+        return self._dirty
 
     def handle(self, event: Event) -> list[Action]:
         self.events.append(event)
         self.changed.set()
-        self.dirty = not isinstance(event, Ticked)
+        self._dirty = not isinstance(event, Ticked)
         if type(event) is self.broken_on:
             raise RuntimeError("a bug in the core")
         return self.script.pop(type(event), [])
@@ -260,6 +269,37 @@ async def test_an_engine_that_hangs_costs_the_deadline_and_nothing_else() -> Non
     assert [event.error for event in core.all(Settled)] == ["pin: no answer within 0.01 s", None]
 
 
+def test_a_busy_engine_is_waited_for_longer_than_its_plugin_waits() -> None:
+    routes = Path("engine_adapters/sglang_plugin/routes.py").read_text()  # needs SGLang to be imported
+    (plugin_waits_s,) = re.findall(r"^ANSWER_TIMEOUT_S = ([0-9.]+)$", routes, re.MULTILINE)
+    assert float(plugin_waits_s) + 2.0 < DEADLINE_S
+
+
+async def test_the_features_of_an_engine_outlive_its_loss() -> None:
+    core, engine = StandIn(), Engine()
+    engine.is_a = None
+    async with started(core, engine) as runtime:
+        assert runtime.features(ENGINE) == frozenset()
+        engine.is_a = EXTENDED
+        await core.until(lambda: core.all(EngineFound))
+        assert runtime.features(ENGINE) == EXTENDED.features
+        engine.is_a = None
+        await core.until(lambda: core.all(EngineLost))
+        assert runtime.features(ENGINE) == EXTENDED.features
+        engine.is_a = STOCK
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        assert runtime.features(ENGINE) == STOCK.features
+
+
+async def test_an_engine_that_hangs_does_not_hold_up_the_end() -> None:
+    core, engine = StandIn(), Engine()
+    async with asyncio.timeout(PATIENCE_S):
+        async with started(core, engine, deadline_s=60) as runtime:
+            engine.open.clear()
+            tell(runtime, core, pin("Ann"))
+            await engine.until(lambda: engine.begun == 1)
+
+
 async def test_an_engine_that_hangs_does_not_hold_up_events() -> None:
     core, engine = StandIn(), Engine()
     async with started(core, engine) as runtime:
@@ -327,6 +367,14 @@ async def test_a_core_with_a_bug_is_survived_and_does_not_flood_the_log(
         await core.until(lambda: not core.dirty)
     assert runtime.failures == {"core on SimulationEnded": 100}
     assert caplog.text.count("RuntimeError: a bug in the core") == 7
+
+
+async def test_a_post_survives_a_core_that_fails_after_the_event_too() -> None:
+    core = StandIn()
+    runtime = Runtime(core, [])
+    core.broken_dirty = True
+    runtime.post(SimulationEnded(runtime.now(), TOWN))
+    assert runtime.failures == {"core on SimulationEnded": 1}
 
 
 async def test_a_part_of_the_loop_that_breaks_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:

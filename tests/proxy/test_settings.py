@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.proxy.core.controller import ControllerConfig
 from scalesim.proxy.core.model import Mode
-from scalesim.proxy.settings import Settings, SettingsError, is_loopback
+from scalesim.proxy.settings import PLAN_LIMIT, Settings, SettingsError, is_loopback
 
 ENGINE = {"engine": "http://127.0.0.1:30000"}
 
@@ -106,6 +107,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("REPORT_EVERY_S", "soon", "soon is not a number of seconds"),
         ("PROBE_EVERY_S", "0", "0 is not a number of seconds"),
         ("PLAN_LIMIT", "0", "0 is not a number of agents"),
+        ("PLAN_LIMIT", "16385", "16385 is not a number of agents (a whole one, 1 to 16384)"),
         ("PIN_SHARE", "1.1", "1.1 is not a share (0 to 1)"),
     ],
 )
@@ -199,6 +201,68 @@ def test_the_listeners_cannot_share_a_port() -> None:
         "admin_port: 9000 is the port for clients already",
     )
     assert Settings.load(ENGINE | {"port": 0, "admin_port": 0}, {}).port == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "admin_host"),
+    [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::", "::1"), ("10.0.0.7", "0.0.0.0")],
+)
+def test_the_listeners_cannot_share_a_port_with_one_that_takes_every_address(
+    host: str, admin_host: str
+) -> None:
+    hosts = ENGINE | {"host": host, "admin_host": admin_host, "admin_keys": "k"}
+    assert refusal(hosts | {"port": 9000, "admin_port": 9000}) == (
+        "admin_port: 9000 is the port for clients already",
+    )
+    assert Settings.load(hosts | {"port": 0, "admin_port": 0}, {}).host == host
+
+
+def test_listeners_on_two_addresses_can_share_a_port() -> None:
+    hosts = ENGINE | {"host": "10.0.0.7", "admin_host": "127.0.0.1"}
+    assert Settings.load(hosts | {"port": 9000, "admin_port": 9000}, {}).admin_port == 9000
+
+
+@pytest.mark.parametrize(
+    ("engine", "host"),
+    [
+        ("http://127.0.0.1:9000", "127.0.0.1"),
+        ("http://localhost:9000", "127.0.0.1"),
+        ("http://127.0.0.1:9000", "localhost"),
+        ("http://[::1]:9000", "localhost"),
+        ("http://127.0.0.1:9000", "0.0.0.0"),
+        ("http://0.0.0.0:9000", "127.0.0.1"),
+        ("https://here.example:9000/base", "here.example"),
+    ],
+)
+def test_the_proxy_is_not_its_own_engine(engine: str, host: str) -> None:
+    (for_clients,) = refusal({"engine": engine, "host": host, "port": 9000})
+    (for_operators,) = refusal(
+        {"engine": engine, "admin_host": host, "admin_port": 9000, "admin_keys": "k"},
+    )
+    assert for_clients == (
+        f"engine: '{engine}' is where the proxy itself listens for clients; "
+        "give the engine's own address, or another port"
+    )
+    assert for_operators.startswith(f"engine: '{engine}' is where the proxy itself listens for operators")
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "port"),
+    [
+        ("http://127.0.0.1:9001", "127.0.0.1", 9000),
+        ("http://127.0.0.2:9000", "127.0.0.1", 9000),
+        ("http://10.0.0.7:9000", "0.0.0.0", 9000),
+        ("http://127.0.0.1", "127.0.0.1", 443),
+        ("https://127.0.0.1", "127.0.0.1", 80),
+        ("http://127.0.0.1:9000", "127.0.0.1", 0),
+    ],
+)
+def test_an_engine_elsewhere_is_taken(engine: str, host: str, port: int) -> None:
+    assert Settings.load({"engine": engine, "host": host, "port": port}, {}).engine == engine
+
+
+def test_the_protocol_takes_a_plan_of_the_largest_size() -> None:
+    assert PLAN_LIMIT == wire.MAX_OWNERS
 
 
 def test_settings_that_were_made_by_hand_are_checked_for_contradictions_too() -> None:

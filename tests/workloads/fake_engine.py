@@ -49,6 +49,7 @@ class FakeEngine:
     most_running: int = 0
     seen: list[list[int]] = field(default_factory=list)
     prefill_s: float = 0.0
+    reports_cache: bool = True
     stays_out: str = ""
     """Why its plugin takes no plans."""
 
@@ -74,7 +75,7 @@ class FakeEngine:
         return JSONResponse({"object": "list", "data": [{"id": "fake", "object": "model"}]})
 
     async def _server_info(self, request: Request) -> Response:
-        return JSONResponse({"max_total_num_tokens": 100_000})
+        return JSONResponse({"max_total_num_tokens": 100_000, "enable_cache_report": self.reports_cache})
 
     async def _capabilities(self, request: Request) -> Response:
         return JSONResponse({"cache": {"active": not self.stays_out, "reason": self.stays_out}})

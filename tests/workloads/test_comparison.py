@@ -92,7 +92,8 @@ def test_the_caption_says_what_bounds_the_speedup(comparison: Comparison) -> Non
 def test_it_is_ok_only_without_errors_and_without_unexplained_differences(comparison: Comparison) -> None:
     assert comparison.ok
     near_tie = Difference((0, "Ann", 0), 3, True, "a", "b")
-    assert replace(comparison, texts=Match(3, 2, (near_tie,))).ok
+    assert replace(comparison, texts=Match(100, 99, (near_tie,))).ok
+    assert not replace(comparison, texts=Match(100, 98, (near_tie, near_tie))).ok
     wrong = replace(comparison, texts=Match(3, 2, (replace(near_tie, explained=False),)))
     assert not wrong.ok
     assert "1 DIFFERENCES ARE NOT EXPLAINED" in wrong.caption()

@@ -40,6 +40,15 @@ async def test_an_engine_whose_plugin_stayed_out_is_not_measured_as_extended() -
             await Engine(http).must_take_plans()
 
 
+async def test_an_engine_that_does_not_report_its_cache_is_not_taken_for_one_that_never_hits() -> None:
+    fake = FakeEngine()
+    async with serve(fake.app()) as url, http_client(url) as http:
+        await Engine(http).must_report_its_cache()
+        fake.reports_cache = False
+        with pytest.raises(EngineUnfit, match="started without --enable-cache-report"):
+            await Engine(http).must_report_its_cache()
+
+
 async def test_what_an_engine_does_not_do_is_said_with_its_address() -> None:
     async def nothing(scope: object, receive: object, send: object) -> None:
         await send({"type": "http.response.start", "status": 404, "headers": []})  # type: ignore[operator]

@@ -111,15 +111,21 @@ def test_a_speedup_is_against_the_reference_of_the_same_pass_and_repeat() -> Non
     assert speedups(plays, "stock") == {"stock": 1.0, "on": 1.5, "off": 1.0}
 
 
-def test_texts_are_compared_with_the_first_play_of_the_reference_its_own_repeats_included() -> None:
-    plays = [
+def test_texts_of_the_other_configurations_are_compared_with_the_first_play_of_the_reference() -> None:
+    repeated = [
         play("stock", 1, seen("Ann", 0, 0, 0, 0)),
         play("stock", 1, seen("Ann", 0, 0, 0, 0, text="no"), repeat=1),
-        play("on", 1, seen("Ann", 0, 0, 0, 0)),
     ]
-    texts = compare_texts(plays, "stock")
+    others = [
+        play("on", 1, seen("Ann", 0, 0, 0, 0)),
+        play("off", 1, seen("Ann", 0, 0, 0, 0, text="wrong")),
+    ]
+    texts = compare_texts([*repeated, *others], "stock")
     assert (texts.compared, texts.equal) == (2, 1)
     assert not texts.all_explained
+    # Alone, the reference is compared with itself: its repeats would otherwise water the share down.
+    alone = compare_texts(repeated, "stock")
+    assert (alone.compared, alone.equal) == (1, 0)
 
 
 def test_the_report_of_a_configuration() -> None:

@@ -80,6 +80,19 @@ def test_a_match_goes_down_to_where_the_paths_part() -> None:
     audit(cache)
 
 
+def test_what_is_left_of_a_trimmed_node_is_as_old_as_it_was() -> None:
+    ledger = Ledger(pin_budget=0)
+    cache = RadixCache(3 * 300, ledger)
+    ledger.set_plan({"somebody": 1.0})
+    old, new = (put(cache, array("q", range(first, first + 300))) for first in (1_000, 2_000))
+    cache.evict(10)
+    cache.evict(170)  # as much as the rest of the old one has
+    assert old not in cache.nodes
+    assert len(new.key) == 300
+    assert cache.evictable == 300
+    audit(cache)
+
+
 def test_a_match_keeps_to_its_limit() -> None:
     cache = RadixCache(CAPACITY, None)
     put(cache, tokens(1, 2, 3, 4))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from scalesim.engine_adapters.sglang_plugin.ledger import (
     BLOCK_TOKENS,
     LIVE_CALLS,
     MAX_NODE_OWNERS,
+    MAX_PINS,
     PLAN_BEATS,
     WHOLE,
     Ledger,
@@ -231,7 +234,7 @@ def test_a_pinned_node_leaves_last() -> None:
     ledger, nodes = ledger_with("pinned", "near")
     ledger.set_plan({"near": 0.0})
     ledger.pin(["pinned"])
-    ledger.settle_pins({"pinned": 10})
+    ledger.settle_pins(lambda: {"pinned": 10})
     assert ledger.rank(nodes["pinned"], 0.0) == (2, 0.0, 0.0)
     assert ledger.rank(nodes["near"], 9.0) < ledger.rank(nodes["pinned"], 0.0)
 
@@ -240,14 +243,51 @@ def test_pins_are_granted_nearest_first_within_the_budget() -> None:
     ledger, nodes = ledger_with("a", "b", "c", pin_budget=250)
     ledger.set_plan({"c": 1.0, "b": 2.0, "a": 3.0})
     ledger.pin(["a", "b", "c"])
-    ledger.settle_pins({"a": 100, "b": 100, "c": 100})
+    ledger.settle_pins(lambda: {"a": 100, "b": 100, "c": 100})
     assert [ledger.rank(nodes[owner], 0.0)[0] for owner in "abc"] == [1, 2, 2]
+
+
+def test_a_pin_larger_than_the_budget_denies_no_other() -> None:
+    ledger, nodes = ledger_with("huge", "small", pin_budget=100)
+    ledger.set_plan({"huge": 0.0, "small": 1.0})
+    ledger.pin(["huge", "small"])
+    ledger.settle_pins(lambda: {"huge": 500, "small": 50})
+    assert [ledger.rank(nodes[owner], 0.0)[0] for owner in ("huge", "small")] == [1, 2]
+
+
+def test_the_cache_is_walked_only_when_pins_the_plan_or_the_time_changed() -> None:
+    ledger, _ = ledger_with("a")
+    walks = []
+
+    def walk() -> dict[str, int]:
+        walks.append(1)
+        return {"a": 1}
+
+    def settled_anew(change: Callable[[], object]) -> bool:
+        before = len(walks)
+        change()
+        for _ in range(3):
+            ledger.settle_pins(walk)
+        return len(walks) == before + 1
+
+    assert settled_anew(lambda: ledger.pin(["a"]))
+    assert settled_anew(lambda: ledger.set_plan({"a": 1.0}))
+    assert settled_anew(ledger.beat)
+    assert not settled_anew(ledger.renew)
+
+
+def test_the_table_of_pins_is_bounded() -> None:
+    ledger, _ = ledger_with()
+    for group in range(3):
+        ledger.pin(f"{group}/{index}" for index in range(MAX_PINS))
+    assert ledger.sizes()["pins"] == MAX_PINS
+    assert next(iter(ledger.pins)).startswith("2/")
 
 
 def test_an_unpinned_owner_ranks_as_before() -> None:
     ledger, nodes = ledger_with("a", "b")
     ledger.pin(["a", "b"])
-    ledger.settle_pins({"a": 1, "b": 1})
+    ledger.settle_pins(lambda: {"a": 1, "b": 1})
     ledger.unpin(["a", "stranger"])
     assert ledger.rank(nodes["a"], 3.0) == (0, 0.0, 3.0)
     assert ledger.rank(nodes["b"], 3.0) == (2, 0.0, 3.0)
@@ -266,7 +306,7 @@ def test_granted_pins_never_exceed_the_budget(
     ledger, nodes = ledger_with(*"abcdef", pin_budget=budget)
     ledger.set_plan(plan)
     ledger.pin(pinned)
-    ledger.settle_pins(sizes)
+    ledger.settle_pins(lambda: sizes)
     granted = [owner for owner in "abcdef" if ledger.rank(nodes[owner], 0.0)[0] == 2]
     assert set(granted) <= pinned
     assert sum(sizes.get(owner, 0) for owner in granted) <= budget

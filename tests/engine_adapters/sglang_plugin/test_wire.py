@@ -43,6 +43,25 @@ def test_a_plan_is_distances_by_owner() -> None:
     assert command == Command("plan", (3, 4), distances={"a": 0.0, "b": 2.5})
 
 
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("plan", {"fence": FENCE, "owners": {"a": 1}}),
+        ("pin", {"fence": FENCE, "owners": ["a", "b"]}),
+        ("evict", {"fence": FENCE, "tokens": 7}),
+        ("renew", {"fence": FENCE}),
+    ],
+)
+def test_a_command_arrives_as_it_was_sent(name: str, body: dict[str, object]) -> None:
+    command = parse_command(name, body)
+    assert Command.from_payload(name, json.loads(json.dumps(command.payload()))) == command
+
+
+def test_half_a_surrogate_pair_is_no_name() -> None:
+    with pytest.raises(Malformed, match="is not Unicode text"):
+        parse_command("pin", {"fence": FENCE, "owners": ["a\ud800"]})
+
+
 def test_an_empty_plan_is_a_plan() -> None:
     assert parse_command("plan", {"fence": FENCE, "owners": {}}) == Command("plan", (3, 4))
 

@@ -27,6 +27,10 @@ class Nothing:
         return {"requests_in_flight": 0}
 
 
+CALLING = SimulationId("calling")
+"""All that is known to the `cramped` proxy: its only agent, Ann, calls."""
+
+
 @dataclass(slots=True)
 class Proxy:
     """A running admin API and what stands behind it."""
@@ -63,8 +67,8 @@ def _timeless(agent: AgentSnapshot) -> tuple[object, ...]:
 
 
 @asynccontextmanager
-async def started(settings: Settings) -> AsyncIterator[Proxy]:
-    controller = Controller(ControllerConfig(mode=settings.mode))
+async def started(settings: Settings, **limits: int) -> AsyncIterator[Proxy]:
+    controller = Controller(ControllerConfig(mode=settings.mode, **limits))
     adapter = FakeAdapter()
     runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
     loop = asyncio.create_task(runtime.run())
@@ -87,6 +91,15 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def proxy(anyio_backend: str) -> AsyncIterator[Proxy]:
     async with started(Settings(engine="http://engine")) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+async def cramped(anyio_backend: str) -> AsyncIterator[Proxy]:
+    """One without room for anything more."""
+    async with started(Settings(engine="http://engine"), simulation_limit=1, agent_limit=1) as proxy:
+        now = proxy.runtime.now()
+        proxy.runtime.post(CallStarted(now, CallId(1), CALLING, AgentName("Ann"), EngineId("fake")))
         yield proxy
 
 

@@ -30,6 +30,19 @@ def test_agents_have_the_same_names_in_hints_as_in_calls(agent: str) -> None:
     assert taken is is_taken_by_the_data_plane("town", agent)
 
 
+@pytest.mark.parametrize("agent", ["Ann", " Ann", "Ann\t", " Ann Lee ", "\u00a0Zoë\u2003"])
+def test_space_around_names_is_dropped_in_hints_as_in_calls(agent: str) -> None:
+    headers = [(b"x-agent-id", agent.encode())]
+    called = Recogniser().recognise("/v1/chat/completions", headers, None).agent
+    assert TypeAdapter(Name).validate_python(agent) == called == agent.strip()
+
+
+@pytest.mark.parametrize("agent", ["", " ", "\u2003\t"])
+def test_a_name_that_is_only_space_is_refused(agent: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Name).validate_python(agent)
+
+
 @pytest.mark.parametrize("simulation", ["town", "Town.2_a-b", "x" * 64, "x" * 65, "a b", "a/b", "Zoë"])
 def test_simulations_have_the_same_names_in_hints_as_in_calls(simulation: str) -> None:
     assert bool(re.match(SIMULATION_PATTERN, simulation)) is is_taken_by_the_data_plane(simulation, "Ann")

@@ -54,6 +54,46 @@ async def test_no_key_is_needed_where_none_is_set(proxy: Proxy) -> None:
     assert (await proxy.client.get(STATUS)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost:8001", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8001"]
+)
+async def test_without_keys_those_who_name_loopback_are_answered(proxy: Proxy, host: str) -> None:
+    assert (await proxy.client.get(STATUS, headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8001",
+        "127.0.0.1.evil.example",
+        "localhost:evil.example",
+        "10.0.0.7",
+        "0.0.0.0:8001",
+        "[::1",
+        "[::1]evil.example",
+        "",
+    ],
+)
+async def test_without_keys_a_name_that_was_made_to_point_here_is_refused(proxy: Proxy, host: str) -> None:
+    town = proxy.simulation("Ann")
+    headers = {"host": host, "origin": f"http://{host}"}
+    path = f"/admin/v1/simulations/{town}"
+    for answer in [
+        await proxy.client.get(STATUS, headers={"host": host}),
+        await proxy.client.delete(path, headers=headers),
+    ]:
+        assert answer.status_code == 403
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "Host" in answer.json()["detail"]
+    assert proxy.controller.knows(town)
+
+
+async def test_with_a_key_any_name_will_do(locked: Proxy) -> None:
+    headers = {"host": "admin.example", "x-admin-key": "first-key"}
+    assert (await locked.client.get(STATUS, headers=headers)).status_code == 200
+
+
 async def test_a_body_over_the_limit_is_refused(proxy: Proxy) -> None:
     town = proxy.simulation("Ann")
     answer = await proxy.client.post(

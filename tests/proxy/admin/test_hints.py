@@ -8,7 +8,7 @@ import pytest
 from scalesim.proxy.core.actions import Action, Order
 from scalesim.proxy.core.model import AgentName, SimulationId
 
-from .conftest import Proxy
+from .conftest import CALLING, Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +73,11 @@ async def test_a_hint_reaches_the_engine_as_an_order(proxy: Proxy) -> None:
     ("body", "says"),
     [
         ({"unit": "steps", "distances": {"Ann": -1}}, "greater than or equal to 0"),
+        (
+            {"unit": "steps", "distances": {"Ann": 1.1e12}},
+            "distances.Ann: Input should be less than or equal",
+        ),
+        ({"unit": "steps", "distances": {" ": 1}}, "distances"),
         ({"unit": "parsecs", "distances": {"Ann": 1}}, "'steps' or 'seconds' (got 'parsecs')"),
         ({"unit": "steps", "distances": {"Ann": "3"}}, "valid number"),
         ({"unit": "steps", "distances": {"Ann": True}}, "valid number"),
@@ -182,7 +187,7 @@ async def test_the_duration_of_an_action_is_taken(proxy: Proxy) -> None:
     assert (await told(proxy, town))["Ann"] == (6, "steps", "plan")
 
 
-@pytest.mark.parametrize("duration", [-1, None, "6"])
+@pytest.mark.parametrize("duration", [-1, None, "6", 1.1e12])
 async def test_a_duration_that_is_none_is_refused_and_changes_nothing(proxy: Proxy, duration: object) -> None:
     town = proxy.simulation("Ann", "Bob")
     before = proxy.known(town)
@@ -202,11 +207,14 @@ async def test_ticks_move_the_clock_of_the_simulation(proxy: Proxy) -> None:
     assert (await told(proxy, town))["Ann"] == (0, "steps", "hinted")
 
 
-@pytest.mark.parametrize("step", [-1, "17", [17], True])
+@pytest.mark.parametrize("step", [-1, "17", [17], True, 1.1e12])
 async def test_a_step_that_is_none_is_refused(proxy: Proxy, step: object) -> None:
     town = proxy.simulation("Ann")
-    assert (await tell(proxy, town, "ticks", {"step": step})).status_code == 422
-    assert proxy.known(town) == proxy.known(town)
+    before = proxy.known(town)
+    answer = await tell(proxy, town, "ticks", {"step": step})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("step")
+    assert proxy.known(town) == before
 
 
 async def test_an_agent_that_leaves_is_forgotten(proxy: Proxy) -> None:
@@ -235,6 +243,40 @@ async def test_kvflows_update_creates_the_simulation_and_its_agents(proxy: Proxy
     assert {name: at for name, (at, _, _) in (await told(proxy, "flow")).items()} == {"0": 0, "7": 3, "8": 3}
 
 
+async def test_each_of_kvflows_updates_is_a_step_in_which_what_was_told_ages(proxy: Proxy) -> None:
+    for step in range(3):
+        await update(proxy, {"agent_data": {"7": 5, "8": 2} if step == 0 else {"8": 2}}, "aging")
+    assert {name: at for name, (at, _, _) in (await told(proxy, "aging")).items()} == {"7": 3, "8": 2}
+
+
+async def test_space_around_names_is_dropped(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann", "Bob")
+    answer = await tell(proxy, town, "distances", {"unit": "steps", "distances": {" Ann ": 3}})
+    assert answer.status_code == 200
+    await update(proxy, {"agent_data": {"Bob ": 4}, "timestep_data": {"4": [" Bob"]}}, town)
+    assert {name: at for name, (at, _, _) in (await told(proxy, town)).items()} == {"Ann": 2, "Bob": 4}
+
+
+@pytest.mark.parametrize(("what", "field"), [("distances", "distances"), ("actions", "durations")])
+async def test_agents_that_there_is_no_room_for_are_named(cramped: Proxy, what: str, field: str) -> None:
+    body = {"unit": "steps", field: {"Ann": 3, "Zoe": 1}, "create_agents": True}
+    for answer in [
+        await tell(cramped, CALLING, what, body),
+        await update(cramped, {"agent_data": {"Ann": 3, "Zoe": 1}}, CALLING),
+    ]:
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["agents"] == ["Zoe"]
+        assert "'Zoe'" in answer.json()["detail"]
+
+
+async def test_an_update_for_a_simulation_that_there_is_no_room_for_is_refused(cramped: Proxy) -> None:
+    answer = await update(cramped, {"agent_data": {"7": 3}}, "city")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "no room for the simulation 'city'" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "body", [{"agent_data": {"7": 3}}, {"timestep_data": {"3": ["7"]}}, {"timestep_data": {"3.0": [7]}}]
 )
@@ -258,6 +300,9 @@ async def test_half_of_kvflows_update_is_enough_and_goes_to_the_default_simulati
         ({"timestep_data": {"3": [None]}}, "timestep_data.3.0"),
         ({"agent_data": {"7": -3}}, "agent_data.7"),
         ({"agent_data": {"7": 3}, "timestep_cnt": -1}, "timestep_cnt"),
+        ({"agent_data": {"7": 3}, "timestep_cnt": 10**13}, "timestep_cnt"),
+        ({"agent_data": {"7": 1.1e12}}, "agent_data.7"),
+        ({"timestep_data": {"1.1e12": ["7"]}}, "timestep_data has the key '1.1e12'"),
         ({"timestep_cnt": 1}, "both missing"),
         ({}, "both missing"),
     ],

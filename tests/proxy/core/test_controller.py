@@ -388,6 +388,7 @@ def test_sizes_name_every_table() -> None:
     ("config", "message"),
     [
         ({"agent_limit": 0}, "agent_limit must be 1 or more, not 0"),
+        ({"total_agent_limit": 0}, "total_agent_limit must be 1 or more, not 0"),
         ({"simulation_limit": -1}, "simulation_limit must be 1 or more, not -1"),
         ({"plan_limit": 0}, "plan_limit must be 1 or more, not 0"),
         ({"pin_share": 1.5}, "pin_share must be from 0 to 1, not 1.5"),

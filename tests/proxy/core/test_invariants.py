@@ -84,7 +84,10 @@ class _History:
 
     def __init__(self, policy: Policy) -> None:
         self.core = Controller(
-            ControllerConfig(agent_limit=4, simulation_limit=2, call_limit=5, plan_limit=3), policy=policy
+            ControllerConfig(
+                agent_limit=4, total_agent_limit=6, simulation_limit=2, call_limit=5, plan_limit=3
+            ),
+            policy=policy,
         )
         self.engine = _Engine()
         self.at = 0.0
@@ -264,7 +267,7 @@ def test_tables_stay_within_their_limits(commands: list[Command]) -> None:
         command(history)
         sizes = history.core.sizes()
         assert sizes["simulations"] <= 2
-        assert sizes["agents"] <= 8
+        assert sizes["agents"] <= 6
         assert sizes["calls"] <= 5
         assert sizes["ordered_owners"] <= 3
         assert sizes["pinned_owners"] <= 2 * 18

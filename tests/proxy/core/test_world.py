@@ -254,6 +254,50 @@ def test_agents_that_call_are_not_dropped_and_new_ones_not_taken() -> None:
     assert talk.town.counters.calls == 3
 
 
+def test_an_agent_of_the_same_simulation_makes_room_when_there_are_too_many_in_all() -> None:
+    talk = Conversation(total_agent_limit=4)
+    talk.hint(simulation="city", Ann=1, Bob=1)
+    talk.hint(Ann=1, Bob=1)
+    talk.hint(Cem=1)
+    assert [agent.name for agent in talk.controller.agents(TOWN)] == ["Bob", "Cem"]
+    assert [agent.name for agent in talk.controller.agents(SimulationId("city"))] == ["Ann", "Bob"]
+    assert talk.controller.totals().dropped_agents == 1
+
+
+def test_an_agent_of_the_least_recently_seen_simulation_makes_room_when_there_is_no_other() -> None:
+    talk = Conversation(total_agent_limit=4)
+    talk.start("Ann", simulation="a")
+    talk.hint(simulation="b", Ann=1)
+    talk.hint(simulation="c", Ann=1)
+    talk.hint(simulation="b", Bob=1)
+    talk.hint(Ann=1)
+    known = {one.id: one.agents for one in talk.controller.simulations()}
+    assert known == {"a": 1, "c": 0, "b": 2, "town": 1}
+
+
+def test_a_simulation_that_ends_makes_room_for_agents() -> None:
+    talk = Conversation(total_agent_limit=2)
+    talk.start("Ann", simulation="city")
+    talk.start("Bob", simulation="city")
+    talk.hint(Ann=1)
+    assert talk.controller.totals().refused == 1
+    talk.finish("city")
+    talk.hint(Ann=1, Bob=1)
+    assert talk.town.agents == 2
+
+
+def test_a_simulation_in_the_default_mode_makes_room_before_one_that_was_switched_off() -> None:
+    talk = Conversation(simulation_limit=2)
+    talk.hint(simulation="a", Ann=1)
+    talk.set_mode(Mode.OFF, "a")
+    for name in ("b", "c"):
+        talk.hint(simulation=name, Ann=1)
+        assert [known.id for known in talk.controller.simulations()] == ["a", name]
+    talk.set_mode(Mode.SHADOW, "c")
+    talk.hint(simulation="d", Ann=1)
+    assert [known.id for known in talk.controller.simulations()] == ["c", "d"]
+
+
 def test_the_least_recently_seen_simulation_without_a_call_makes_room() -> None:
     talk = Conversation(simulation_limit=3)
     talk.start("Ann", simulation="a")

@@ -10,12 +10,12 @@ from typing import Self
 
 import httpx
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
 from scalesim.proxy.core.model import Mode
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
+from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.identity import Recogniser
 from scalesim.proxy.data_plane.relay import Relay
 from scalesim.proxy.data_plane.upstream import Upstream
@@ -123,7 +123,7 @@ async def rig(
 
 
 class _Servers:
-    """uvicorn's own protocol on real sockets, without its `Server`, which takes 0.2 s to stop: these tests need many.
+    """The product's protocol on real sockets, without its `Server`, which takes 0.2 s to stop: these tests need many.
 
     It adds no headers of its own, so that tests see exactly those that were sent.
     """
@@ -140,7 +140,7 @@ class _Servers:
         state = ServerState()
 
         def protocol() -> asyncio.Protocol:
-            return HttpToolsProtocol(config=config, server_state=state, app_state={})
+            return BoundedHttpProtocol(config=config, server_state=state, app_state={})
 
         server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
         self._running.append((server, state))

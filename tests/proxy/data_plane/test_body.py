@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,9 +24,12 @@ values = st.recursive(
     ),
     max_leaves=8,
 )
-objects = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), values, max_size=4)
+names = st.sampled_from(["rid", "session_id", "a"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=5
+)
+objects = st.dictionaries(names, values, max_size=4)
 fields = st.dictionaries(
-    st.sampled_from(["rid", "session_id", 'we"ird\\', "ключ", "}"]),
+    st.sampled_from(["rid", "session_id", "a", 'we"ird\\', "ключ", "}"]),
     st.text(st.characters(exclude_categories=["Cs"])),
     max_size=3,
 )
@@ -49,10 +53,10 @@ def test_new_fields_are_added_and_every_other_byte_stays(raw: bytes, new: dict[s
     assert parsed is not None
     result = with_fields(raw, parsed, new)
     assert json.loads(result) == {**json.loads(raw), **new}
-    if not parsed.keys() & new.keys():
-        end = raw.rindex(b"}")
-        added = len(result) - len(raw)
-        assert result[:end] + result[end + added :] == raw
+    assert orjson.loads(result) == {**orjson.loads(raw), **new}
+    end = raw.rindex(b"}")
+    added = len(result) - len(raw)
+    assert result[:end] + result[end + added :] == raw
 
 
 @pytest.mark.parametrize(
@@ -63,14 +67,23 @@ def test_new_fields_are_added_and_every_other_byte_stays(raw: bytes, new: dict[s
         (b'{"a": 1.0}', b'{"a": 1.0,"rid":"x"}'),
         (b'{"a": "}"}\n', b'{"a": "}","rid":"x"}\n'),
         (b'{"a": {}, "rid" : "x"}', b'{"a": {}, "rid" : "x"}'),
-        (b'{"a": 1, "rid": "other"}', b'{"a":1,"rid":"x"}'),
-        (b'{"rid": null}', b'{"rid":"x"}'),
+        (b'{"a": 1e2, "rid": "other"}', b'{"a": 1e2, "rid": "other","rid":"x"}'),
+        (b'{"rid": null}', b'{"rid": null,"rid":"x"}'),
+        (b'{"rid": "x", "rid": 1}', b'{"rid": "x", "rid": 1,"rid":"x"}'),
+        (b'{"rid": 1, "rid": "x"}', b'{"rid": 1, "rid": "x"}'),
     ],
 )
 def test_a_body_with_one_field_more(raw: bytes, expected: bytes) -> None:
     parsed = parsed_object(JSON, raw)
     assert parsed is not None
     assert with_fields(raw, parsed, {"rid": "x"}) == expected
+
+
+def test_a_field_is_replaced_however_deeply_the_body_is_nested() -> None:
+    raw = b'{"rid": 1, "a": ' + b"[" * 600 + b"]" * 600 + b"}"
+    parsed = parsed_object(JSON, raw)
+    assert parsed is not None
+    assert orjson.loads(with_fields(raw, parsed, {"rid": "x"})) == {**parsed, "rid": "x"}
 
 
 def test_no_fields_give_the_same_bytes() -> None:

@@ -321,6 +321,19 @@ async def test_an_engine_that_breaks_off_before_its_answer_is_a_502(first_words:
         assert (await r.log.until_ended()).outcome is Outcome.ENGINE_FAILED
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 999 Odd\r\n", b"HTTP/1.1 200 OK\r\nX-Odd: a\x01b\r\n"])
+async def test_garbage_from_the_engine_is_a_502_that_names_it(head: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + b"Content-Length: 2\r\n\r\nok")
+
+    async with raw_engine(talk) as engine, rig(engine) as r, client() as c:
+        response = await c.post(r.url + CHAT, json={})
+        assert response.status_code == 502
+        assert response.json()["error"]["type"] == "engine_broke_off"
+        assert f"engine 'fake' at {engine}" in response.json()["error"]["message"]
+        assert (await r.log.until_ended()).outcome is Outcome.ENGINE_FAILED
+
+
 @pytest.mark.parametrize(
     "framing", [b"Transfer-Encoding: chunked\r\n\r\n5\r\nda", b"Content-Length: 99\r\n\r\nda"]
 )
@@ -378,6 +391,46 @@ async def test_absurd_names_and_durations_are_a_400_that_says_which(
             assert word in error["message"]
         assert r.log.events == []
     assert engine.bodies == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/scalesim/v1/plan",
+        "/scalesim",
+        "//scalesim/v1/plan",
+        "/%73cale%73im%2Fv1/plan",
+        "/%2Fscalesim/v1/plan",
+        "/v1/../scalesim/v1/plan",
+        "/./%2e/scalesim/v1/plan",
+        "/scalesim/v1/plan%0A?a=b",
+        "/sim/town/scalesim/v1/plan",
+        "/sim/town/agent/Ann//scalesim/v1/plan",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_engines_control_routes_are_out_of_reach(method: str, path: str) -> None:
+    engine = Recorder()
+    request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+    async with rig(engine) as r:
+        async with raw_client(r.port, request.encode()) as (reader, _):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 403 ")
+        error = json.loads(body)["error"]
+        assert (error["type"], error["code"]) == ("permission_error", 403)
+        assert "the engine's control routes (/scalesim/...) are not served here" in error["message"]
+        assert r.log.events == []
+    assert engine.scopes == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/scalesimulation", "/ScaleSim/v1/plan", "/v1/scalesim", "/%2573calesim/v1"]
+)
+async def test_what_the_engine_would_not_take_for_a_control_route_passes(path: str) -> None:
+    engine = Recorder()
+    async with rig(engine) as r, client() as c:
+        assert (await c.get(r.url + path)).status_code == 200
+    assert engine.scopes[0]["raw_path"] == path.encode()
 
 
 @pytest.mark.slow

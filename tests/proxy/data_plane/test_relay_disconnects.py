@@ -11,7 +11,7 @@ import logging
 
 import pytest
 
-from scalesim.proxy.core.model import Mode, Outcome
+from scalesim.proxy.core.model import Clock, Mode, Outcome, Usage
 from scalesim.proxy.data_plane.asgi import Message
 from tests.support.fake_adapter import EXTENDED
 
@@ -58,6 +58,33 @@ async def test_leaving_in_the_middle_of_a_stream_closes_the_engines_connection_a
             await soon(engine.left)
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
         assert (await r.log.until_ended()).outcome is Outcome.CLIENT_GONE
+
+
+@pytest.mark.parametrize(
+    ("path", "stream"),
+    [
+        (CHAT, b'data: {"usage": {"prompt_tokens": 9, "completion_tokens": 2}}\n\ndata: [DONE]\n\n'),
+        (
+            "/v1/responses",
+            b'event: response.completed\ndata: {"type": "response.completed", "response": '
+            b'{"usage": {"input_tokens": 9, "output_tokens": 2}}}\n\n',
+        ),
+    ],
+)
+async def test_leaving_right_after_the_end_of_a_stream_is_no_leaving(path: str, stream: bytes) -> None:
+    engine = Stuck(first=stream)  # the end of its connection is still to come
+    async with rig(engine) as r:
+        request = raw_post(path, b'{"stream": true}', "X-Agent-Acts-For: 7 steps")
+        async with raw_client(r.port, request) as (reader, writer):
+            await reader.readuntil(stream)
+            writer.close()
+            ended = await r.log.until_ended()
+            await soon(engine.left)
+        assert ended.outcome is Outcome.DONE
+        assert ended.usage == Usage(prompt=9, cached=None, output=2)
+        assert ended.acts_for == (7.0, Clock.STEPS)
+        await r.relay.drained()
+        assert r.adapter.aborts == []
 
 
 async def test_a_client_that_leaves_without_having_read_is_noticed_while_sending_to_it() -> None:
@@ -142,6 +169,22 @@ async def test_a_request_id_of_the_client_is_used_to_abort(mode: Mode) -> None:
             writer.close()
         await r.adapter.until(lambda adapter: bool(adapter.aborts))
         assert r.adapter.aborts == ["mine"]
+
+
+async def test_a_response_is_aborted_by_its_own_kind_of_id() -> None:
+    engine = Stuck()
+    async with rig(engine) as r:
+        for body in (b'{"request_id": "mine"}', b'{"rid": "no id there"}'):
+            async with raw_client(r.port, raw_post("/v1/responses", body)) as (_, writer):
+                await engine.arrived.wait()
+                engine.arrived.clear()
+                writer.close()
+            await r.adapter.until(lambda adapter: len(adapter.aborts) == len(engine.bodies))
+        assert json.loads(engine.bodies[0])["request_id"] == "mine"
+        mine, ours = r.adapter.aborts
+        assert mine == "mine"
+        assert ours.startswith("resp_")
+        assert json.loads(engine.bodies[1])["rid"] == ours  # the fake adapter knows one field only
 
 
 @pytest.mark.parametrize("body", [b'{"rid": ["one", "each"]}', b"no json"])

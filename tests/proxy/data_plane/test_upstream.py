@@ -71,3 +71,26 @@ async def test_headers_of_many_kilobytes_are_taken() -> None:
         answer = await upstream.send("GET", url, "/", [], b"")
         assert len(dict(answer.headers)[b"X-Long"]) == 30_000
         await answer.aclose()
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"HTTP/1.1 999 Odd\r\n", "the status 999"),
+        (b"HTTP/1.1 600 Odd\r\n", "the status 600"),
+        (b"HTTP/1.1 200 OK\r\nX-Odd: a\x01b\r\n", "control characters in the header 'X-Odd'"),
+        (b"HTTP/1.1 200 OK\r\nX-Odd: a\x7fb\r\n", "control characters in the header 'X-Odd'"),
+    ],
+)
+async def test_an_answer_that_no_server_would_pass_on_is_broken(head: bytes, reason: str) -> None:
+    closed = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + b"Content-Length: 9\r\n\r\n")
+        await reader.read()
+        closed.set()
+
+    async with raw_engine(talk) as url, Upstream(connect_timeout_s=1, max_connections=1) as upstream:
+        with pytest.raises(UpstreamBroke, match=reason):
+            await upstream.send("GET", url, "/", [], b"")
+        await asyncio.wait_for(closed.wait(), SOON_S)

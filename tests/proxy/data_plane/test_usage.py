@@ -126,3 +126,34 @@ def test_of_a_long_stream_only_the_end_is_kept(size: int) -> None:
 def test_a_stream_without_usage_has_none() -> None:
     assert seen(SSE, b'data: {"choices": []}\n\ndata: {"usage": br\n\ndata: [DONE]\n\n') is None
     assert seen(SSE) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "chunks", "expected"),
+    [
+        (SSE, (b'data: {"a": 1}\n\nda', b"ta: [DO", b"NE]\n\n"), True),
+        (SSE, (b"data: [DONE]",), True),
+        (
+            SSE,
+            (b'event: response.completed\ndata: {"type": "response.completed", "response": {}}\n\n',),
+            True,
+        ),
+        (SSE, (b'data: {"type":"response.incomplete"}\n\n', b": ping\n\n"), True),
+        (SSE, (b'data: {"type": "response.compl',), False),
+        (SSE, (b'data: {"type": "response.completed", "resp',), False),
+        (SSE, (b'data: {"type": "response.output_text.delta", "delta": "response.completed"}\n\n',), False),
+        (SSE, (b'data: {"text": "[DONE]"}\n\n',), False),
+        (SSE, (b'data: {"text": "data: [DONE]"}\n\n', b": ping\n\n"), False),
+        (SSE, (b"data: [DONE]\n\n", b'data: {"a": 1}\n\n'), False),
+        (SSE, (), False),
+        (JSON, (b"data: [DONE]\n\n",), False),
+        ([*SSE, (b"content-encoding", b"gzip")], (b"data: [DONE]\n\n",), False),
+    ],
+)
+def test_only_a_stream_says_itself_that_it_has_ended(
+    headers: list[tuple[bytes, bytes]], chunks: tuple[bytes, ...], expected: bool
+) -> None:
+    witness = witness_of(headers, None)
+    for chunk in chunks:
+        witness.see(chunk)
+    assert witness.saw_the_end() is expected
