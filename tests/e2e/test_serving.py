@@ -39,6 +39,22 @@ async def test_an_unmodified_openai_client_is_served_and_its_agent_owns_its_pref
         assert list(await here.device_tokens()) == ["town/Ann"]
 
 
+async def test_of_two_owners_in_one_body_the_appended_one_counts(extended_engine: Server) -> None:
+    async with town(extended_engine.url) as here:
+        body = {**here.body("Ann"), "session_id": "the client's own"}
+        answer = await here.http.post(f"{here.data}/sim/town/agent/Ann/v1/chat/completions", json=body)
+        assert answer.status_code == 200
+        assert list(await here.device_tokens()) == ["town/Ann"]
+
+
+async def test_the_engine_s_control_routes_are_closed_to_clients(extended_engine: Server) -> None:
+    async with town(extended_engine.url) as here:
+        plan = {"fence": [2**62, 1], "owners": {}}
+        answer = await here.http.post(f"{here.data}/scalesim/v1/plan", json=plan)
+        assert answer.status_code == 403
+        assert (await here.stats())["fence"][0] < 2**62
+
+
 async def test_who_is_said_to_call_last_is_evicted_first_and_the_next_one_stays(
     extended_engine: Server,
 ) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -67,7 +68,7 @@ def _timeless(agent: AgentSnapshot) -> tuple[object, ...]:
 
 
 @asynccontextmanager
-async def started(settings: Settings, **limits: int) -> AsyncIterator[Proxy]:
+async def started(settings: Settings, **limits: Any) -> AsyncIterator[Proxy]:
     controller = Controller(ControllerConfig(mode=settings.mode, **limits))
     adapter = FakeAdapter()
     runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
