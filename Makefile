@@ -5,6 +5,7 @@ PLUGIN := engine_adapters/sglang_plugin
 ENGINE_STAMP := .engine/.ready
 MODEL := .models/random-256x8
 SEED ?= 1
+FAST := not slow and not engine and not containers
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
@@ -60,7 +61,8 @@ check: .venv/.ready  ## format, lint, types, import rules and the fast tests; un
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest -m "not slow and not engine and not containers" --cov --cov-report=term:skip-covered
+	.venv/bin/pytest -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
+	.venv/bin/pytest -m "$(FAST)" --ignore tests/proxy/core
 
 test: setup          ## every test, the real engine included (about 6 minutes after set-up)
 	.venv/bin/pytest -m "not containers" --durations=10

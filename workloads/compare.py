@@ -87,7 +87,7 @@ async def compare(order: Order, console: Console) -> bool:
         scenario=order.scenario,
         wishes=wishes,
         repeats=order.repeats,
-        model=model,
+        model=Path(model).name,  # engines name a model by where it lies on their machine
         capacity_tokens=capacity_tokens,
         capacity=capacity,
         summaries={name: told[name] for name in order.names},
