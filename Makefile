@@ -43,11 +43,11 @@ model: $(MODEL)/.ready            ## the small random model of the demo and the 
 
 setup: .venv/.ready engine model  ## all that demo and test need
 
-demo: setup          ## a real SGLang serves a simulated town, with and without us (about 5 minutes)
+demo: setup          ## a real SGLang serves a simulated town, with and without us (about 6 minutes)
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 6 --seed $(SEED) --repeats 1 \
 	  --json out/demo.json --png out/demo.png --out-dir out/demo
 
-compare: setup       ## the full comparison, three interleaved repeats (about 30 minutes)
+compare: setup       ## the full comparison, three interleaved repeats (about 35 minutes)
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 3 \
 	  --json out/compare.json --png out/compare.png --out-dir out/compare
 
@@ -64,7 +64,7 @@ check: .venv/.ready  ## format, lint, types, import rules and the fast tests; un
 	.venv/bin/pytest -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
 	.venv/bin/pytest -m "$(FAST)" --ignore tests/proxy/core
 
-test: setup          ## every test, the real engine included (about 6 minutes after set-up)
+test: setup          ## every test, the real engine included (about 10 minutes after set-up)
 	.venv/bin/pytest -m "not containers" --durations=10
 
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
