@@ -51,7 +51,7 @@ compare: setup       ## the full comparison, three interleaved repeats (about 35
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 3 \
 	  --json out/compare.json --png out/compare.png --out-dir out/compare
 
-sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000 tokens (about 15 minutes)
+sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000 tokens (about 20 minutes)
 	for tokens in 1000 4000; do \
 	  $(PY) -m workloads compare --scenario independent --agents 24 --steps 12 --seed $(SEED) --repeats 1 \
 	    --configs stock,on,on-nohints --persona-tokens $$tokens \
