@@ -43,7 +43,7 @@ model: $(MODEL)/.ready            ## the small random model of the demo and the 
 
 setup: .venv/.ready engine model  ## all that demo and test need
 
-demo: setup          ## a real SGLang serves a simulated town, with and without us (about 6 minutes)
+demo: setup          ## a real SGLang serves a simulated town, with and without us (about 5 minutes)
 	$(PY) -m workloads compare --scenario independent --agents 24 --steps 6 --seed $(SEED) --repeats 1 \
 	  --json out/demo.json --png out/demo.png --out-dir out/demo
 
