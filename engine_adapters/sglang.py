@@ -26,6 +26,7 @@ REQUEST_ID_FIELDS = {
 }
 SESSION_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/embeddings"}
 CONNECT_S = 5.0
+"""For the connection of a control call alone: even a busy engine accepts it at once."""
 STOCK_FEATURES = frozenset({"abort"})
 
 
@@ -176,7 +177,6 @@ class SGLangAdapter:
 
     async def _send(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
         """Any answer below 500; all else is `EngineUnreachable`."""
-        # A busy engine is waited for; one that cannot even be reached is not.
         timeout = httpx.Timeout(self._deadline_s, connect=min(CONNECT_S, self._deadline_s))
         try:
             response = await self._client.request(

@@ -21,7 +21,7 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from .app import CannotListen, serve
 from .core.model import Capabilities, EngineId
-from .runtime import CONNECT_S, DEADLINE_S
+from .runtime import DEADLINE_S
 from .settings import Settings, SettingsError
 
 PROBLEM = 1
@@ -180,8 +180,7 @@ def _fail(message: str, code: int = PROBLEM) -> NoReturn:
 
 
 async def _probe(settings: Settings) -> Capabilities:
-    timeout = httpx.Timeout(DEADLINE_S, connect=CONNECT_S)
-    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client, asyncio.timeout(DEADLINE_S):
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(DEADLINE_S):
         adapter = SGLangAdapter(
             EngineId(settings.engine_name),
             settings.engine,

@@ -26,7 +26,7 @@ from .data_plane.relay import Relay
 from .data_plane.upstream import Upstream
 from .engine_status import describe
 from .errors import ScaleSimError
-from .runtime import CONNECT_S, DEADLINE_S, Runtime
+from .runtime import DEADLINE_S, Runtime
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -99,9 +99,7 @@ async def _assembled(
         data_socket = sockets.enter_context(_listening_socket(settings.host, settings.port))
         admin_socket = sockets.enter_context(_listening_socket(settings.admin_host, settings.admin_port))
         async with (
-            httpx.AsyncClient(
-                timeout=httpx.Timeout(DEADLINE_S, connect=CONNECT_S), trust_env=False
-            ) as control,
+            httpx.AsyncClient(trust_env=False) as control,  # the adapter sets each call's time-outs
             Upstream(
                 connect_timeout_s=settings.connect_timeout_s, max_connections=settings.max_connections
             ) as upstream,

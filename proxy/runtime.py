@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 DEADLINE_S = 20.0
 """For one control call. A busy engine answers between two of its steps, and its plugin gives it 15 s for that: who asks
 must wait longer, or takes a busy engine for a lost one."""
-CONNECT_S = 5.0
-"""For the connection alone: even a busy engine accepts it at once."""
 RENEW_S = 1.0
 """A plan is made at least this often, so that what ages is renewed and what is overdue decays."""
 WAITING_LIMIT = 256

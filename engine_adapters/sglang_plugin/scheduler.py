@@ -12,7 +12,6 @@ from . import wire
 from .cache import OwnedRadixCache
 from .compat import engine_version
 from .messages import ScaleSimAnswer, ScaleSimRequest
-from .wire import FenceLost
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ def after_init_request_dispatcher(_result: None, scheduler: Any) -> None:
 def _answer(scheduler: Any, request: ScaleSimRequest) -> ScaleSimAnswer:
     try:
         status, payload = _handle(scheduler.tree_cache, request.name, request.payload)
-    except FenceLost as exc:
+    except wire.FenceLost as exc:
         token, sequence = exc.highest
         status, payload = 409, _error("fence_lost", str(exc), token=token, sequence=sequence)
     except Exception as exc:
