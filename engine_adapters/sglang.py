@@ -1,33 +1,48 @@
-"""SGLang, with our plugin or without: actions become control calls of the plugin, a stock engine can only abort."""
+"""SGLang, with our plugin or without: actions become control calls. A stock engine can abort, warm up, and be given
+adapters."""
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import json
 import math
+import posixpath
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
-from scalesim.proxy.core.actions import Action, Evict, Order, Pin, Renew, Unpin
-from scalesim.proxy.core.model import Capabilities, EngineId, EngineReport, Owner
+from scalesim.proxy.core.actions import (
+    Action,
+    DropAdapter,
+    Evict,
+    FetchAdapter,
+    Load,
+    Order,
+    Pin,
+    Renew,
+    StopLoad,
+    Unpin,
+)
+from scalesim.proxy.core.model import (
+    AdapterName,
+    Capabilities,
+    EngineId,
+    EngineReport,
+    LoadResult,
+    LoadState,
+    Owner,
+)
 
-from .base import EngineRefused, EngineUnreachable, Fence, FenceLost
+from . import sglang_requests
+from .base import ADAPTER_S, LOAD_GRACE_S, EngineRefused, EngineUnreachable, Fence, FenceLost
+from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of, useless
 from .sglang_plugin import wire
+from .sglang_requests import can_be_told
 
-REQUEST_ID_FIELDS = {
-    "/v1/chat/completions": "rid",
-    "/v1/completions": "rid",
-    "/v1/responses": "request_id",
-    "/v1/embeddings": "rid",
-    "/generate": "rid",
-}
-SESSION_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/embeddings"}
 CONNECT_S = 5.0
 """For the connection of a control call alone: even a busy engine accepts it at once."""
-STOCK_FEATURES = frozenset({"abort"})
 
 
 class SGLangAdapter:
@@ -51,6 +66,7 @@ class SGLangAdapter:
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._deadline_s = deadline_s
         self._known: Capabilities | None = None
+        self._served_model: str | None = None
 
     @property
     def engine(self) -> EngineId:
@@ -67,27 +83,34 @@ class SGLangAdapter:
         response = await self._send("GET", f"{wire.PREFIX}/capabilities")
         answer = _json_object(response) if response.status_code == 200 else {}
         if response.status_code in (401, 403):
-            self._known = _useless(f"the engine refuses our API key (HTTP {response.status_code})")
+            known = useless(f"the engine refuses our API key (HTTP {response.status_code})")
         elif "protocol" in answer:
-            self._known = _of_plugin(answer)
+            known = of_plugin(answer)
+            if not known.extended:
+                # What the engine can do without the plugin is not the plugin's to say.
+                stock = of_stock(await self._read_first("/server_info", "/get_server_info"))
+                told = known.capacity_tokens
+                known = replace(
+                    known,
+                    features=stock.features,
+                    capacity_tokens=stock.capacity_tokens if told is None else told,
+                    adapter_slots=stock.adapter_slots,
+                    host_adapters=stock.host_adapters,
+                )
         else:
-            self._known = await self._probe_stock()
-        return self._known
+            known = await self._probe_stock()
+        if _has_adapters(known):
+            model = await self._read_first("/model_info", "/get_model_info")
+            served = model.get("served_model_name")
+            self._served_model = served if isinstance(served, str) else None
+        self._known = known
+        return known
 
     async def _probe_stock(self) -> Capabilities:
         info = await self._read_first("/server_info", "/get_server_info")
-        model = await self._read_first("/model_info", "/get_model_info")
-        if not info and not model:
-            return _useless("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
-        return Capabilities(
-            kind="sglang",
-            version=str(info.get("version") or "unknown"),
-            extended=False,
-            features=STOCK_FEATURES,
-            boot_id=_stock_boot_id(info),
-            capacity_tokens=_whole(info.get("max_total_num_tokens")),
-            reason="it is an SGLang without ScaleSim's plugin, so its cache evicts by recency alone",
-        )
+        if not info and not await self._read_first("/model_info", "/get_model_info"):
+            return useless("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
+        return of_stock(info)
 
     async def _read_first(self, *paths: str) -> dict[str, Any]:
         """The answer of the first path that has one: names change between releases."""
@@ -99,11 +122,11 @@ class SGLangAdapter:
 
     # --- what it does ----------------------------------------------------------------------------------------------
 
-    async def carry_out(self, action: Action, fence: Fence) -> None:
+    async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
         match action:
-            case Order(distances=distances):
+            case Order():
                 self._needs("order")
-                await self._command("plan", fence, {"owners": _nearest(distances)})
+                await self._command("plan", fence, _plan(action))
             case Renew():
                 self._needs("order", "pin")
                 await self._command("renew", fence, {})
@@ -116,18 +139,74 @@ class SGLangAdapter:
             case Evict(owners=owners):
                 self._needs("evict")
                 await self._command_in_parts("evict", fence, owners)
+            case Load():
+                return await self._load(action, fence)
+            case StopLoad(memory=memory):
+                self._needs(f"load_{memory.kind}")
+                if can_be_told(memory.key):
+                    await self._command("stop", fence, {"kind": memory.kind, "key": memory.key})
+            case FetchAdapter():
+                self._needs("fetch_adapters")
+                await self._fetch(action)
+            case DropAdapter(adapter=adapter):
+                self._needs("fetch_adapters")
+                await self._drop(adapter)
+        return None
+
+    async def _load(self, action: Load, fence: Fence) -> LoadResult:
+        kind, key = action.memory
+        self._needs(f"load_{kind}")
+        if not can_be_told(key):
+            return LoadResult(LoadState.ABSENT)
+        within_s = min(action.within_s, wire.MAX_WITHIN_S)
+        payload = {
+            "kind": kind,
+            "key": key,
+            "distance": min(action.distance, sys.float_info.max),
+            "within_s": within_s,
+        }
+        answer = await self._command("load", fence, payload, deadline_s=within_s + LOAD_GRACE_S)
+        try:
+            return load_result_of(answer)
+        except (KeyError, ValueError) as exc:
+            raise EngineRefused(
+                self._engine, f"its answer to load is not of protocol {wire.PROTOCOL}: {exc!r}"
+            ) from exc
+
+    async def _fetch(self, action: FetchAdapter) -> None:
+        """What is loaded already from this path counts as done."""
+        name, path = action.adapter, action.path
+        refusal = await self._change_adapters("load", {"lora_name": name, "lora_path": path})
+        if refusal is not None and _NOT_UNLOADED in _why(refusal):
+            await self._drop(name)
+            refusal = await self._change_adapters("load", {"lora_name": name, "lora_path": path})
+        if refusal is None:
+            return
+        if any(mark in _why(refusal) for mark in _THERE_ALREADY):
+            loaded = mapping(_json_object(refusal).get("loaded_adapters")).get(name)
+            if not isinstance(loaded, str) or posixpath.normpath(loaded) == posixpath.normpath(path):
+                return
+            raise EngineRefused(
+                self._engine, f"the adapter {name!r} is loaded from {loaded!r} already, not from {path!r}"
+            )
+        raise EngineRefused(self._engine, f"{_why(refusal):.300}")
+
+    async def _drop(self, adapter: AdapterName) -> None:
+        """What is not loaded counts as done. The engine waits until no request uses it."""
+        refusal = await self._change_adapters("unload", {"lora_name": adapter})
+        if refusal is not None and _UNKNOWN not in _why(refusal):
+            raise EngineRefused(self._engine, f"{_why(refusal):.300}")
+
+    async def _change_adapters(self, verb: str, body: Mapping[str, object]) -> httpx.Response | None:
+        """None, or the answer of an engine that will not. These routes are SGLang's own, without a fence."""
+        response = await self._send("POST", f"/{verb}_lora_adapter", body, ADAPTER_S)
+        return response if response.status_code >= 400 else None
 
     async def report(self) -> EngineReport:
         self._needs("residency")
         answer = await self._call("GET", f"{wire.PREFIX}/stats")
         try:
-            return EngineReport(
-                boot_id=str(answer["boot_id"]),
-                plan_in_force=bool(answer["plan_in_force"]),
-                pinned_owners=frozenset(Owner(str(name)) for name in answer["pins"]),
-                pinned_tokens=_tokens(answer["pinned_tokens"]),
-                capacity_tokens=_tokens(answer["capacity_tokens"]),
-            )
+            return report_of(answer)
         except (KeyError, TypeError, ValueError) as exc:
             raise EngineRefused(
                 self._engine, f"its stats are not of protocol {wire.PROTOCOL}: {exc!r}"
@@ -138,20 +217,19 @@ class SGLangAdapter:
         self._check(await self._send("POST", "/abort_request", {"rid": request_id}))
 
     def additions(
-        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+        self,
+        path: str,
+        body: Mapping[str, object],
+        owner: Owner | None,
+        request_id: str,
+        adapter: AdapterName | None = None,
     ) -> Mapping[str, str]:
-        field = REQUEST_ID_FIELDS.get(path)
-        if field is None:
-            return {}
-        added = {}
-        # With several answers the engine would make other ids out of ours, and an abort would not find them.
-        if not isinstance(body.get(field), str) and not _has_many_answers(path, body):
-            added[field] = request_id
-        # The engine refuses a request that names both kinds of session: advice must never cost an answer.
-        has_session = body.get("session_params") is not None
-        if path in SESSION_PATHS and owner is not None and _can_be_told(owner) and not has_session:
-            added["session_id"] = owner
-        return added
+        return sglang_requests.additions(path, body, owner, request_id, adapter, self._served_model)
+
+    def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
+        if self._known is None or not _has_adapters(self._known):
+            return None
+        return sglang_requests.adapter_of(path, body, self._served_model)
 
     # --- calls -----------------------------------------------------------------------------------------------------
 
@@ -163,21 +241,36 @@ class SGLangAdapter:
             )
 
     async def _command_in_parts(self, name: str, fence: Fence, owners: Sequence[Owner]) -> None:
-        for part in _parts([owner for owner in owners if _can_be_told(owner)]):
+        for part in _parts([owner for owner in owners if can_be_told(owner)]):
             await self._command(name, fence, {"owners": part})
 
-    async def _command(self, name: str, fence: Fence, payload: Mapping[str, object]) -> None:
+    async def _command(
+        self, name: str, fence: Fence, payload: Mapping[str, object], deadline_s: float | None = None
+    ) -> dict[str, Any]:
         body = {"fence": [fence.token, fence.sequence], **payload}
-        await self._call("POST", f"{wire.PREFIX}/{name}", body)
+        return await self._call("POST", f"{wire.PREFIX}/{name}", body, deadline_s)
 
-    async def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        response = await self._send(method, path, body)
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        deadline_s: float | None = None,
+    ) -> dict[str, Any]:
+        response = await self._send(method, path, body, deadline_s)
         self._check(response)
         return _json_object(response)
 
-    async def _send(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
-        """Any answer below 500; all else is `EngineUnreachable`."""
-        timeout = httpx.Timeout(self._deadline_s, connect=min(CONNECT_S, self._deadline_s))
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        deadline_s: float | None = None,
+    ) -> httpx.Response:
+        """Any answer below 500; all else is `EngineUnreachable`. `deadline_s` takes the place of the usual one."""
+        deadline_s = deadline_s or self._deadline_s
+        timeout = httpx.Timeout(deadline_s, connect=min(CONNECT_S, deadline_s))
         try:
             response = await self._client.request(
                 method, self._base_url + path, json=body, headers=self._headers, timeout=timeout
@@ -195,92 +288,43 @@ class SGLangAdapter:
             raise EngineRefused(self._engine, f"{response.request.url.path}: {_told(response)}")
 
 
-def _of_plugin(answer: Mapping[str, Any]) -> Capabilities:
-    cache, engine = _mapping(answer.get("cache")), _mapping(answer.get("engine"))
-    protocol = answer["protocol"]
-    reason = ""
-    if protocol != wire.PROTOCOL:
-        reason = f"its plugin speaks protocol {protocol!r:.32}, this proxy {wire.PROTOCOL}"
-    elif cache.get("active") is not True:
-        reason = str(cache.get("reason") or "its plugin is not active, and does not say why")
-    features = answer.get("features")
-    told = frozenset(map(str, features)) if isinstance(features, list) else frozenset()
-    return Capabilities(
-        kind=str(engine.get("name") or "sglang"),
-        version=str(engine.get("version") or "unknown"),
-        extended=not reason,
-        features=told if not reason else STOCK_FEATURES,
-        boot_id=str(answer["boot_id"]) if answer.get("boot_id") else None,
-        capacity_tokens=_whole(answer.get("capacity_tokens")),
-        reason=reason,
-    )
+_NOT_UNLOADED = "has an incomplete unload"
+_THERE_ALREADY = ("is already loaded", "already exists")
+_UNKNOWN = "does not exist"
+"""What SGLang says of an adapter; it has no other way to tell these refusals apart."""
 
 
-def _useless(reason: str) -> Capabilities:
-    return Capabilities(kind="unknown", version="unknown", extended=False, reason=reason)
+def _has_adapters(known: Capabilities) -> bool:
+    return not known.features.isdisjoint({"adapters", "fetch_adapters"})
 
 
-def _stock_boot_id(info: Mapping[str, Any]) -> str | None:
-    """A stock SGLang has no id of its start, but a seed drawn at each start (unless given as a flag) and the seconds
-    that its start-up phases took; together they do not come twice. None if it tells neither."""
-    told = [info.get("random_seed"), info.get("startup_time")]
-    if told == [None, None]:
-        return None
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def _plan(order: Order) -> dict[str, object]:
+    """The body of a plan, of as many names as the protocol takes. What is not in force is left out."""
+    optional: dict[str, object] = {
+        "adapters": _nearest(order.adapters),
+        "pinned_adapters": _as_many_as_fit(order.pinned_adapters),
+        "no_host_copy": _as_many_as_fit(order.no_host_copy),
+        "ready_first": order.ready_first,
+    }
+    return {
+        "owners": _nearest(order.distances),
+        **{name: value for name, value in optional.items() if value},
+    }
 
 
-def _nearest(distances: Sequence[tuple[Owner, float]]) -> dict[str, float]:
-    """What a plan may hold: owners that are not in it count as farther than all that are."""
-    expected = [(owner, far) for owner, far in distances if far < math.inf and _can_be_told(owner)]
+def _nearest(distances: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """What a plan may hold: names that are not in it count as farther than all that are."""
+    expected = [(name, far) for name, far in distances if far < math.inf and can_be_told(name)]
     return dict(heapq.nsmallest(wire.MAX_OWNERS, expected, key=lambda pair: pair[1]))
+
+
+def _as_many_as_fit(names: Sequence[str]) -> list[str]:
+    return [name for name in names if can_be_told(name)][: wire.MAX_OWNERS]
 
 
 def _parts(owners: Sequence[Owner]) -> Iterator[Sequence[Owner]]:
     """Pins and evictions add up, so a long list may go in several calls of the same fence."""
     return (owners[at : at + wire.MAX_OWNERS] for at in range(0, len(owners), wire.MAX_OWNERS))
-
-
-def _can_be_told(owner: Owner) -> bool:
-    """An owner whose name the protocol has no room for is served, but nothing is remembered for it."""
-    return 0 < len(owner) <= wire.MAX_OWNER_CHARS
-
-
-def _has_many_answers(path: str, body: Mapping[str, object]) -> bool:
-    if path == "/v1/responses":  # always one; its `input` and `text` mean something else
-        return False
-    sampling = body.get("sampling_params")
-    return (
-        _above_one(body.get("n"))
-        or isinstance(sampling, list)
-        or _above_one(_mapping(sampling).get("n"))
-        or any(_is_list_of_prompts(body.get(name)) for name in ("prompt", "text", "input_ids", "input"))
-    )
-
-
-def _above_one(n: object) -> bool:
-    return isinstance(n, (int, float)) and n > 1
-
-
-def _is_list_of_prompts(prompt: object) -> bool:
-    """A list of numbers is one prompt in token ids."""
-    return isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _whole(value: object) -> int | None:
-    """None as well for what no engine can have so many of, which would not fit into a float further on."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= wire.MAX_INTEGER:
-        return None
-    return value
-
-
-def _tokens(value: object) -> int:
-    if (number := _whole(value)) is None:
-        raise ValueError(f"{value!r:.64} is no number of tokens")
-    return number
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any]:
@@ -293,8 +337,13 @@ def _json_object(response: httpx.Response) -> dict[str, Any]:
 
 
 def _told(response: httpx.Response) -> str:
-    error = _mapping(_json_object(response).get("error"))
+    error = mapping(_json_object(response).get("error"))
     return f"HTTP {response.status_code}: {error.get('message') or response.text:.300}"
+
+
+def _why(response: httpx.Response) -> str:
+    """In the words of SGLang's routes for adapters."""
+    return str(_json_object(response).get("error_message") or _told(response))
 
 
 def _named(exc: Exception) -> str:

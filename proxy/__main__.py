@@ -63,6 +63,12 @@ def serve_command(
     ] = None,
     mode: Annotated[str | None, typer.Option(help="off, shadow or on, for new simulations [on].")] = None,
     policy: Annotated[str | None, typer.Option(help="nearest_first, lru or off [nearest_first].")] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help="What memory control does: all, none, or a list with commas [all].", metavar="LIST"
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     config: Config = None,
 ) -> None:
@@ -79,6 +85,7 @@ def serve_command(
             "admin_port": admin_port,
             "mode": mode,
             "policy": policy,
+            "parts": parts,
             "log_level": log_level,
             "config": config,
         }
@@ -150,6 +157,9 @@ def doctor(engine: Engine = None, config: Config = None) -> None:
     print(f"capabilities  {', '.join(sorted(found.features)) or 'none'}")
     if found.capacity_tokens is not None:
         print(f"capacity      {found.capacity_tokens} tokens")
+    if found.adapter_slots is not None:
+        held = "any number" if found.host_adapters is None else found.host_adapters
+        print(f"adapters      {found.adapter_slots} slots, {held} in host memory")
     if found.extended:
         print("to do         nothing")
         return

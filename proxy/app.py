@@ -19,7 +19,8 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from .admin import create_admin
 from .core.controller import Controller, ControllerConfig
-from .core.model import EngineId
+from .core.events import AgentLeft, Event, SimulationEnded, Ticked
+from .core.model import KV_PREFIX, EngineId, Part, owner_of
 from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
 from .data_plane.relay import Relay
@@ -28,6 +29,7 @@ from .engine_status import describe
 from .errors import ScaleSimError
 from .runtime import DEADLINE_S, Runtime
 from .settings import Settings
+from .warm_up import PrefixStore, WarmUp
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ CLOSING_S = 2.0
 """For calls that were cut off to tell the engine so."""
 CLIENT_SILENT_S = 60
 """A client whose machine does not answer, or that takes nothing of what waits for it, for so long is gone."""
+NEAR_EVERY_S = 5.0
+"""Between two looks at who is near: the texts of all others are given up."""
 
 
 class CannotListen(ScaleSimError):
@@ -117,7 +121,23 @@ async def _assembled(
                     policy=settings.policy,
                     plan_limit=settings.plan_limit,
                     pin_share=settings.pin_share,
+                    parts=settings.parts,
+                    prefetch_steps=settings.prefetch_steps,
+                    prefetch_s=settings.prefetch_s,
+                    loads_in_flight=settings.loads_in_flight,
+                    load_budget_bytes=int(settings.load_budget_mb * 1_000_000),
                 )
+            )
+            warms_up = Part.WARM_UP in settings.parts
+            store = PrefixStore(int(settings.warm_up_store_mb * 1_000_000) if warms_up else 0)
+            warm_up = WarmUp(
+                store,
+                control,
+                lambda engine: relay.demand(engine),
+                features=lambda engine: runtime.features(engine),
+                bytes_per_token=lambda engine: _bytes_per_token(runtime, engine),
+                api_key=settings.engine_api_key,
+                clock=clock,
             )
             runtime = Runtime(
                 controller,
@@ -126,6 +146,8 @@ async def _assembled(
                 tick_s=settings.tick_ms / 1000,
                 report_every_s=settings.report_every_s,
                 probe_every_s=settings.probe_every_s,
+                warm_up=warm_up,
+                listener=_Forgetting(store, controller),
             )
             relay = Relay(
                 adapter=adapter,
@@ -136,9 +158,11 @@ async def _assembled(
                 clock=clock,
                 max_body_bytes=int(settings.max_body_mb * 1_000_000),
                 features=lambda: runtime.features(adapter.engine),
+                assigned=controller.adapter_of,
+                remember=runtime.guarded("warm-up store", store.remember) if warms_up else _forget,
             )
             data = _Listener(relay)
-            admin = _Listener(create_admin(runtime, controller, relay, settings, clock))
+            admin = _Listener(create_admin(runtime, controller, relay, settings, clock, store))
             async with asyncio.TaskGroup() as tasks:
                 loop = tasks.create_task(runtime.run())
                 serving_data = tasks.create_task(data.serve([data_socket]))
@@ -153,6 +177,40 @@ async def _assembled(
                     await admin.end(serving_admin, hurry)
                     await relay.drained()
                     loop.cancel()
+
+
+class _Forgetting:
+    """Takes out of the store what the core has forgotten, or expects too far off to need."""
+
+    def __init__(self, store: PrefixStore, controller: Controller) -> None:
+        self._store = store
+        self._controller = controller
+        self._looked_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case AgentLeft(simulation=simulation, agent=agent):
+                self._store.forget(owner_of(simulation, agent))
+            case SimulationEnded(simulation=simulation):
+                self._store.forget_simulation(simulation)
+            case Ticked(at=at) if at - self._looked_at >= NEAR_EVERY_S:
+                self._looked_at = at
+                near = {owner for one in self._controller.engines() for owner, _ in one.wanted.order}
+                if near:  # else the policy has no order, and nothing says who is far
+                    self._store.keep_only(near)
+
+
+def _forget(*_: object) -> None:
+    """In place of a store."""
+
+
+def _bytes_per_token(runtime: Runtime, engine: EngineId) -> int | None:
+    """Of a prefix, as far as the engine reports it."""
+    report = next((one.report for one in runtime.engines() if one.engine == engine), None)
+    if report is None or not report.capacity_tokens:
+        return None
+    pools = (pool for pool in report.pools if pool.kinds == {KV_PREFIX})
+    return next((pool.capacity_bytes // report.capacity_tokens for pool in pools), None)
 
 
 class _Listener(uvicorn.Server):

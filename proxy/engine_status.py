@@ -22,8 +22,20 @@ class EngineStatus:
     """The last one since the engine was found."""
     waiting: int
     """Actions that wait to be sent."""
+    loads: int
+    """In flight."""
     problem: str
     """Why it is lost, not extended or not commanded, or the last control call that failed; empty if all is well."""
+
+
+@dataclass(slots=True)
+class LoadTotal:
+    """Of the loads that ended alike."""
+
+    count: int = 0
+    seconds: float = 0.0
+    """From when they were sent until they were done; of failed ones nothing is counted."""
+    moved_bytes: int = 0
 
 
 def describe(capabilities: Capabilities) -> str:

@@ -1,8 +1,8 @@
 """The one impure loop: events go to the core at once, its actions go to the engines behind.
 
 `post` is `def`: it hands an event to the core and returns, whatever the engines do. Everything that waits runs in
-`run()`: one planner, and per engine a sender that carries actions out one after another and a watcher that finds,
-looks at and loses the engine.
+`run()`: one planner, and per engine a dispatch that carries actions out and a watcher that finds, looks at and loses
+the engine.
 
 One proxy commands one engine: whoever started last has the higher fence token and the engine refuses all others.
 Leases that let several proxies share the command do not exist yet.
@@ -17,31 +17,24 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
-from scalesim.engine_adapters.base import (
-    EngineAdapter,
-    EngineError,
-    EngineRefused,
-    EngineUnreachable,
-    Fence,
-    FenceLost,
-)
+from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
-from .core.actions import Action, Order, Renew
+from .core.actions import Action, Load
 from .core.events import EngineFound, EngineLost, Event, Reported, Settled, Ticked
 from .core.model import Capabilities, EngineId, EngineReport
-from .engine_status import EngineStatus, describe
+from .dispatch import Dispatch, Outcome, WarmUp, kind_of
+from .engine_status import EngineStatus, LoadTotal, describe
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 DEADLINE_S = 20.0
 """For one control call. A busy engine answers between two of its steps, and its plugin gives it 15 s for that: who asks
 must wait longer, or takes a busy engine for a lost one."""
 RENEW_S = 1.0
 """A plan is made at least this often, so that what ages is renewed and what is overdue decays."""
-WAITING_LIMIT = 256
-"""Actions that wait for one engine; those beyond it fail at once, and the next plan asks for them again."""
 RESTART_S = 1.0
 """Before a part of the loop that failed runs again."""
 
@@ -62,9 +55,8 @@ class _Line:
     """What the loop knows of one engine."""
 
     adapter: EngineAdapter
+    dispatch: Dispatch
     since: float
-    waiting: deque[Action] = field(default_factory=deque)
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a control call got no answer: the watcher then looks at once."""
     looked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,7 +65,6 @@ class _Line:
     commanded: bool = True
     capabilities: Capabilities | None = None
     report: EngineReport | None = None
-    sequence: int = 0
     problem: str = "not found yet"
 
 
@@ -92,14 +83,18 @@ class Runtime:
         fence_token: int | None = None,
         deadline_s: float = DEADLINE_S,
         renew_s: float = RENEW_S,
+        warm_up: WarmUp | None = None,
+        listener: Callable[[Event], None] | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
-        was started anew outranks the one it replaces."""
+        was started anew outranks the one it replaces. `listener` is told each event after the core."""
         self.fence_token = time.time_ns() // 1_000_000 if fence_token is None else fence_token
         self.plans = 0
         self.planning_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()
         """By kind and result: done, refused, fenced, unreachable, timeout, failed, superseded, dropped."""
+        self.loads: dict[tuple[str, str], LoadTotal] = {}
+        """By kind of memory, and state or (for what failed) result."""
         self.failures: Counter[str] = Counter()
         """Programming errors that were survived, by place."""
         self._core = core
@@ -109,9 +104,24 @@ class Runtime:
         self._probe_every_s = probe_every_s
         self._deadline_s = deadline_s
         self._renew_s = renew_s
-        self._lines = {one.engine: _Line(one, since=clock()) for one in adapters}
+        self._warm_up = warm_up
+        self._listener = self.guarded("listener", listener) if listener else None
+        self._lines = {one.engine: self._line(one) for one in adapters}
         self._woken = asyncio.Event()
         self._overdue: deque[Settled] = deque()
+
+    def _line(self, adapter: EngineAdapter) -> _Line:
+        dispatch = Dispatch(
+            adapter,
+            self.fence_token,
+            clock=self._clock,
+            deadline_s=self._deadline_s,
+            warm_up=self._warm_up,
+            ended=self._ended,
+            refused=self._fail_later,
+            survived=self._survived,
+        )
+        return _Line(adapter, dispatch, since=self._clock())
 
     def post(self, event: Event) -> None:
         """Never raises and never waits: a request must not fail because the core did."""
@@ -122,6 +132,19 @@ class Runtime:
                 self._woken.set()
         except Exception:  # noqa: BLE001  the task runner of the core: the data path goes on without it
             self._survived(f"core on {type(event).__name__}")
+        if self._listener is not None:
+            self._listener(event)
+
+    def guarded(self, place: str, part: Callable[P, None]) -> Callable[P, None]:
+        """`part`, so that what it should not raise is survived and logged: for what a request must not fail by."""
+
+        def survivable(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                part(*args, **kwargs)
+            except Exception:  # noqa: BLE001  the task runner: the data path goes on without it
+                self._survived(place)
+
+        return survivable
 
     def now(self) -> float:
         return self._clock()
@@ -136,7 +159,8 @@ class Runtime:
                 commanded=line.commanded,
                 capabilities=line.capabilities,
                 report=line.report,
-                waiting=len(line.waiting),
+                waiting=line.dispatch.waiting,
+                loads=line.dispatch.loads,
                 problem=line.problem,
             )
             for engine, line in self._lines.items()
@@ -153,8 +177,10 @@ class Runtime:
 
     def sizes(self) -> Mapping[str, int]:
         return {
-            "actions_waiting": sum(len(line.waiting) for line in self._lines.values()),
+            "actions_waiting": sum(line.dispatch.waiting for line in self._lines.values()),
             "settled_waiting": len(self._overdue),
+            "load_tasks": sum(line.dispatch.loads for line in self._lines.values()),
+            **(self._warm_up.sizes() if self._warm_up else {}),
         }
 
     async def looked(self) -> None:
@@ -167,7 +193,7 @@ class Runtime:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._kept_running("planner", self._plan))
             for engine, line in self._lines.items():
-                tasks.create_task(self._kept_running(f"sender of {engine}", partial(self._send, line)))
+                tasks.create_task(self._kept_running(f"sender of {engine}", line.dispatch.run))
                 tasks.create_task(self._kept_running(f"watcher of {engine}", partial(self._watch, line)))
 
     async def _kept_running(self, place: str, part: Callable[[], Awaitable[None]]) -> None:
@@ -200,63 +226,40 @@ class Runtime:
     def _enqueue(self, action: Action) -> None:
         line = self._lines.get(action.engine)
         if line is None or not line.up or not line.commanded:
-            self._fail_later(action, "dropped", "the engine is not commanded now")
+            self._fail_later(action, Outcome("dropped", "the engine is not commanded now"))
             return
-        if isinstance(action, Order | Renew):
-            # Full state: what still waits of it is out of date. At most one of each kind does.
-            for waiting in line.waiting:
-                if type(waiting) is type(action):
-                    line.waiting.remove(waiting)
-                    self._fail_later(waiting, "superseded", "a later one took its place before it was sent")
-                    break
-        if len(line.waiting) >= WAITING_LIMIT:
-            self._fail_later(action, "dropped", "too many actions wait for this engine")
-            return
-        line.waiting.append(action)
-        line.filled.set()
+        line.dispatch.put(action)
 
-    def _fail_later(self, action: Action, result: str, why: str) -> None:
+    def _fail_later(self, action: Action, outcome: Outcome) -> None:
         """Told to the core by the planner: told at once, it could ask again at once, without end."""
-        self.actions[_kind(action), result] += 1
-        self._overdue.append(Settled(self._clock(), action, why))
+        self._count(action, outcome)
+        self._overdue.append(Settled(self._clock(), action, outcome.error, outcome.load))
         self._woken.set()
 
-    async def _send(self, line: _Line) -> None:
-        while True:
-            while not line.waiting:
-                line.filled.clear()
-                await line.filled.wait()
-            action = line.waiting.popleft()
-            try:
-                result, error = await self._carry_out(line, action)
-            except Exception:  # noqa: BLE001  the task runner: the core must hear of every action, whatever broke
-                self._survived(f"adapter of {action.engine} on {_kind(action)}")
-                result, error = "failed", "the adapter failed; the log says how"
-            self.actions[_kind(action), result] += 1
-            self.post(Settled(self._clock(), action, error))
-            if result == "fenced":
-                self._give_up_command(line, error or "")
+    def _ended(self, action: Action, outcome: Outcome) -> None:
+        self._count(action, outcome)
+        line = self._lines[action.engine]
+        match outcome.result:
+            case "done" if line.up and line.commanded:
+                line.problem = ""
+            case "timeout":
+                line.problem = outcome.error or ""
+            case "refused":
+                line.problem = f"{kind_of(action)}: {outcome.error}"
+            case "unreachable":
+                line.doubted.set()
+        self.post(Settled(self._clock(), action, outcome.error, outcome.load))
+        if outcome.result == "fenced":
+            self._give_up_command(line, outcome.error or "")
 
-    async def _carry_out(self, line: _Line, action: Action) -> tuple[str, str | None]:
-        fence = Fence(self.fence_token, line.sequence)
-        line.sequence += 1
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                await line.adapter.carry_out(action, fence)
-        except TimeoutError:
-            line.problem = f"{_kind(action)}: no answer within {self._deadline_s:g} s"
-            return "timeout", line.problem
-        except FenceLost as exc:
-            return "fenced", str(exc)
-        except EngineUnreachable as exc:
-            line.doubted.set()
-            return "unreachable", str(exc)
-        except EngineError as exc:
-            line.problem = f"{_kind(action)}: {exc}"
-            return "refused", str(exc)
-        if line.up and line.commanded:
-            line.problem = ""
-        return "done", None
+    def _count(self, action: Action, outcome: Outcome) -> None:
+        self.actions[kind_of(action), outcome.result] += 1
+        if isinstance(action, Load):
+            state = outcome.load.state if outcome.load else outcome.result
+            total = self.loads.setdefault((action.memory.kind, state), LoadTotal())
+            total.count += 1
+            total.seconds += outcome.seconds
+            total.moved_bytes += outcome.load.moved_bytes if outcome.load else 0
 
     def _give_up_command(self, line: _Line, why: str) -> None:
         if not line.commanded:
@@ -269,15 +272,11 @@ class Runtime:
             line.adapter.engine,
             why,
         )
-        self._clear(line, line.problem)
+        line.dispatch.clear(line.problem)
         if line.up and line.capabilities is not None:
             # For the core it is from now on an engine that can do nothing.
             self.post(EngineLost(self._clock(), line.adapter.engine, line.problem))
             self._found(line, line.capabilities)
-
-    def _clear(self, line: _Line, why: str) -> None:
-        while line.waiting:
-            self._fail_later(line.waiting.popleft(), "dropped", why)
 
     async def _watch(self, line: _Line) -> None:
         while True:
@@ -330,6 +329,7 @@ class Runtime:
         if not line.up:
             line.up, line.since = True, self._clock()
         line.capabilities = capabilities
+        line.dispatch.features = capabilities.features
         if line.commanded:
             line.problem = capabilities.reason
         else:
@@ -346,12 +346,8 @@ class Runtime:
         line.up, line.since, line.report = False, self._clock(), None
         engine = line.adapter.engine
         log.warning("%s lost: %s", engine, why)
-        self._clear(line, "the engine is lost")
+        line.dispatch.clear("the engine is lost")
         self.post(EngineLost(self._clock(), engine, why))
-
-
-def _kind(action: Action) -> str:
-    return type(action).__name__.lower()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

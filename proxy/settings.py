@@ -18,13 +18,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .core import policies
-from .core.model import Mode
+from .core.model import Mode, Part
 from .errors import ScaleSimError
 
 PREFIX = "SCALESIM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PLAN_LIMIT = 16_384
 """The protocol of our plugin takes no more owners in one call."""
+LOADS_LIMIT = 16
+"""The loop carries out no more loads of one engine at a time."""
 
 
 class SettingsError(ScaleSimError):
@@ -80,6 +82,21 @@ def _one_of(*known: str) -> Callable[[object], str]:
 
 def _mode(value: object) -> Mode:
     return Mode(_one_of(*Mode)(value))
+
+
+def _parts(value: object) -> frozenset[Part]:
+    """A list in TOML, separated by commas elsewhere. Of the words all and none each stands alone."""
+    given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if given == ["all"]:
+        return frozenset(Part)
+    if given == ["none"]:
+        return frozenset()
+    if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
+        raise ValueError(f"{value!r} is not a list of parts, nor all, nor none")
+    unknown = [part for part in given if part not in tuple(Part)]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(Part)} (or all, or none)")
+    return frozenset(map(Part, given))
 
 
 def _number(value: object) -> float:
@@ -191,12 +208,36 @@ class Settings:
     )
     plan_limit: int = _setting(_count(PLAN_LIMIT, "agents"), "most agents named in one plan", default=4096)
     pin_share: float = _setting(_share, "most of an engine's cache that may be pinned", default=0.5)
+    parts: frozenset[Part] = _setting(
+        _parts,
+        "what memory control does: all, none, or a list of " + ", ".join(Part),
+        default=frozenset(Part),
+    )
+    prefetch_steps: float = _setting(
+        _above_zero(1e6, "steps"),
+        "memory of agents so near is loaded ahead, by the simulation's steps",
+        default=3.0,
+    )
+    prefetch_s: float = _setting(
+        _above_zero(86_400, "seconds"), "the same for agents whose distance is known in seconds", default=30.0
+    )
+    loads_in_flight: int = _setting(
+        _count(LOADS_LIMIT, "loads"), "most loads ahead at a time, per engine", default=4
+    )
+    load_budget_mb: float = _setting(
+        _above_zero(1_000_000, "megabytes"), "most that loads ahead move at a time, per engine", default=512.0
+    )
+    warm_up_store_mb: float = _setting(
+        _above_zero(1_000_000, "megabytes"),
+        "for texts of prefixes that engines can only compute again",
+        default=64.0,
+    )
     max_body_mb: float = _setting(_above_zero(1024, "megabytes"), "largest request body taken", default=16.0)
     connect_timeout_s: float = _setting(_above_zero(300, "seconds"), "to reach the engine", default=5.0)
     max_connections: int = _setting(_count(65_535, "connections"), "to the engine at a time", default=1000)
     tick_ms: float = _setting(_above_zero(1000, "milliseconds"), "least time between two plans", default=50.0)
     report_every_s: float = _setting(
-        _above_zero(60, "seconds"), "between two looks at a found engine", default=1.0
+        _above_zero(60, "seconds"), "between two looks at a found engine", default=0.5
     )
     probe_every_s: float = _setting(
         _above_zero(60, "seconds"), "between two looks for a lost engine", default=2.0

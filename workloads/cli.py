@@ -5,30 +5,32 @@ Exit codes: 0 all went well, 1 there were errors or answers that differ without 
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import time
-from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from . import scenarios
+from . import memory_cli
+from .builds import Flavour
+from .command_line import (
+    DEFAULT,
+    Agents,
+    GrowthTokens,
+    OutDir,
+    PersonaTokens,
+    ScenarioName,
+    Seed,
+    Steps,
+    finish,
+    new_out_dir,
+)
 from .compare import Order, compare
 from .configurations import CONFIGURATIONS
-from .engines import EngineUnfit
-from .player import HintRefused, Target
+from .player import Target
 from .program import Impossible, Wishes
 from .run import run
-from .servers import ROOT, Flavour, Installation, ServerFailed
-from .turns import WarmUpFailed
-
-DEFAULT = Installation()
-PROBLEM = 1
 
 app = typer.Typer(
     help="Plays simulations against an engine or the proxy.",
@@ -36,14 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ScenarioName = Annotated[str, typer.Option(help=f"One of: {', '.join(scenarios.names())}.")]
-Agents = Annotated[int, typer.Option(help="Simulated agents.")]
-Steps = Annotated[int, typer.Option(help="Simulated steps.")]
-Seed = Annotated[int, typer.Option(help="The same seed asks for the same.")]
-PersonaTokens = Annotated[int, typer.Option(help="Tokens of each agent's persona.")]
-GrowthTokens = Annotated[int, typer.Option(help="Tokens by which a history grows with each call.")]
-OutDir = Annotated[Path | None, typer.Option(help="For logs and raw records (out/COMMAND-TIME).")]
+memory_cli.add_to(app)
 
 
 @app.command("compare")
@@ -76,7 +71,7 @@ def compare_command(
     ] = None,
 ) -> None:
     """Plays one program in several configurations on real engines, in turns, and tells what the difference is worth."""
-    out = out_dir or _new_out_dir("compare")
+    out = out_dir or new_out_dir("compare")
     json_file = json_path or out / "compare.json"
     given = {Flavour.STOCK: stock_engine, Flavour.EXTENDED: extended_engine}
     try:
@@ -91,7 +86,7 @@ def compare_command(
             json_path=json_file,
             png_path=png_path or json_file.with_suffix(".png"),
             installation=replace(
-                Installation(),
+                DEFAULT,
                 model=model_path.absolute(),
                 engine_env=engine_env.absolute(),
                 scalesim=scalesim.absolute(),
@@ -100,7 +95,7 @@ def compare_command(
         )
     except Impossible as exc:
         raise typer.BadParameter(str(exc)) from exc
-    _finish(compare(order, Console()))
+    finish(compare(order, Console()))
 
 
 @app.command("run")
@@ -141,38 +136,7 @@ def run_command(
         )
     except Impossible as exc:
         raise typer.BadParameter(str(exc)) from exc
-    _finish(run(scenario, wishes, target, out_dir or _new_out_dir("run"), Console()))
-
-
-def _new_out_dir(name: str) -> Path:
-    return ROOT / "out" / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-
-
-def _finish(work: Coroutine[object, object, bool]) -> None:
-    """Runs it to its end and exits. Ctrl-C, SIGTERM and a closed terminal end it early, in order."""
-    began_s = time.monotonic()
-    problem: str | None = None
-    well = False
-    try:
-        well = asyncio.run(_stoppable(work))
-    except (ServerFailed, EngineUnfit, WarmUpFailed, HintRefused) as exc:
-        problem = str(exc)
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        problem = f"stopped after {time.monotonic() - began_s:.0f} s; nothing was written but logs"
-    if problem is not None:
-        Console(stderr=True).print(problem, style="red", markup=False, highlight=False)
-    if not well:
-        raise typer.Exit(PROBLEM)
-
-
-async def _stoppable(work: Coroutine[object, object, bool]) -> bool:
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-    return await task
+    finish(run(scenario, wishes, target, out_dir or new_out_dir("run"), Console()))
 
 
 def main() -> None:

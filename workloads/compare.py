@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from . import calibration
+from .builds import Flavour
 from .comparison import Comparison
-from .configurations import CONFIGURATIONS, Lane, passes
+from .configurations import CONFIGURATIONS, passes
 from .engines import Engine, EngineUnfit, http_client
-from .fleet import ChildProcesses, Fleet
+from .fleet import ChildProcesses
 from .machine import command, commit, machine
+from .measuring import ask_afterwards, check_installation, play_all, print_errors
 from .picture import draw
-from .program import Program, Wishes
-from .records import CallKey, write_calls
-from .results import Play, bounds, compare_texts, speedups, summaries
+from .program import Wishes
+from .records import write_calls
+from .results import bounds, compare_texts, speedups, summaries
 from .room import room
 from .scenarios import scenario
-from .servers import Flavour, Installation, ServerFailed, Servers
-from .turns import play_pass
+from .servers import Installation, Servers
+from .turns import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,11 @@ async def compare(order: Order, console: Console) -> bool:
     """
     # Refuse what is impossible before anything takes time.
     groups = passes(order.names, order.most_engines, dict.fromkeys(order.given, 1))
-    _check_installation(order)
+    check_installation(
+        order.installation,
+        [CONFIGURATIONS[name] for name in order.names],
+        engines_are_given=not {CONFIGURATIONS[name].flavour for name in order.names} - order.given.keys(),
+    )
     order.out_dir.mkdir(parents=True, exist_ok=True)
     wishes = replace(order.wishes, chars_per_token=await _chars_per_token(order))
     program = scenario(order.scenario).generate(wishes)
@@ -72,9 +70,9 @@ async def compare(order: Order, console: Console) -> bool:
     with ExitStack() as after:
         servers = after.enter_context(Servers(order.installation, order.out_dir))
         fleet = ChildProcesses(servers, capacity_tokens, order.most_engines, order.given)
-        plays = await _play(program, groups, fleet, order.repeats, console)
+        plays = await play_all(program, groups, fleet, Rules(repeats=order.repeats), console)
         urls = await fleet.engines([groups[-1][0].engine])
-        model, prompts, notes = await _ask_afterwards(program, plays, urls[groups[-1][0].engine])
+        model, prompts, notes = await ask_afterwards(program, plays, urls[groups[-1][0].engine])
 
     records = order.out_dir / "calls.jsonl"
     write_calls(records, [(play.about(), play.calls) for play in plays])
@@ -101,21 +99,10 @@ async def compare(order: Order, console: Console) -> bool:
     order.png_path.parent.mkdir(parents=True, exist_ok=True)
     draw(comparison, order.png_path)
     comparison.print(console)
-    _print_errors(plays, console)
+    print_errors(plays, console)
     for path in (order.json_path, order.png_path, records):
         console.print(f"written: {path}", soft_wrap=True)
     return comparison.ok
-
-
-def _check_installation(order: Order) -> None:
-    flavours = {CONFIGURATIONS[name].flavour for name in order.names}
-    needed = []
-    if flavours - order.given.keys():
-        needed += [order.installation.engine_python, order.installation.model]
-    if any(CONFIGURATIONS[name].mode is not None for name in order.names):
-        needed.append(order.installation.scalesim)
-    if missing := [str(path) for path in needed if not path.exists()]:
-        raise ServerFailed(f"{', '.join(missing)}: missing; `make setup` makes them")
 
 
 async def _chars_per_token(order: Order) -> float:
@@ -139,67 +126,3 @@ async def _given_capacity(order: Order) -> tuple[int, str] | None:
             f"the running engines have different room, {capacities} tokens: they cannot be compared"
         )
     return capacity, f"{capacity:,} tokens, as the running engine has it"
-
-
-async def _play(
-    program: Program, groups: Sequence[Sequence[Lane]], fleet: Fleet, repeats: int, console: Console
-) -> list[Play]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-    )
-    plays: list[Play] = []
-    total = sum(len(group) for group in groups) * repeats * len(program.steps)
-    # The estimate looks back over all lanes and over steps of all sizes, else it jumps.
-    with Progress(*columns, console=console, speed_estimate_period=3600) as progress:
-        bar = progress.add_task("starting", total=total)
-
-        def on_step(lane: Lane) -> None:
-            progress.update(bar, advance=1, description=f"{lane.name:>10}")
-
-        for index, group in enumerate(groups):
-            names = ", ".join(lane.name for lane in group)
-            progress.update(bar, description=f"starting {names}")
-            plays += await play_pass(
-                program, group, fleet, pass_index=index, repeats=repeats, on_step=on_step
-            )
-    return plays
-
-
-async def _ask_afterwards(
-    program: Program, plays: Sequence[Play], engine_url: str
-) -> tuple[str, dict[CallKey, list[int]] | None, tuple[str, ...]]:
-    """The model's name, the token ids of every prompt, and what is to be said of them."""
-    async with http_client(engine_url) as http:
-        engine = Engine(http)
-        try:
-            model = await engine.model()
-            ids = {
-                (step.index, activation.agent, index): await engine.prompt_ids(call.messages)
-                for step, activation, index, call in program.calls()
-            }
-        except EngineUnfit as exc:
-            return "unknown", None, (f"No hit rates: {exc}.",)
-    counts = {
-        (call.prompt_tokens, len(ids[call.key]))
-        for play in plays
-        for call in play.calls
-        if call.error is None
-    }
-    if all(told == counted for told, counted in counts):
-        return model, ids, ()
-    return model, ids, ("The engine counts prompts otherwise than its tokenizer: hit rates are approximate.",)
-
-
-def _print_errors(plays: Sequence[Play], console: Console, most: int = 5) -> None:
-    errors = [(play, call) for play in plays for call in play.calls if call.error is not None]
-    for play, call in errors[:most]:
-        console.print(
-            f"error in {play.configuration}, step {call.step}, {call.agent}: {call.error}", markup=False
-        )
-    if len(errors) > most:
-        console.print(f"and {len(errors) - most} more")

@@ -68,6 +68,7 @@ class Comparison:
             "reference": self.reference,
             "persona_tokens": self.wishes.persona_tokens,
             "growth_tokens": self.wishes.growth_tokens,
+            "output_share": self.wishes.output_share,
             "chars_per_token": self.wishes.chars_per_token,
             "repeats": self.repeats,
             "model": self.model,
@@ -106,7 +107,7 @@ class Comparison:
     # Two tables, as one of all columns is wider than a terminal.
 
     def _speed(self) -> Table:
-        table = _table(
+        table = table_of(
             f"{self.scenario}: {self.wishes.agents} agents, {self.wishes.steps} steps, seed {self.wishes.seed}",
             *(
                 "wall s",
@@ -121,18 +122,18 @@ class Comparison:
         for name, summary in self.summaries.items():
             table.add_row(
                 name,
-                _number(mean([play.wall_s for play in summary.plays]), 1),
-                _number(self.speedup.get(name), 2),
-                _number(mean(summary.steps_s), 1),
-                _number(percentile(summary.steps_s, 0.95), 1),
-                _number(mean(summary.ttft_s), 2),
-                _number(percentile(summary.ttft_s, 0.95), 2),
+                number(mean([play.wall_s for play in summary.plays]), 1),
+                number(self.speedup.get(name), 2),
+                number(mean(summary.steps_s), 1),
+                number(percentile(summary.steps_s, 0.95), 1),
+                number(mean(summary.ttft_s), 2),
+                number(percentile(summary.ttft_s, 0.95), 2),
                 str(summary.errors),
             )
         return table
 
     def _cache(self) -> Table:
-        table = _table(
+        table = table_of(
             "share of prefix tokens found in the cache, and where the engine's time went",
             *("all\ncalls", "Belady", "first\ncalls", "Belady", "decode", "prefill", "other"),
         )
@@ -140,17 +141,16 @@ class Comparison:
             shares = summary.time_share() or {}
             table.add_row(
                 name,
-                _number(summary.all_calls.hit_rate, 3),
-                _number(summary.all_calls.belady_hit_rate, 3),
-                _number(summary.first_calls.hit_rate, 3),
-                _number(summary.first_calls.belady_hit_rate, 3),
-                *(_number(shares.get(kind), 2) for kind in ("decode", "prefill", "other")),
+                number(summary.all_calls.hit_rate, 3),
+                number(summary.all_calls.belady_hit_rate, 3),
+                number(summary.first_calls.hit_rate, 3),
+                number(summary.first_calls.belady_hit_rate, 3),
+                *(number(shares.get(kind), 2) for kind in ("decode", "prefill", "other")),
             )
         return table
 
     def caption(self) -> str:
         """What the numbers mean, and what bounds the speedup."""
-        texts = self.texts
         lines = [
             f"Speed-up: wall time of {self.reference} over that of the configuration, played beside it.",
             *(f"{name}: {CONFIGURATIONS[name].about}." for name in self.summaries),
@@ -158,18 +158,25 @@ class Comparison:
             "Hits: prompt tokens found in the cache, over those that an unlimited cache would have had. First calls are"
             " those of an agent's activations after its first. Belady: what an eviction that knows the future would have"
             " hit with the same room, on the same sequence.",
+            self.what_texts_say(),
+            _what_bounds(self.reference, self.bounds),
+            *self.notes,
+        ]
+        return "\n".join(lines)
+
+    def what_texts_say(self) -> str:
+        texts = self.texts
+        unexplained = sum(not one.explained for one in texts.differences)
+        return (
             f"Texts: {texts.equal} of {texts.compared} answers equal the first ones of {self.reference}"
             + (
                 "."
                 if not texts.differences
                 else "; every difference begins at a near-tie."
                 if texts.all_explained
-                else f"; {sum(not one.explained for one in texts.differences)} DIFFERENCES ARE NOT EXPLAINED by a near-tie."
-            ),
-            _what_bounds(self.reference, self.bounds),
-            *self.notes,
-        ]
-        return "\n".join(lines)
+                else f"; {unexplained} DIFFERENCES ARE NOT EXPLAINED by a near-tie."
+            )
+        )
 
 
 def _what_bounds(reference: str, bounds: Bounds | None) -> str:
@@ -186,7 +193,7 @@ def _what_bounds(reference: str, bounds: Bounds | None) -> str:
     )
 
 
-def _table(title: str, *headings: str) -> Table:
+def table_of(title: str, *headings: str) -> Table:
     table = Table(title=title)
     table.add_column("", no_wrap=True)
     for heading in headings:
@@ -194,5 +201,5 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"

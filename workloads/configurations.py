@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .builds import Conditions, EngineBuild, Flavour
 from .program import Impossible
-from .servers import Flavour
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,17 @@ class Configuration:
     mode: str | None
     """Of the proxy; None: there is no proxy."""
     hints: bool = False
+    host_tier: bool = False
+    overlap: bool = False
+    """Of adapter loads, where there are adapters."""
+    parts: tuple[str, ...] | None = None
+    """Of the proxy's memory control; None: its own default."""
+
+    def build(self, conditions: Conditions) -> EngineBuild:
+        adapters = conditions.adapters
+        if adapters is not None:
+            adapters = adapters.overlapped() if self.overlap else adapters
+        return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link)
 
 
 CONFIGURATIONS: Mapping[str, Configuration] = {
@@ -26,8 +37,10 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
     "on-nohints": Configuration("the proxy is told nothing but names", Flavour.EXTENDED, mode="on"),
 }
 
-EngineKey = tuple[Flavour, int]
-"""The n-th engine of a flavour. Lanes of one pass never share an engine, passes do."""
+EngineKey = tuple[EngineBuild, int]
+"""The n-th engine of a build. Lanes of one pass never share an engine, passes do."""
+
+NO_CONDITIONS = Conditions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +51,25 @@ class Lane:
 
 
 def passes(
-    names: Sequence[str], most_engines: int, most_of: Mapping[Flavour, int] | None = None
+    names: Sequence[str],
+    most_engines: int,
+    most_of: Mapping[Flavour, int] | None = None,
+    configurations: Mapping[str, Configuration] = CONFIGURATIONS,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> list[list[Lane]]:
     """Splits the configurations into passes whose lanes can be up side by side. The first, the reference, is in each.
 
     `most_of` limits the engines of a flavour further. Raises `Impossible`.
     """
     for name in names:
-        if name not in CONFIGURATIONS:
-            raise Impossible(f"there is no configuration {name!r}; there is {', '.join(CONFIGURATIONS)}")
+        if name not in configurations:
+            raise Impossible(f"there is no configuration {name!r}; there is {', '.join(configurations)}")
     if not names or len(set(names)) < len(names):
         raise Impossible("name at least one configuration, and none twice")
     limits = most_of or {}
 
     def fits(group: Sequence[str]) -> bool:
-        count = Counter(CONFIGURATIONS[name].flavour for name in group)
+        count = Counter(configurations[name].flavour for name in group)
         return len(group) <= most_engines and all(count[flavour] <= most for flavour, most in limits.items())
 
     reference, *others = names
@@ -63,14 +80,17 @@ def passes(
         groups[-1].append(name)
     if not all(fits(group) for group in groups):
         raise Impossible(f"{reference} and another configuration need an engine each, side by side")
-    return [_lanes(group) for group in groups if len(group) > 1 or len(names) == 1]
+    chosen = {name: configurations[name] for name in names}
+    return [_lanes(group, chosen, conditions) for group in groups if len(group) > 1 or len(names) == 1]
 
 
-def _lanes(group: Sequence[str]) -> list[Lane]:
-    taken: Counter[Flavour] = Counter()
+def _lanes(
+    group: Sequence[str], configurations: Mapping[str, Configuration], conditions: Conditions
+) -> list[Lane]:
+    taken: Counter[EngineBuild] = Counter()
     lanes = []
     for name in group:
-        flavour = CONFIGURATIONS[name].flavour
-        lanes.append(Lane(name, CONFIGURATIONS[name], (flavour, taken[flavour])))
-        taken[flavour] += 1
+        build = configurations[name].build(conditions)
+        lanes.append(Lane(name, configurations[name], (build, taken[build])))
+        taken[build] += 1
     return lanes

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import httpx
 
 from .program import Message
 
 STEP_SECONDS = re.compile(r'^scalesim:step_seconds_total\{[^}]*kind="(\w+)"[^}]*\}\s+(\S+)', re.MULTILINE)
+ADAPTER_LOOKUPS = re.compile(
+    r'^scalesim:adapter_lookups_total\{[^}]*result="(\w+)"[^}]*\}\s+(\S+)', re.MULTILINE
+)
+LoadCounters = Mapping[str, Mapping[str, float]]
+"""By kind of memory: issued, used, late, missed and others, as the plugin names them."""
 
 
 def http_client(base_url: str, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
@@ -17,6 +23,31 @@ def http_client(base_url: str, headers: Mapping[str, str] | None = None) -> http
     return httpx.AsyncClient(
         base_url=base_url, headers=headers, trust_env=False, timeout=60, verify=base_url.startswith("https:")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What an engine has counted since it started."""
+
+    step_seconds: Mapping[str, float] | None = None
+    """By kind of step. None where it does not count."""
+    adapter_lookups: Mapping[str, float] = field(default_factory=dict)
+    """By what a call found: hit, loading or miss. Empty without adapters."""
+    loads: LoadCounters = field(default_factory=dict)
+    """Empty where nothing is loaded ahead."""
+
+    def since(self, before: Counters) -> Counters:
+        """What was counted in between. What was not yet counted before counts from 0."""
+        if self.step_seconds is None and before.step_seconds is None:
+            seconds = None
+        else:
+            seconds = _difference(self.step_seconds or {}, before.step_seconds or {})
+        loads = {kind: _difference(counts, before.loads.get(kind, {})) for kind, counts in self.loads.items()}
+        return Counters(seconds, _difference(self.adapter_lookups, before.adapter_lookups), loads)
+
+
+def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0.0) for name, value in after.items()}
 
 
 class EngineUnfit(Exception):
@@ -65,16 +96,38 @@ class Engine:
         """A chat as the model sees it."""
         return await self._tokens({"messages": list(messages)})
 
-    async def step_seconds(self) -> dict[str, float] | None:
-        """Since the engine started, by kind of step. None where it does not count."""
+    async def load_adapters(self, paths: Mapping[str, str]) -> None:
+        """From disk into its host memory, but for those it has. Raises `EngineUnfit`."""
+        if not paths:
+            return
+        models = (await self._ask("GET", "/v1/models")).json()["data"]
+        there = {str(model["id"]) for model in models if model.get("parent") is not None}
+        for name, path in paths.items():
+            if name not in there:
+                await self._ask("POST", "/load_lora_adapter", json={"lora_name": name, "lora_path": path})
+
+    async def counters(self, *, loads: bool = False) -> Counters:
+        """`loads`: also those ahead of calls, which only an engine with the plugin counts.
+
+        Raises `EngineUnfit` where it should count these and does not.
+        """
+        counted = await self._loads() if loads else {}
         try:
             text = (await self._ask("GET", "/metrics")).text
         except EngineUnfit:
-            return None
-        seconds: dict[str, float] = {}
-        for kind, value in STEP_SECONDS.findall(text):
-            seconds[kind] = seconds.get(kind, 0.0) + float(value)
-        return seconds or None
+            return Counters(loads=counted)
+        return Counters(_by_label(STEP_SECONDS, text) or None, _by_label(ADAPTER_LOOKUPS, text), counted)
+
+    async def _loads(self) -> LoadCounters:
+        response = await self._ask("GET", "/scalesim/v1/stats")
+        try:
+            loads = response.json()["loads"]
+            return {
+                str(kind): {str(name): float(count) for name, count in counts.items()}
+                for kind, counts in loads.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise EngineUnfit(f"{self.url}/scalesim/v1/stats does not count loads") from exc
 
     async def _tokens(self, body: dict[str, object]) -> list[int]:
         response = await self._ask("POST", "/v1/tokenize", json=body)
@@ -93,3 +146,11 @@ class Engine:
         if response.is_error:
             raise EngineUnfit(f"{method} {self.url}{path}: {response.status_code} {response.text[:500]}")
         return response
+
+
+def _by_label(pattern: re.Pattern[str], metrics: str) -> dict[str, float]:
+    """Summed over an engine's processes."""
+    found: dict[str, float] = {}
+    for label, value in pattern.findall(metrics):
+        found[label] = found.get(label, 0.0) + float(value)
+    return found

@@ -38,16 +38,16 @@ class ChildProcesses:
         urls = {}
         missing = []
         for key in keys:
-            flavour, _ = key
-            if flavour in self.given:
-                urls[key] = self.given[flavour]
+            build, _ = key
+            if build.flavour in self.given:
+                urls[key] = self.given[build.flavour]
             elif key not in self._engines:
                 missing.append(key)
         self._make_room(len(missing), keys)
-        for flavour, number in missing:
-            name = f"engine-{flavour}-{number}"
-            engine = self.servers.start_engine(name, flavour, self.capacity_tokens)
-            self._engines[flavour, number] = engine
+        for build, number in missing:
+            name = f"engine-{build.name}-{number}"
+            engine = self.servers.start_engine(name, build, self.capacity_tokens)
+            self._engines[build, number] = engine
         for key in missing:
             await self.servers.engine_is_up(self._engines[key])
         return urls | {key: self._engines[key].url for key in keys if key not in urls}
@@ -58,8 +58,11 @@ class ChildProcesses:
                 self.servers.stop(self._engines.pop(key))
 
     async def proxy(self, lane: Lane, engine_url: str) -> tuple[str, str]:
-        assert lane.configuration.mode is not None
-        proxy = await self.servers.proxy(f"proxy-{lane.name}", engine_url, lane.configuration.mode)
+        configuration = lane.configuration
+        assert configuration.mode is not None
+        proxy = await self.servers.proxy(
+            f"proxy-{lane.name}", engine_url, configuration.mode, configuration.parts
+        )
         self._proxies.append(proxy)
         assert proxy.admin_url is not None
         return proxy.url, proxy.admin_url

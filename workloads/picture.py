@@ -63,7 +63,7 @@ def _hits(axes: Axes, comparison: Comparison) -> None:
     firsts = [comparison.summaries[name].first_calls for name in names]
     own = [counts.hit_rate or 0.0 for counts in firsts]
     best = [counts.belady_hit_rate or 0.0 for counts in firsts]
-    _pairs(axes, names, own, best, ("measured", "best possible (Belady)"), (OWN, LIMIT), "%.2f")
+    pairs(axes, names, own, best, ("measured", "best possible (Belady)"), (OWN, LIMIT), "%.2f")
     axes.set_ylim(0, 1.25)
     axes.set_title("Prefix found when an agent comes back")
     axes.set_ylabel("share of what an unlimited cache would have had")
@@ -76,13 +76,13 @@ def _ttft(axes: Axes, comparison: Comparison) -> None:
         ttft_s = comparison.summaries[name].ttft_s
         means.append(mean(ttft_s) or 0.0)
         tails.append(percentile(ttft_s, 0.95) or 0.0)
-    _pairs(axes, names, means, tails, ("mean", "95th percentile"), (OWN, TAIL), "%.2f")
+    pairs(axes, names, means, tails, ("mean", "95th percentile"), (OWN, TAIL), "%.2f")
     axes.set_ylim(0, max([*means, *tails, 0.01]) * 1.25)
     axes.set_title("Time to first token (lower is better)")
     axes.set_ylabel("seconds")
 
 
-def _pairs(
+def pairs(
     axes: Axes,
     names: list[str],
     left: list[float],

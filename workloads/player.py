@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, cast
 from urllib.parse import quote
 
@@ -38,6 +38,10 @@ class Target:
     """Of the proxy's admin REST; with it, the simulation gives hints."""
     admin_key: str | None = None
     timeout_s: float = 600.0
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """By agent. With hints, the proxy is told whose is whose before the first step."""
+    adapter_paths: Mapping[str, str] = field(default_factory=dict)
+    """By adapter: where it lies, as the engine's machine sees it. With hints, they are registered in the proxy."""
 
     def __post_init__(self) -> None:
         if self.admin_url is not None and self.simulation is None:
@@ -67,6 +71,11 @@ class Player:
     async def begin(self) -> Self:
         if self._admin is not None:
             await self._hint("PUT", "", {})
+            for name, path in self._target.adapter_paths.items():
+                await self._ask("PUT", f"/admin/v1/adapters/{quote(name, safe='')}", {"path": path})
+            if self._target.adapters:
+                body = {"agents": dict(self._target.adapters), "create_agents": True}
+                await self._hint("PUT", "/adapters", body)
         return self
 
     async def play(self, step: Step) -> StepPlayed:
@@ -90,9 +99,12 @@ class Player:
             await self._hint("DELETE", "", None, tolerated=(404,))
 
     async def _hint(self, method: str, path: str, body: object, tolerated: tuple[int, ...] = ()) -> None:
-        assert self._admin is not None
         assert self._target.simulation is not None
         url = f"/admin/v1/simulations/{quote(self._target.simulation, safe='')}{path}"
+        await self._ask(method, url, body, tolerated)
+
+    async def _ask(self, method: str, url: str, body: object, tolerated: tuple[int, ...] = ()) -> None:
+        assert self._admin is not None
         try:
             response = await self._admin.request(method, url, json=body)
         except httpx.HTTPError as exc:
@@ -105,7 +117,7 @@ class Player:
         records = []
         for index, call in enumerate(activation.calls):
             headers = self._headers(activation, last=index == last)
-            records.append(await self._call(activation.agent, step.index, index, call, headers))
+            records.append(await self._call(activation, step.index, index, call, headers))
         return records
 
     def _headers(self, activation: Activation, *, last: bool) -> dict[str, str]:
@@ -117,8 +129,11 @@ class Player:
         return headers
 
     async def _call(
-        self, agent: str, step: int, index: int, call: Call, headers: Mapping[str, str]
+        self, activation: Activation, step: int, index: int, call: Call, headers: Mapping[str, str]
     ) -> CallRecord:
+        body: dict[str, object] = {"ignore_eos": True, "return_output_ids_in_sglext": True}
+        if activation.adapter is not None:
+            body["lora_path"] = activation.adapter
         started_s = time.perf_counter()
         answer = _Answer()
         try:
@@ -132,7 +147,7 @@ class Player:
                 stream=True,
                 stream_options={"include_usage": True},
                 extra_headers=headers,
-                extra_body={"ignore_eos": True, "return_output_ids_in_sglext": True},
+                extra_body=body,
             )
             async with stream:
                 async for chunk in stream:
@@ -142,7 +157,7 @@ class Player:
             error = f"{type(exc).__name__}: {exc}"
         ended_s = time.perf_counter()
         return answer.record(
-            agent,
+            activation.agent,
             step,
             index,
             call.template,

@@ -8,7 +8,7 @@ asks the same of each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 class Impossible(ValueError):
@@ -36,6 +36,8 @@ class Activation:
     calls: tuple[Call, ...]
     acts_for_steps: float
     """Steps from this one to the agent's next activation; inf if there is none."""
+    adapter: str | None = None
+    """The LoRA adapter of all its calls; None: the model as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Program:
     scenario: str
     agents: tuple[str, ...]
     steps: tuple[Step, ...]
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """By agent: the adapter of each that has one."""
 
     def calls(self) -> Iterator[tuple[Step, Activation, int, Call]]:
         """Every call with its step, its activation and its index in it, in the order of the program."""
@@ -59,6 +63,20 @@ class Program:
             for activation in step.activations:
                 for index, call in enumerate(activation.calls):
                     yield step, activation, index, call
+
+    def with_adapters(self, adapters: Mapping[str, str]) -> Program:
+        """The same calls, made with these adapters."""
+        steps = tuple(
+            replace(
+                step,
+                activations=tuple(
+                    replace(activation, adapter=adapters.get(activation.agent))
+                    for activation in step.activations
+                ),
+            )
+            for step in self.steps
+        )
+        return replace(self, steps=steps, adapters=adapters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +90,13 @@ class Wishes:
     growth_tokens: int = 64
     """By which an agent's history grows with each call."""
     mean_gap_steps: float = 5.5
+    output_share: float = 1.0
+    """Of the tokens that the scenario's templates generate: papers seldom tell them, and with them the weight of decoding
+    against that of prefilling."""
     chars_per_token: float = 4.0
     """Of the engine's tokenizer on this text; see `prose.SAMPLE`."""
+    adapters: bool = False
+    """Whether each agent has a LoRA adapter of its own; see `adapter_name`."""
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -82,7 +105,13 @@ class Wishes:
             ("persona_tokens", self.persona_tokens, 1),
             ("growth_tokens", self.growth_tokens, 0),
             ("mean_gap_steps", self.mean_gap_steps, 1),
+            ("output_share", self.output_share, 0.01),
             ("chars_per_token", self.chars_per_token, 0.1),
         ):
             if not value >= least:
                 raise Impossible(f"{name} is {value}, and has to be at least {least}")
+
+
+def adapter_name(index: int) -> str:
+    """Of the index-th agent of a program."""
+    return f"ad-{index}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .belady import RecordedCall, minimum, unlimited
+from .engines import LoadCounters
 from .matching import Match, match
 from .player import StepPlayed
 from .records import CallKey, CallRecord
@@ -22,6 +23,12 @@ class Play:
     steps: tuple[StepPlayed, ...]
     step_seconds: Mapping[str, float] | None = None
     """The engine's time by kind of step; None where it does not count."""
+    adapter_lookups: Mapping[str, float] = field(default_factory=dict)
+    """By what calls found: hit, loading or miss."""
+    loads: LoadCounters = field(default_factory=dict)
+    """Ahead of calls, by kind of memory."""
+    lead_in: tuple[StepPlayed, ...] = ()
+    """Steps before these, which are not measured; what they left in the cache is there all the same."""
 
     def about(self) -> dict[str, object]:
         return {"config": self.configuration, "pass": self.pass_index, "repeat": self.repeat}
@@ -62,9 +69,15 @@ class TokenCounts:
 
 
 def count_tokens(
-    calls: Sequence[CallRecord], prompts: Mapping[CallKey, Sequence[int]], capacity: int
+    calls: Sequence[CallRecord],
+    prompts: Mapping[CallKey, Sequence[int]],
+    capacity: int,
+    lead_in: Sequence[CallRecord] = (),
 ) -> tuple[TokenCounts, TokenCounts]:
-    """Of all calls, and of the first calls of activations after the agent's first. Calls with an error do not count."""
+    """Of all calls, and of the first calls of activations after the agent's first. Calls with an error do not count, and
+    those of the lead-in only by what they left in the cache."""
+    measured = {call.key for call in calls}
+    calls = [*lead_in, *calls]
     debut: dict[str, int] = {}
     for call in calls:
         debut[call.agent] = min(call.step, debut.get(call.agent, call.step))
@@ -83,6 +96,8 @@ def count_tokens(
     best, there_is = minimum(recorded, capacity).tokens, unlimited(recorded).tokens
     everything, firsts = TokenCounts(), TokenCounts()
     for index, (call, record) in enumerate(zip(answered, recorded, strict=True)):
+        if call.key not in measured:
+            continue
         counts = TokenCounts(len(record.prompt), call.cached_tokens, best[index], there_is[index])
         everything += counts
         if record.first:
@@ -151,13 +166,13 @@ class Summary:
         return [call.ttft_s for play in self.plays for call in play.calls if call.ttft_s is not None]
 
     def time_share(self) -> dict[str, float] | None:
-        """Of the wall time: decoding, prefilling, and the rest."""
+        """Of the wall time: decoding, prefilling, waiting for loads, and the rest. None without a meter."""
         if any(play.step_seconds is None for play in self.plays):
             return None
         wall_s = sum(play.wall_s for play in self.plays)
         shares = {
             kind: sum((play.step_seconds or {}).get(kind, 0.0) for play in self.plays) / wall_s
-            for kind in ("decode", "prefill")
+            for kind in ("decode", "prefill", "load")
         }
         return {**shares, "other": max(0.0, 1 - sum(shares.values()))}
 
@@ -196,7 +211,16 @@ def summaries(
     result = {}
     for name in dict.fromkeys(play.configuration for play in plays):
         own = tuple(play for play in plays if play.configuration == name)
-        counts = [] if prompts is None else [count_tokens(play.calls, prompts, capacity) for play in own]
+        counts = (
+            []
+            if prompts is None
+            else [
+                count_tokens(
+                    play.calls, prompts, capacity, [call for step in play.lead_in for call in step.calls]
+                )
+                for play in own
+            ]
+        )
         everything = sum((all_calls for all_calls, _ in counts), TokenCounts())
         firsts = sum((first_calls for _, first_calls in counts), TokenCounts())
         result[name] = Summary(own, everything, firsts)

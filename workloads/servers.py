@@ -16,13 +16,14 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 
+from .builds import Device, EngineBuild, build_of
+from .builds import Flavour as Flavour  # also from here: whoever starts an engine needs it
 from .engines import http_client
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,16 +35,16 @@ class ServerFailed(Exception):
     """A server did not come up; the message has the end of its log."""
 
 
-class Flavour(StrEnum):
-    """What is installed into SGLang. What lets it run without a GPU, and the passive meter, are in both."""
-
-    STOCK = "stock"
-    EXTENDED = "extended"
-
-
 PLUGINS = {
     Flavour.STOCK: "scalesim_cpu,scalesim_meter",
     Flavour.EXTENDED: "scalesim_cpu,scalesim_meter,scalesim",
+}
+DEVICE_FLAGS: dict[Device, tuple[str, ...]] = {
+    Device.CPU: (
+        *("--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch"),
+        *("--dtype", "float32", "--grammar-backend", "none", "--sleep-on-idle"),
+    ),
+    Device.CUDA: ("--device", "cuda"),  # all else as SGLang chooses for the GPU it finds
 }
 
 
@@ -52,6 +53,8 @@ class Installation:
     """Where things are; by default as `make setup` leaves them."""
 
     engine_env: Path = ROOT / ".engine"
+    """A virtual environment, or the interpreter of one."""
+    device: Device = Device.CPU
     model: Path = ROOT / ".models" / "random-256x8"
     scalesim: Path = ROOT / ".venv" / "bin" / "scalesim"
     host: str = "127.0.0.1"
@@ -64,24 +67,24 @@ class Installation:
 
     @property
     def engine_python(self) -> Path:
-        return self.engine_env / "bin" / "python"
+        return self.engine_env if self.engine_env.is_file() else self.engine_env / "bin" / "python"
 
     def missing(self) -> list[Path]:
         return [path for path in (self.engine_python, self.model, self.scalesim) if not path.exists()]
 
-    def engine_command(self, flavour: Flavour, port: int, capacity_tokens: int) -> list[str]:
-        command = [
+    def engine_command(self, build: EngineBuild | Flavour, port: int, capacity_tokens: int) -> list[str]:
+        return [
             *(str(self.engine_python), "-m", "sglang.launch_server"),
             *("--model-path", str(self.model), "--host", self.host, "--port", str(port)),
-            *("--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch"),
-            *("--dtype", "float32", "--grammar-backend", "none", "--sleep-on-idle"),
+            *DEVICE_FLAGS[self.device],
             *("--enable-cache-report", "--enable-metrics", "--max-total-tokens", str(capacity_tokens)),
+            *build_of(build).flags(self.device),
         ]
-        if flavour is Flavour.EXTENDED:
-            command += ["--radix-cache-backend", "scalesim"]
-        return command
 
-    def engine_environment(self, flavour: Flavour) -> dict[str, str]:
+    def engine_environment(self, build: EngineBuild | Flavour) -> dict[str, str]:
+        build = build_of(build)
+        if self.device is Device.CUDA:
+            return {"HF_HUB_OFFLINE": "1", "SGLANG_PLUGINS": PLUGINS[build.flavour]}
         return {
             "SGLANG_USE_CPU_ENGINE": "1",
             "HF_HUB_OFFLINE": "1",
@@ -89,13 +92,18 @@ class Installation:
             # Threads that wait by spinning take the cores from each other as soon as anything else runs: with a load of
             # 3 on two cores, four short calls took 11 to 23 s instead of 1.3.
             "OMP_WAIT_POLICY": "PASSIVE",
-            "SGLANG_PLUGINS": PLUGINS[flavour],
+            "SGLANG_PLUGINS": PLUGINS[build.flavour],
+            **({"SCALESIM_LINK": build.link.setting()} if build.link is not None else {}),
         }
 
-    def proxy_command(self, engine_url: str, port: int, admin_port: int, mode: str) -> list[str]:
+    def proxy_command(
+        self, engine_url: str, port: int, admin_port: int, mode: str, parts: Sequence[str] | None = None
+    ) -> list[str]:
+        """`parts` of memory control that are on; None leaves it to the proxy."""
         return [
             *(str(self.scalesim), "serve", "--engine", engine_url, "--port", str(port)),
             *("--admin-port", str(admin_port), "--mode", mode),
+            *(("--parts", ",".join(parts) or "none") if parts is not None else ()),
         ]
 
 
@@ -134,13 +142,13 @@ class Servers:
         self.stop()
         atexit.unregister(self.stop)
 
-    def start_engine(self, name: str, flavour: Flavour, capacity_tokens: int) -> Server:
+    def start_engine(self, name: str, build: EngineBuild | Flavour, capacity_tokens: int) -> Server:
         """Does not wait: several engines come up side by side. Raises `ServerFailed`."""
         port = free_port()
         return self.spawn(
             name,
-            self.installation.engine_command(flavour, port, capacity_tokens),
-            self.installation.engine_environment(flavour),
+            self.installation.engine_command(build, port, capacity_tokens),
+            self.installation.engine_environment(build),
             f"http://{self.installation.host}:{port}",
         )
 
@@ -148,10 +156,12 @@ class Servers:
         """Raises `ServerFailed`."""
         await self.healthy(engine, f"{engine.url}/health", self.installation.engine_timeout_s)
 
-    async def proxy(self, name: str, engine_url: str, mode: str) -> Server:
+    async def proxy(
+        self, name: str, engine_url: str, mode: str, parts: Sequence[str] | None = None
+    ) -> Server:
         """A proxy that serves, in front of a running engine. Raises `ServerFailed`."""
         port, admin_port = free_port(), free_port()
-        command = self.installation.proxy_command(engine_url, port, admin_port, mode)
+        command = self.installation.proxy_command(engine_url, port, admin_port, mode, parts)
         server = self.spawn(name, command, {}, f"http://{self.installation.host}:{port}")
         server.admin_url = f"http://{self.installation.host}:{admin_port}"
         # Ready, not only healthy: the proxy has found the engine and what it can do.

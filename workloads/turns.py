@@ -1,17 +1,21 @@
 """Plays the lanes of a comparison in turns: step k of one, then of the next, so that drift of the machine hits all alike.
 
 Only one lane is active at a time. The order of the lanes rotates from step to step.
+
+What loads memory ahead of calls would go on doing so while other lanes have their turn, and would get that time for
+nothing. Where that is compared, a turn is a whole play.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from .builds import Flavour
 from .configurations import Lane
-from .engines import Engine, http_client
+from .engines import Counters, Engine, http_client
 from .fleet import Fleet
 from .player import Player, StepPlayed, Target, play_program, playing
 from .program import Activation, Call, Program, Step
@@ -23,7 +27,29 @@ class WarmUpFailed(Exception):
     """A lane that cannot answer its first calls is not worth measuring."""
 
 
-def _warm_up() -> Program:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the lanes play."""
+
+    repeats: int = 1
+    lead_in: int = 0
+    """Steps at the beginning of each play that are played and not measured."""
+    whole_plays: bool = False
+    """A turn is the whole program instead of one step."""
+    adapter_paths: Mapping[str, str] = field(default_factory=dict)
+    """By adapter: where it lies. Every engine loads all into its host memory before it is warmed up."""
+    instead: Mapping[str, Program] = field(default_factory=dict)
+    """By lane: another program, of as many steps, that it plays instead."""
+    counts_loads: bool = False
+    """Whether to ask extended engines for their loads ahead of calls."""
+
+
+DEFAULT_RULES = Rules()
+
+
+def _warm_up(adapters: Sequence[str]) -> Program:
+    """With adapters, so that what is done for the first of them is not measured either."""
+
     def chain(agent: str) -> Activation:
         calls = tuple(
             Call(({"role": "user", "content": prose(f"{agent}/{size}", size)},), 8, "warm-up")
@@ -33,7 +59,8 @@ def _warm_up() -> Program:
 
     agents = ("warm-0", "warm-1")
     step = Step(0, tuple(chain(agent) for agent in agents), dict.fromkeys(agents, 0.0))
-    return Program("warm-up", agents, (step,))
+    program = Program("warm-up", agents, (step,))
+    return program.with_adapters(dict(zip(agents, adapters, strict=False))) if adapters else program
 
 
 async def play_pass(
@@ -42,62 +69,88 @@ async def play_pass(
     fleet: Fleet,
     *,
     pass_index: int = 0,
-    repeats: int = 1,
+    rules: Rules = DEFAULT_RULES,
     on_step: Callable[[Lane], None] = lambda lane: None,
 ) -> list[Play]:
-    """Every lane plays the whole program `repeats` times, each time with an empty cache and a simulation of its own."""
+    """Every lane plays the whole program in each repeat, each time with an empty cache and a simulation of its own."""
     plays: list[Play] = []
     async with AsyncExitStack() as after:
         after.callback(fleet.stop_proxies)
         urls = await fleet.engines([lane.engine for lane in lanes])
-        engines = {
-            lane.name: Engine(await after.enter_async_context(http_client(urls[lane.engine])))
-            for lane in lanes
-        }
-        targets = {lane.name: await _target(lane, engines[lane.name], fleet) for lane in lanes}
+        seats = []
         for lane in lanes:
-            for step in await play_program(_warm_up(), _simulation(targets[lane.name], "warm-up")):
-                for call in step.calls:
-                    if call.error is not None:
-                        raise WarmUpFailed(f"{lane.name}: {call.error}")
-        for repeat in range(repeats):
-            plays += await _play_once(program, lanes, engines, targets, pass_index, repeat, on_step)
+            engine = Engine(await after.enter_async_context(http_client(urls[lane.engine])))
+            await engine.load_adapters(rules.adapter_paths)
+            own = rules.instead.get(lane.name, program)
+            target = await _target(lane, engine, fleet)
+            target = replace(target, adapters=own.adapters, adapter_paths=rules.adapter_paths)
+            counts_loads = rules.counts_loads and lane.configuration.flavour is Flavour.EXTENDED
+            seats.append(_Seat(lane, engine, target, own, counts_loads))
+        for seat in seats:
+            await _warm(seat)
+        for repeat in range(rules.repeats):
+            if rules.whole_plays:
+                first = (pass_index + repeat) % len(seats)
+                turns = [[seat] for seat in [*seats[first:], *seats[:first]]]
+            else:
+                turns = [seats]
+            for playing_now in turns:
+                plays += await _play_once(playing_now, pass_index, repeat, rules.lead_in, on_step)
     return plays
 
 
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    lane: Lane
+    engine: Engine
+    target: Target
+    program: Program
+    counts_loads: bool
+
+    async def counters(self) -> Counters:
+        return await self.engine.counters(loads=self.counts_loads)
+
+
+async def _warm(seat: _Seat) -> None:
+    program = _warm_up(sorted(seat.target.adapter_paths)[:2])
+    target = replace(_simulation(seat.target, "warm-up"), adapters=program.adapters)
+    for step in await play_program(program, target):
+        for call in step.calls:
+            if call.error is not None:
+                raise WarmUpFailed(f"{seat.lane.name}: {call.error}")
+
+
 async def _play_once(
-    program: Program,
-    lanes: Sequence[Lane],
-    engines: dict[str, Engine],
-    targets: dict[str, Target],
-    pass_index: int,
-    repeat: int,
-    on_step: Callable[[Lane], None],
+    seats: Sequence[_Seat], pass_index: int, repeat: int, lead_in: int, on_step: Callable[[Lane], None]
 ) -> list[Play]:
-    played: dict[str, list[StepPlayed]] = {lane.name: [] for lane in lanes}
+    played: dict[str, list[StepPlayed]] = {seat.lane.name: [] for seat in seats}
     async with AsyncExitStack() as simulations:
         players: dict[str, Player] = {}
         before = {}
-        for lane in lanes:
-            await engines[lane.name].forget_everything()
-            target = _simulation(targets[lane.name], f"{program.scenario}-{repeat}")
-            players[lane.name] = await simulations.enter_async_context(playing(target))
-            before[lane.name] = await engines[lane.name].step_seconds()
-        for turn, step in enumerate(program.steps):
-            first = (turn + repeat) % len(lanes)
-            for lane in [*lanes[first:], *lanes[:first]]:
-                played[lane.name].append(await players[lane.name].play(step))
-                on_step(lane)
-        return [
-            Play(
-                lane.name,
-                pass_index,
-                repeat,
-                tuple(played[lane.name]),
-                _spent(before[lane.name], await engines[lane.name].step_seconds()),
-            )
-            for lane in lanes
-        ]
+        for seat in seats:
+            await seat.engine.forget_everything()
+            target = _simulation(seat.target, f"{seat.program.scenario}-{repeat}")
+            players[seat.lane.name] = await simulations.enter_async_context(playing(target))
+        for turn in range(len(seats[0].program.steps)):
+            if turn == lead_in:
+                for seat in seats:
+                    before[seat.lane.name] = await seat.counters()
+            first = (turn + repeat) % len(seats)
+            for seat in [*seats[first:], *seats[:first]]:
+                name = seat.lane.name
+                played[name].append(await players[name].play(seat.program.steps[turn]))
+                on_step(seat.lane)
+        plays = []
+        for seat in seats:
+            name = seat.lane.name
+            counted = (await seat.counters()).since(before[name])
+            plays.append(
+                Play(
+                    name, pass_index, repeat, tuple(played[name][lead_in:]), counted.step_seconds,
+                    counted.adapter_lookups, counted.loads, tuple(played[name][:lead_in]),
+                )
+            )  # fmt: skip
+        return plays
 
 
 async def _target(lane: Lane, engine: Engine, fleet: Fleet) -> Target:
@@ -115,10 +168,3 @@ def _simulation(target: Target, name: str) -> Target:
     if target.simulation is None:
         return target
     return replace(target, simulation=f"{target.simulation}-{name}-{uuid4().hex[:8]}")
-
-
-def _spent(before: dict[str, float] | None, after: dict[str, float] | None) -> dict[str, float] | None:
-    if before is None and after is None:
-        return None
-    # A kind of step that has not happened yet is not counted yet.
-    return {kind: seconds - (before or {}).get(kind, 0.0) for kind, seconds in (after or {}).items()}

@@ -26,6 +26,15 @@ def main() -> None:
     )
     parser.add_argument("--model", default="emulated", help="name of the model")
     parser.add_argument("--api-key", default=None)
+    parser.add_argument("--bytes-per-token", type=int, default=1_024, help="of the prefix cache")
+    parser.add_argument("--host-tokens", type=int, default=0, help="size of host memory for evicted prefixes")
+    parser.add_argument("--adapter-slots", type=int, default=None, help="LoRA adapters on the device at once")
+    parser.add_argument("--adapter-bytes", type=int, default=1_048_576, help="size of an adapter")
+    parser.add_argument("--host-adapters", type=int, default=None, help="LoRA adapters known at a time")
+    parser.add_argument(
+        "--link-bytes-per-s", type=float, default=0.0, help="from host memory to the device; 0: costs nothing"
+    )
+    parser.add_argument("--link-overhead-s", type=float, default=0.0, help="of each load over that link")
     parser.add_argument("--stock", action="store_true", help="without ScaleSim's control routes and order")
     given = parser.parse_args()
     try:
@@ -38,6 +47,13 @@ def main() -> None:
             model=given.model,
             api_key=given.api_key,
             extended=not given.stock,
+            bytes_per_token=given.bytes_per_token,
+            host_tokens=given.host_tokens,
+            adapter_slots=given.adapter_slots,
+            adapter_bytes=given.adapter_bytes,
+            host_adapters=given.host_adapters,
+            link_bytes_per_s=given.link_bytes_per_s,
+            link_overhead_s=given.link_overhead_s,
         )
     except ValueError as exc:
         parser.error(str(exc))

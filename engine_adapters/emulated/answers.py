@@ -114,7 +114,10 @@ def native(generation: Generation, ask: Ask) -> Json:
         "prompt_tokens": len(generation.prompt),
         "completion_tokens": len(generation.output),
         "cached_tokens": generation.cached,
-        "cached_tokens_details": {"device": generation.cached, "host": 0},
+        "cached_tokens_details": {
+            "device": generation.cached - generation.from_host,
+            "host": generation.from_host,
+        },
     }
     if ask.top_logprobs is not None:
         ranked = _ranked(generation, 0, len(generation.output), max(1, ask.top_logprobs))

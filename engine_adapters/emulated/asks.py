@@ -74,6 +74,22 @@ def parse_generate(body: Mapping[str, object]) -> Ask:
     )
 
 
+def adapter_of(body: Mapping[str, object], served_model: str, *, openai: bool) -> str | None:
+    """The adapter that a request names, None for the base model. As SGLang, `model: "base:name"` counts first."""
+    model, path = body.get("model"), body.get("lora_path")
+    if openai and isinstance(model, str) and model != served_model:
+        # A served name may have colons of its own.
+        if model.startswith(f"{served_model}:"):
+            named = model[len(served_model) + 1 :].strip()
+        else:
+            named = model.partition(":")[2].strip()
+        if named:
+            return named
+    if path is not None and not isinstance(path, str):
+        raise BadRequest("lora_path is not a string")
+    return path or None
+
+
 def parse_tokenize(body: Mapping[str, object]) -> list[Tokens] | Tokens:
     """The ids of the prompt, of each prompt of a list, or of the messages."""
     messages, prompt = body.get("messages"), body.get("prompt")
@@ -115,6 +131,13 @@ def _ask(
         owner=owner,
         rid=rid if isinstance(rid, str) else None,
     )
+
+
+def needed_text(body: Mapping[str, object], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise BadRequest(f"{name}: a text is needed, not {value!r:.64}")
+    return value
 
 
 def _count(body: Mapping[str, object], name: str) -> int | None:

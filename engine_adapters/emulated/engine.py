@@ -6,16 +6,16 @@ import asyncio
 import hmac
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
 
 from ..sglang_plugin import wire
-from ..sglang_plugin.ledger import Ledger
-from . import answers, asks, streams
+from . import answers, asks, info, streams
+from .adapters import NOT_ENABLED, Adapter
 from .asgi import (
     Json,
     Receive,
@@ -30,13 +30,12 @@ from .asgi import (
     send_piece,
 )
 from .asks import Ask, BadRequest
-from .cache import RadixCache
 from .control import Control
-from .scheduler import Generation, Scheduler
+from .link import Link
+from .machine import Machine, check_above
+from .scheduler import Generation
 from .tokens import Tokens
 
-VERSION = "0.5.23+emulated"
-PIN_SHARE = 0.5
 INPUT_RESERVE = 6
 """SGLang takes no prompt that fills the cache to the last tokens."""
 
@@ -54,6 +53,13 @@ class EmulatedEngine:
     `output_tokens` is how long an answer gets when nothing else ends it. With `extended=False` it is a stock engine:
     no control routes, eviction of whole nodes by recency. With `beat_interval_s=None` plans and pins age only
     when `beat` is called. `random_seed` and `boot_id` are drawn anew for each engine.
+
+    `host_tokens` above 0: what is evicted moves to host memory of that size. `adapter_slots`: LoRA, with adapters of
+    `adapter_bytes` each and `host_adapters` of them known at a time (None: no limit). The link between host memory and
+    the device costs nothing unless `link_bytes_per_s` is set.
+
+    `device_bytes`: one pool of that size for prefixes, adapters and `kinds`, which are further kinds of memory, by name
+    and size: each owner has one of its own, and its calls need it.
     """
 
     def __init__(
@@ -69,28 +75,53 @@ class EmulatedEngine:
         pin_budget_tokens: int | None = None,
         beat_interval_s: float | None = 1.0,
         model: str = "emulated",
+        bytes_per_token: int = 1_024,
+        host_tokens: int = 0,
+        adapter_slots: int | None = None,
+        adapter_bytes: int = 1_048_576,
+        host_adapters: int | None = None,
+        link_bytes_per_s: float = 0.0,
+        link_overhead_s: float = 0.0,
+        device_bytes: int | None = None,
+        kinds: Mapping[str, int] | None = None,
     ) -> None:
-        if capacity_tokens <= INPUT_RESERVE or max_running < 1 or output_tokens < 1:
-            raise ValueError(
-                f"capacity_tokens {capacity_tokens} must be above {INPUT_RESERVE}, "
-                f"max_running {max_running} and output_tokens {output_tokens} at least 1"
-            )
+        check_above(INPUT_RESERVE, capacity_tokens=capacity_tokens)
+        check_above(0, output_tokens=output_tokens)
         self.boot_id = uuid.uuid4().hex
         self.model = model
         self.capacity_tokens = capacity_tokens
-        budget = int(capacity_tokens * PIN_SHARE) if pin_budget_tokens is None else pin_budget_tokens
-        self.ledger = Ledger(budget) if extended else None
-        self.cache = RadixCache(capacity_tokens, self.ledger)
-        self.scheduler = Scheduler(
-            self.cache,
-            max_running=max_running,
+        machine = Machine(
+            capacity_tokens=capacity_tokens,
             prefill_s_per_token=prefill_s_per_token,
             decode_s_per_token=decode_s_per_token,
+            max_running=max_running,
+            extended=extended,
+            pin_budget_tokens=pin_budget_tokens,
+            bytes_per_token=bytes_per_token,
+            host_tokens=host_tokens,
+            adapter_slots=adapter_slots,
+            adapter_bytes=adapter_bytes,
+            host_adapters=host_adapters,
+            link=Link(link_bytes_per_s, link_overhead_s),
+            device_bytes=device_bytes,
+            kinds=kinds or {},
         )
+        self.ledger, self.cache, self.adapters = machine.ledger, machine.cache, machine.adapters
+        self.memory, self.link, self.tally = machine.memory, machine.link, machine.tally
+        self.scheduler, self.loads = machine.scheduler, machine.loads
         self._control = (
             None
             if self.ledger is None
-            else Control(self.cache, self.ledger, boot_id=self.boot_id, version=VERSION)
+            else Control(
+                self.ledger,
+                self.memory,
+                self.scheduler,
+                self.loads,
+                self.tally,
+                self.adapters,
+                boot_id=self.boot_id,
+                version=info.VERSION,
+            )
         )
         self._api_key = api_key
         self._output_tokens = output_tokens
@@ -111,6 +142,8 @@ class EmulatedEngine:
     # --- tasks -----------------------------------------------------------------------------------------------------
 
     def _submit(self, generation: Generation) -> None:
+        keys = self.memory.keys_for(generation)
+        generation.late = frozenset(memory for memory in keys if self.loads.call_came(memory))
         self.scheduler.submit(generation)
         if self._steps is None or self._steps.done():
             self._steps = asyncio.create_task(self._run_steps())
@@ -118,7 +151,10 @@ class EmulatedEngine:
     async def _run_steps(self) -> None:
         try:
             while not self.scheduler.idle:
-                await asyncio.sleep(self.scheduler.begin())
+                step = self.scheduler.begin()
+                if step.load_s or step.awaits_link:
+                    await self.link.demand(step.load_s)
+                await asyncio.sleep(step.compute_s)
                 self.scheduler.end()
         finally:
             # Nobody may wait for an answer that will not come, if the engine is being shut down.
@@ -144,6 +180,7 @@ class EmulatedEngine:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.loads.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
@@ -170,7 +207,10 @@ class EmulatedEngine:
             if body is None:
                 return
             if parse is not None and scope["method"] == "POST":
-                await self._generate(path, self._checked(parse(json_object(body))), receive, send)
+                asked = json_object(body)
+                ask = self._checked(parse(asked))
+                async with self._adapter_for(path, asked) as adapter:
+                    await self._generate(path, ask, adapter, receive, send)
             else:
                 await self._answer(path, scope, body, send)
         except BadRequest as exc:
@@ -188,13 +228,24 @@ class EmulatedEngine:
             case ("GET", "/health" | "/health_generate" | "/ready"):
                 await send_bytes(send, 200, b"", b"text/plain")
             case ("GET", "/metrics"):
-                await send_bytes(send, 200, self._metrics().encode(), b"text/plain; version=0.0.4")
+                text = info.metrics(self.model, self.capacity_tokens, self.scheduler)
+                await send_bytes(send, 200, text.encode(), b"text/plain; version=0.0.4")
             case ("GET", "/v1/models"):
-                await send_json(send, 200, {"object": "list", "data": [self._model_card()]})
+                known = [] if self.adapters is None else list(self.adapters.registered.values())
+                await send_json(
+                    send, 200, info.models(self.model, self._created, self.capacity_tokens, known)
+                )
             case ("GET", "/model_info" | "/get_model_info"):
                 await send_json(send, 200, {"model_path": self.model, "served_model_name": self.model})
             case ("GET", "/server_info" | "/get_server_info"):
-                await send_json(send, 200, self._server_info())
+                lora, host_tier = self.adapters is not None, self.cache.host_capacity > 0
+                await send_json(
+                    send,
+                    200,
+                    info.server_info(
+                        self.model, self.boot_id, self.capacity_tokens, lora=lora, host_tier=host_tier
+                    ),
+                )
             case ("POST", "/tokenize" | "/v1/tokenize"):
                 await send_json(send, 200, self._tokenize(json_object(body)))
             case ("POST", "/abort_request"):
@@ -202,9 +253,11 @@ class EmulatedEngine:
                 await send_bytes(send, 200, b"", b"text/plain")
             case ("GET" | "POST", "/flush_cache"):
                 await self._flush(send)
+            case ("POST", "/load_lora_adapter" | "/unload_lora_adapter"):
+                await send_json(send, *await self._change_adapters(path, json_object(body)))
             case (method, _) if self._control is not None and path.startswith(wire.PREFIX + "/"):
                 query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-                status, payload = self._control.answer(
+                status, payload = await self._control.answer(
                     method, path.removeprefix(wire.PREFIX + "/"), query, body
                 )
                 if payload.get("in_force"):
@@ -227,7 +280,13 @@ class EmulatedEngine:
         return ask
 
     def _new(
-        self, ask: Ask, prompt: Tokens, choice: int, max_new: int | None, moved: asyncio.Event
+        self,
+        ask: Ask,
+        adapter: Adapter | None,
+        prompt: Tokens,
+        choice: int,
+        max_new: int | None,
+        moved: asyncio.Event,
     ) -> Generation:
         room = self.capacity_tokens - 2 - len(prompt)
         return Generation(
@@ -239,18 +298,33 @@ class EmulatedEngine:
             owner=ask.owner,
             choice=choice,
             notify=moved.set,
+            adapter=adapter,
         )
 
-    async def _generate(self, path: str, ask: Ask, receive: Receive, send: Send) -> None:
+    def _adapter_for(self, path: str, body: Json) -> AbstractAsyncContextManager[Adapter | None]:
+        """What the request runs on, for as long as it runs."""
+        name = asks.adapter_of(body, self.model, openai=path != "/generate")
+        if name is None:
+            return nullcontext()
+        if self.adapters is None:
+            raise BadRequest(
+                f"LoRA adapter '{name}' was requested, but LoRA is not enabled. Please launch the server with "
+                "--enable-lora flag and preload adapters using --lora-paths or /load_lora_adapter endpoint."
+            )
+        return self.adapters.lent(name)
+
+    async def _generate(
+        self, path: str, ask: Ask, adapter: Adapter | None, receive: Receive, send: Send
+    ) -> None:
         moved = asyncio.Event()
         with self._aborted_when_gone(receive) as under_way:
             first: list[Generation] = []
             if ask.n > 1:
                 # As SGLang: the prompt goes into the cache first, then n answers start from there.
-                first = [self._new(ask, prompt, 0, 0, moved) for prompt in ask.prompts]
+                first = [self._new(ask, adapter, prompt, 0, 0, moved) for prompt in ask.prompts]
                 await self._finish(first, under_way, moved)
             generations = [
-                self._new(ask, prompt, choice, ask.max_new, moved)
+                self._new(ask, adapter, prompt, choice, ask.max_new, moved)
                 for prompt in ask.prompts
                 for choice in range(ask.n)
             ]
@@ -330,7 +404,7 @@ class EmulatedEngine:
             self.abort(body["rid"])
 
     async def _flush(self, send: Send) -> None:
-        if not self.scheduler.idle:
+        if not self.scheduler.idle or self.loads.moving:
             await send_bytes(
                 send, 400, b"Flush cache failed: requests are running or waiting.\n", b"text/plain"
             )
@@ -347,49 +421,10 @@ class EmulatedEngine:
             ids, count = list(found), len(found)
         return {"tokens": ids, "count": count, "max_model_len": self.capacity_tokens}
 
-    def _model_card(self) -> Json:
-        return {
-            "id": self.model,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "sglang",
-            "max_model_len": self.capacity_tokens,
-        }
-
-    def _server_info(self) -> Json:
-        return {
-            "version": VERSION,
-            "served_model_name": self.model,
-            "max_total_num_tokens": self.capacity_tokens,
-            "page_size": 1,
-            # What tells one start from the next on a stock engine: two engines never have the same pair.
-            "random_seed": int(self.boot_id[:7], 16),
-            "startup_time": {"scheduler_e2e": int(self.boot_id[8:16], 16) / 1e9},
-            "internal_states": [{"memory_usage": {"token_capacity": self.capacity_tokens}}],
-            "kv_events": None,
-        }
-
-    def _metrics(self) -> str:
-        scheduler, cache = self.scheduler, self.cache
-        in_use = self.capacity_tokens - cache.available - cache.evictable
-        gauges = {
-            "num_running_reqs": len(scheduler.running),
-            "num_queue_reqs": len(scheduler.waiting),
-            "token_usage": in_use / self.capacity_tokens,
-            "max_total_num_tokens": self.capacity_tokens,
-            "kv_available_tokens": cache.available,
-            "kv_evictable_tokens": cache.evictable,
-            "kv_used_tokens": in_use,
-        }
-        counters = {
-            "prompt_tokens_total": scheduler.prompt_tokens,
-            "cached_tokens_total": scheduler.cached_tokens,
-            "generation_tokens_total": scheduler.output_tokens,
-            "evicted_tokens_total": cache.evicted_tokens,
-        }
-        lines = []
-        for kind, samples in (("gauge", gauges), ("counter", counters)):
-            for name, value in samples.items():
-                lines.append(f"# TYPE sglang:{name} {kind}")
-                lines.append(f'sglang:{name}{{model_name="{self.model}"}} {value}')
-        return "\n".join(lines) + "\n"
+    async def _change_adapters(self, path: str, body: Json) -> tuple[int, Json]:
+        name = asks.needed_text(body, "lora_name")
+        if self.adapters is None:
+            return 400, {"success": False, "error_message": NOT_ENABLED, "loaded_adapters": None}
+        if path == "/load_lora_adapter":
+            return await self.adapters.load(name, asks.needed_text(body, "lora_path"))
+        return await self.adapters.unload(name)

@@ -9,10 +9,20 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from .cache import Node, RadixCache, extend_state
+from .adapters import Adapter
+from .cache import RadixCache
+from .counts import MemoryKey, Tally
+from .link import Link
+from .memory import Memory
+from .nodes import Node, extend_state
 from .tokens import END, FIRST_WORD, WORDS, Tokens
 
+MAX_OVERTAKEN = 8
+"""Calls whose memory is ready pass another that waits so many times."""
+READY_WINDOW = 64
+"""So many of the queue are looked at for it."""
 _MASK = (1 << 64) - 1
 
 
@@ -29,10 +39,16 @@ class Generation:
     owner: str | None
     choice: int
     notify: Callable[[], None]
+    adapter: Adapter | None = None
     output: Tokens = field(default_factory=lambda: array("q"))
     states: list[int] = field(default_factory=list)
     """What each token of the output was chosen from, see `candidates`."""
     cached: int = 0
+    from_host: int = 0
+    """Of the cached tokens, those that were in host memory."""
+    late: frozenset[MemoryKey] = frozenset()
+    """What of its memory was being loaded ahead when it came."""
+    overtaken: int = 0
     finish: str | None = None
     """stop, length or abort, once it has ended."""
     aborted: bool = False
@@ -63,11 +79,32 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
+class Step(NamedTuple):
+    load_s: float
+    """The link is needed for so long first."""
+    compute_s: float
+    awaits_link: bool
+    """Even if it needs no link of its own: what is on it now is for this step, too."""
+
+
 class Scheduler:
+    """Without `memory` the prefix cache is all there is, and without `link` loads take no time."""
+
     def __init__(
-        self, cache: RadixCache, *, max_running: int, prefill_s_per_token: float, decode_s_per_token: float
+        self,
+        cache: RadixCache,
+        *,
+        max_running: int,
+        prefill_s_per_token: float,
+        decode_s_per_token: float,
+        memory: Memory | None = None,
+        link: Link | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.cache = cache
+        self.memory = Memory(cache) if memory is None else memory
+        self._link = Link() if link is None else link
+        self._tally = Tally(self.memory.kinds) if tally is None else tally
         self.waiting: deque[Generation] = deque()
         self.running: list[Generation] = []
         self.prompt_tokens = 0
@@ -102,17 +139,27 @@ class Scheduler:
         self.waiting.clear()
         self.running, self._prefilling = [], []
 
-    def begin(self) -> float:
-        """Starts the next step and returns the seconds it takes. Call `end` after it, and only then `begin` again."""
-        self._prefilling = self._admit()
+    @property
+    def running_adapters(self) -> list[str]:
+        calls = (*self.running, *self._prefilling)
+        return sorted({one.adapter.name for one in calls if one.adapter is not None})
+
+    def reserved_tokens(self) -> int:
+        """What the calls that run and wait will still need."""
+        running = sum(one.planned - len(one.output) for one in (*self.running, *self._prefilling))
+        return running + sum(map(self.memory.needed_by, self.waiting))
+
+    def begin(self) -> Step:
+        """Starts the next step and returns how long it takes. Call `end` after it, and only then `begin` again."""
+        load_s, awaits_link = self._admit()
         if self._prefilling:
             new = sum(len(one.prompt) - one.cached for one in self._prefilling)
             self.cache.take(new)
-            return new * self._prefill_s_per_token
+            return Step(load_s, new * self._prefill_s_per_token, awaits_link)
         if self.running:
             self.cache.take(len(self.running))
-            return self._decode_s_per_token
-        return 0.0
+            return Step(0.0, self._decode_s_per_token, False)
+        return Step(0.0, 0.0, False)
 
     def end(self) -> None:
         if self._prefilling:
@@ -126,24 +173,60 @@ class Scheduler:
             self._next_token(generation)
         self.running = [one for one in self.running if one.finish is None]
 
-    def _admit(self) -> list[Generation]:
-        cache = self.cache
-        admitted: list[Generation] = []
+    def _admit(self) -> tuple[float, bool]:
+        """Fills `_prefilling`; the seconds its loads take, and whether it waits for what is on the link."""
+        admitted = self._prefilling = []
         owed = sum(one.planned - len(one.output) for one in self.running)
-        while self.waiting and len(self.running) + len(admitted) < self._max_running:
-            generation = self.waiting[0]
-            # The last token is always computed: its result is what the answer starts from.
-            node, cached = cache.match(generation.prompt, len(generation.prompt) - 1)
-            cache.lock(node)
-            needed = len(generation.prompt) - cached + generation.planned + 1
-            if needed >= cache.available + cache.evictable - owed:
-                cache.unlock(node)
+        load_s, awaits_link = 0.0, False
+        for generation in self.in_turn():
+            if len(self.running) + len(admitted) >= self._max_running:
                 break
-            owed += needed
-            self.waiting.popleft()
-            generation.node, generation.cached = node, cached
+            if not self.memory.has_place(generation):
+                continue  # all slots are in use: as SGLang, what uses one of those adapters may still begin
+            brought = self.memory.begin(generation, owed)
+            if brought is None:
+                break
+            # What came is no longer to be had; what is left to come is owed.
+            owed += len(generation.prompt) - generation.cached + generation.planned + 1
+            self._take_out(generation)
             admitted.append(generation)
-        return admitted
+            load_s += self._link.seconds(brought.size_bytes, brought.loads)
+            awaits_link |= brought.awaits_link
+            for memory, brought_itself, was_ahead in brought.calls:
+                late = memory in generation.late
+                self._tally.called(memory, late=late, was_ahead=was_ahead, brought_itself=brought_itself)
+        return load_s, awaits_link
+
+    def in_turn(self) -> list[Generation]:
+        """The queue in the order in which calls may begin."""
+        ledger = self.cache.ledger
+        if ledger is None or not ledger.ready_first:
+            return list(self.waiting)
+        turn: list[Generation] = []
+        passed: list[Generation] = []
+        times = {id(one): one.overtaken for one in self.waiting}
+        for place, generation in enumerate(self.waiting):
+            may_pass = place < READY_WINDOW and self.memory.is_ready(generation)
+            if not may_pass:
+                passed.append(generation)
+            else:
+                turn.append(generation)
+                for other in passed:
+                    times[id(other)] += 1
+            # Whoever was passed often enough comes next, with all that came before it.
+            due = [index for index, one in enumerate(passed) if times[id(one)] >= MAX_OVERTAKEN]
+            if due:
+                turn += passed[: due[-1] + 1]
+                del passed[: due[-1] + 1]
+        return turn + passed
+
+    def _take_out(self, generation: Generation) -> None:
+        """Out of the queue; those that wait before it have been overtaken once more."""
+        for other in self.waiting:
+            if other is generation:
+                break
+            other.overtaken += 1
+        self.waiting.remove(generation)
 
     def _end_prefill(self, generation: Generation) -> None:
         prompt, cached = generation.prompt, generation.cached
@@ -182,7 +265,7 @@ class Scheduler:
         """Puts what the request computed into the tree and moves its lock there."""
         cache = self.cache
         assert generation.node is not None
-        end = cache.insert(tokens, generation.state, held)
+        end = cache.insert(tokens, generation.state, held, self.memory.root_of(generation.adapter))
         cache.lock(end)
         cache.unlock(generation.node)
         generation.node = end
@@ -190,12 +273,12 @@ class Scheduler:
         if ledger is None or generation.owner is None:
             return
         if generation.ordinal is None:
-            generation.ordinal = ledger.note_prompt(generation.owner, generation.prompt)
+            # A request that generates nothing warms a prefix up: it says nothing of what the owner's calls look like.
+            calls = 0 if generation.max_new else ledger.calls_of(generation.owner)
+            generation.ordinal = calls or ledger.note_prompt(generation.owner, generation.prompt)
         cache.tag_path(end, generation.owner, generation.ordinal)
 
     def _close(self, generation: Generation, reason: str) -> None:
-        if generation.node is not None:
-            self.cache.unlock(generation.node)
-            generation.node = None
+        self.memory.end(generation)
         generation.finish = reason
         generation.notify()

@@ -13,11 +13,13 @@ from typing import Any
 
 from sglang.srt.mem_cache.evict_policy import EvictionStrategy
 from sglang.srt.mem_cache.registry import create_unified_radix_cache, default_radix_cache_factory
+from sglang.srt.mem_cache.unified_cache.cache_action import BackupKV
 from sglang.srt.mem_cache.unified_cache.components import ComponentType, FullComponent
 from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
 from sglang.srt.runtime_context import get_memory
 
-from .ledger import BLOCK_TOKENS, WHOLE, Ledger, Rank, Tags
+from .ledger import SLIVER_TOKENS, WHOLE, Ledger, Rank, Tags
+from .prefixes import PrefixLoads
 from .wire import MAX_OWNER_CHARS
 
 logger = logging.getLogger(__name__)
@@ -90,11 +92,13 @@ class OwnedFull(FullComponent):
         super().redistribute_on_node_split(new_parent, child)
         tags = _tags_of(child)
         if tags is not None:
-            new_parent.component_data[FULL].metadata[_TAGS] = tags.split_at(len(new_parent.key))
+            upper = new_parent.component_data[FULL].metadata[_TAGS] = tags.split_at(len(new_parent.key))
+            for owner in upper.owners:
+                self.cache.ledger.note_node(owner, new_parent.id)
+            self.cache.prefixes.node_split(upper.owners, new_parent, child)
 
     def _evict_device_start(self, request_cnt: int) -> None:
-        ledger: Ledger = self.cache.ledger
-        ledger.settle_pins(lambda: self.cache.tokens_of_owners(ledger.pins))
+        self.cache.settle_pins()
         super()._evict_device_start(request_cnt)
 
     def _evict_device_next_node(
@@ -103,8 +107,15 @@ class OwnedFull(FullComponent):
         victim_id: int | None = super()._evict_device_next_node(
             tracker, device_frees, host_frees, cache_actions
         )
-        if victim_id is None or not self.cache.may_split or not self.cache.ledger.plan_in_force:
-            return victim_id
+        if victim_id is None:
+            return None
+        self._make_smaller(victim_id, tracker, cache_actions)
+        self.cache.prefixes.evicted(self.tree_core.node_by_id(victim_id))
+        return victim_id
+
+    def _make_smaller(self, victim_id: int, tracker: Any, cache_actions: list[Any]) -> None:
+        if not self.cache.may_split or not self.cache.ledger.plan_in_force:
+            return
         # SGLang evicts whole nodes: asked for 300 tokens it would drop an agent's whole prefix of 2,000. The part
         # that nobody asked for stays. The victim keeps its id, the part that stays becomes its parent.
         victim = self.tree_core.node_by_id(victim_id)
@@ -114,17 +125,20 @@ class OwnedFull(FullComponent):
         keep -= keep % self.cache.page_size
         if keep >= grain:
             cache_actions.extend(_split_unseen(self.tree_core, victim, keep))
-        return victim_id
 
 
 class OwnedRadixCache(UnifiedRadixCache):
     """`shortfall` is how many tokens the eviction under way was asked for."""
+
+    steps: Any = None
+    """What is done between two steps of the scheduler; it puts itself here."""
 
     def __init__(self, params: Any) -> None:
         self.capacity_tokens = int(params.token_to_kv_pool_allocator.size)
         self.ledger = Ledger(pin_budget=int(self.capacity_tokens * PIN_SHARE))
         self.shortfall = 0
         self.tagging_error = ""
+        self.prefixes = PrefixLoads(self, self.ledger, _tags_of, self._split_for_slice)
         super().__init__(params)
         # State of other kinds (Mamba, sliding windows) cannot be cut anywhere; SGLang's own splits make the same exception.
         self.may_split = len(self._components_tuple) == 1
@@ -132,6 +146,22 @@ class OwnedRadixCache(UnifiedRadixCache):
     def reset(self) -> None:
         super().reset()
         self.ledger.forget()
+        self.prefixes.forget()
+        if self.steps is not None:
+            self.steps.loads.forget()
+
+    def settle_pins(self) -> None:
+        self.ledger.settle_pins(lambda: self.tokens_of_owners(self.ledger.pins))
+
+    def start_load_ahead(self) -> int:
+        """Starts the copies that `load_back` queued; their producer index."""
+        return int(super().ready_to_load_host_cache())
+
+    def _apply_cache_action(self, action: Any) -> None:
+        # The copy of a prefix to host memory, where its owner is to have none: it is computed anew instead.
+        if isinstance(action, BackupKV) and self.insert_session_id in self.ledger.no_host_copy:
+            return
+        super()._apply_cache_action(action)
 
     def _evict(
         self, params: Any, available_size_targets: Any = None, *, allocation_reclaim_satisfied: Any = None
@@ -158,7 +188,11 @@ class OwnedRadixCache(UnifiedRadixCache):
         owner: str = req.session_id
         ordinal = getattr(req, "scalesim_ordinal", None)
         if ordinal is None:
-            ordinal = req.scalesim_ordinal = self.ledger.note_prompt(owner, req.origin_input_ids)
+            # A request that generates nothing warms a prefix up: it says nothing of what the owner's calls look like.
+            is_warm_up = req.sampling_params.max_new_tokens == 0 and self.ledger.calls_of(owner)
+            ordinal = req.scalesim_ordinal = is_warm_up or self.ledger.note_prompt(
+                owner, req.origin_input_ids
+            )
         path = []
         node = self.tree_core.node_by_id(req.last_node)
         while node is not self.tree_core.root_node:
@@ -172,6 +206,7 @@ class OwnedRadixCache(UnifiedRadixCache):
             if tags is None:
                 tags = node.component_data[FULL].metadata[_TAGS] = Tags(start)
             self.ledger.tag(tags, owner, ordinal)
+            self.ledger.note_node(owner, node.id)
             if depth < WHOLE and start < depth < end:
                 self._split_at_depth(node, depth - start)
             start = end
@@ -179,20 +214,23 @@ class OwnedRadixCache(UnifiedRadixCache):
     def _split_at_depth(self, node: Any, tokens: int) -> None:
         """Makes what is not expected back a node of its own, so that it can leave alone. Slivers are not worth it."""
         tokens -= tokens % self.page_size
-        if not self.may_split or tokens < BLOCK_TOKENS or len(node.key) - tokens < BLOCK_TOKENS:
+        if not self.may_split or tokens < SLIVER_TOKENS or len(node.key) - tokens < SLIVER_TOKENS:
             return
+        self._apply_cache_actions(_split_unseen(self.tree_core, node, tokens))
+
+    def _split_for_slice(self, node: Any, tokens: int) -> None:
         self._apply_cache_actions(_split_unseen(self.tree_core, node, tokens))
 
     # --- what the control routes ask -------------------------------------------------------------------------------
 
-    def _nodes(self) -> Iterator[Any]:
+    def nodes(self) -> Iterator[Any]:
         root = self.tree_core.root_node
         return (node for node in self.tree_core._node_arena.values() if node is not root)
 
     def tokens_of_owners(self, wanted: Any) -> dict[str, int]:
         """Device tokens per owner out of `wanted`; a node with several owners counts for each."""
         tokens: dict[str, int] = {}
-        for node in self._nodes():
+        for node in self.nodes():
             tags = _tags_of(node)
             if tags is not None and node.component_data[FULL].value is not None:
                 for owner in tags.owners:
@@ -204,7 +242,7 @@ class OwnedRadixCache(UnifiedRadixCache):
         """Tokens per owner on the device and on the host, and those on the device that nobody owns."""
         owners: dict[str, dict[str, Any]] = {}
         unowned = 0
-        for node in self._nodes():
+        for node in self.nodes():
             data = node.component_data[FULL]
             on_device = len(node.key) if data.value is not None else 0
             on_host = len(node.key) if data.host_value is not None else 0
@@ -242,6 +280,7 @@ class OwnedRadixCache(UnifiedRadixCache):
         while leaves:
             parents = {leaf.parent.id: leaf.parent for leaf in leaves}
             for leaf in leaves:
+                self.prefixes.evicted(leaf)
                 # Write-back wants a copy on the host first: such a leaf is left to the ordinary eviction.
                 self._evict_device_leaf(leaf.id, tracker)
             leaves = leaves_of(parents.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 
 KNOWN_RELEASES = ("0.5.23",)
@@ -62,9 +63,52 @@ CACHE_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.mem_cache.evict_policy:EvictionStrategy.get_priority": ("self", "node"),
     "sglang.srt.runtime_context:get_memory": (),
     "sglang.srt.managers.scheduler:Scheduler.init_request_dispatcher": ("self",),
+    "sglang.srt.managers.scheduler:Scheduler.get_next_batch_to_run": ("self", "running_batch", "last_batch"),
+    "sglang.srt.managers.scheduler:Scheduler._add_request_to_queue": ("self", "req", "is_retracted"),
+    "sglang.srt.managers.scheduler:Scheduler.is_fully_idle": ("self", "for_health_check", "ignore_waiting"),
+    "sglang.srt.managers.scheduler:Scheduler.send_control_output": ("self", "output", "recv_req"),
+    "sglang.srt.managers.schedule_policy:SchedulePolicy.calc_priority": (
+        "self",
+        "waiting_queue",
+        "running_batch",
+        "processed_tokens",
+    ),
     "sglang.srt.managers.io_struct:hook_custom_types": ("new_types",),
 }
-"""Name -> parameters, as wrapped in the scheduler process."""
+"""Name -> parameters, as wrapped or called in the scheduler process."""
+
+HOST_TIER_HOOKS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.mem_cache.unified_radix_cache:UnifiedRadixCache.load_back": (
+        "self",
+        "node_id",
+        "mem_quota",
+        "req",
+    ),
+    "sglang.srt.mem_cache.unified_radix_cache:UnifiedRadixCache.ready_to_load_host_cache": ("self",),
+    "sglang.srt.mem_cache.unified_radix_cache:UnifiedRadixCache._apply_cache_action": ("self", "action"),
+    "sglang.srt.mem_cache.unified_radix_cache:UnifiedRadixCache.loading_check": ("self", "finish_count"),
+    "sglang.srt.managers.cache_controller:LayerDoneCounter.update_producer": ("self",),
+    "sglang.srt.managers.cache_controller:LayerDoneCounter.wait_until": ("self", "threshold"),
+    "sglang.srt.managers.tp_worker:TpModelWorker.set_hicache_consumer": ("self", "consumer_index"),
+}
+"""What loads of prefixes ahead of calls rest on."""
+
+ADAPTER_HOOKS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.managers.scheduler:Scheduler.can_schedule_lora_req": ("self", "req", "running_loras"),
+    "sglang.srt.lora.lora_manager:LoRAManager.fetch_new_loras": ("self", "new_loras", "running_loras"),
+    "sglang.srt.lora.lora_overlap_loader:LoRAOverlapLoader.try_overlap_load_lora": (
+        "self",
+        "lora_id",
+        "running_loras",
+    ),
+    "sglang.srt.lora.lora:LoRAAdapter.pin_weights_in_cpu": ("self",),
+    "sglang.srt.lora.eviction_policy:EvictionPolicy.mark_used": ("self", "uid"),
+    "sglang.srt.lora.eviction_policy:EvictionPolicy.select_victim": ("self", "candidates"),
+    "sglang.srt.lora.eviction_policy:EvictionPolicy.remove": ("self", "uid"),
+}
+"""What loads of adapters ahead of calls rest on."""
+
+SCHEDULER_HOOKS = {**CACHE_HOOKS, **HOST_TIER_HOOKS, **ADAPTER_HOOKS}
 
 CONTROL_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.managers.tokenizer_manager:TokenizerManager.init_communicators": ("self",),
@@ -91,6 +135,20 @@ METER_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.managers.scheduler:Scheduler.run_batch": ("self", "batch", "pp_proxy_tensors"),
     "sglang.srt.managers.scheduler:Scheduler.process_batch_result": ("self", "batch", "result"),
 }
+"""Steps that are timed."""
+
+METER_LOAD_HOOKS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.lora.lora_manager:LoRAManager.fetch_new_loras": ("self", "new_loras", "running_loras"),
+    "sglang.srt.mem_cache.unified_radix_cache:UnifiedRadixCache.ready_to_load_host_cache": ("self",),
+    "sglang.srt.managers.cache_controller:LayerDoneCounter.wait_until": ("self", "threshold"),
+}
+"""What is timed as load, inside of steps or between them."""
+
+METER_QUEUE_HOOKS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.managers.scheduler:Scheduler.get_next_batch_to_run": ("self", "running_batch", "last_batch"),
+    "sglang.srt.managers.scheduler:Scheduler._add_request_to_queue": ("self", "req", "is_retracted"),
+}
+"""Where calls are planned and where they come in, in this order."""
 
 _ATTENTION = (
     "self", "query", "output", "k_cache", "v_cache", "req_to_token", "req_pool_indices", "seq_lens",
@@ -103,6 +161,30 @@ _ATTENTION_OPTIONS = (
     "is_cross_attn",
     "sliding_window_size",
 )
+LINK_HOOKS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.mem_cache.l2_transfer:L2TransferEngine.__init__": ("self", "io_backend"),
+    "sglang.srt.lora.lora_overlap_loader:LoRAOverlapLoader.__init__": ("self", "lora_manager"),
+    "sglang.srt.mem_cache.pool_host.mha:MHATokenToKVPoolHost.load_to_device_per_layer": (
+        "self",
+        "device_pool",
+        "host_indices",
+        "device_indices",
+        "layer_id",
+        "io_backend",
+        "is_draft",
+    ),
+    "sglang.srt.lora.mem_pool:LoRAMemoryPool.load_lora_weight_to_buffer": (
+        "self",
+        "uid",
+        "buffer_id",
+        "lora_adapter",
+        "lora_modules",
+        "lora_embed_tokens_module",
+        "lora_lm_head_module",
+    ),
+}
+"""Where the emulated host link is charged."""
+
 CPU_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.layers.attention.torch_native_backend:TorchNativeAttnBackend._run_sdpa_forward_extend": (
         *_ATTENTION, "extend_prefix_lens", "extend_seq_lens", *_ATTENTION_OPTIONS,
@@ -111,6 +193,26 @@ CPU_HOOKS: dict[str, tuple[str, ...]] = {
         *_ATTENTION, *_ATTENTION_OPTIONS,
     ),
 }  # fmt: skip
+
+
+def broken_facts() -> list[str]:
+    """What our use of the host tier rests on besides names and signatures, and does not hold; one sentence each.
+
+    A batch that waits for no copy says -1; a controller has at least three event slots (calls use two, we one); all
+    copies to the device go over one stream, so that who waits for a later one has waited for the earlier ones.
+    """
+    from sglang.srt.managers.cache_controller import HiCacheController, LayerDoneCounter
+    from sglang.srt.managers.schedule_batch import ScheduleBatch
+
+    found = []
+    default = {field.name: field.default for field in fields(ScheduleBatch)}.get("hicache_consumer_index")
+    if default != -1:
+        found.append(f"a batch that waits for no copy says {default!r}, not -1")
+    if (slots := LayerDoneCounter(1).num_counters) < 3:
+        found.append(f"there are {slots} event slots for copies to the device, fewer than 3")
+    if inspect.getsource(HiCacheController.start_loading).count("submit_host_to_device(") != 1:
+        found.append("copies to the device are not submitted in one place")
+    return found
 
 
 def engine_version() -> str:

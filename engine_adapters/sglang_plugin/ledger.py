@@ -20,13 +20,19 @@ from .wire import FenceLost
 
 PLAN_BEATS = 10
 """Beats (seconds) that a plan or a pin lives without a renewal."""
-BLOCK_TOKENS = 64
+BLOCK_TOKENS = 16
 """Grain at which two prompts of one owner are compared."""
+SLIVER_TOKENS = 16
+"""Pieces smaller than this are not worth a node of their own."""
+MISSED_TOKENS = 64
+"""A call that had to bring back fewer than this itself did not miss its prefix: the next prompt is known in blocks only."""
 LIVE_CALLS = 4
 """A node that an owner's last so many requests did not pass is no longer that owner's."""
 MAX_NODE_OWNERS = 8
 """Kept by name per node; of a node with more owners only these and their number are known."""
 MAX_PINS = 16_384
+MAX_OWNER_NODES = 256
+"""Nodes remembered per owner, to find its memory without a walk over the cache."""
 MAX_OWNERS = 65_536
 """Owners remembered; the one longest without a request goes first."""
 WHOLE = 1 << 62
@@ -58,12 +64,22 @@ class Tags:
 
 
 class _Owner:
-    __slots__ = ("blocks", "calls", "depths")
+    __slots__ = ("blocks", "calls", "depths", "nodes")
 
     def __init__(self) -> None:
         self.calls = 0
         self.blocks = array("L")
         self.depths: deque[int] = deque(maxlen=LIVE_CALLS)
+        self.nodes: dict[int, None] = {}
+        """Ids, the one noted longest ago first; some may be gone from the cache."""
+
+    def reusable_depth(self) -> int:
+        """A history that grew from one prompt to the next grows by as much again: what the last prompt had of it is
+        shared for the first time by the prompt that comes."""
+        if not self.depths:
+            return WHOLE
+        growth = self.depths[-1] - self.depths[-2] if len(self.depths) > 1 else 0
+        return max(self.depths) + max(0, growth)
 
 
 class Ledger:
@@ -73,6 +89,12 @@ class Ledger:
         self.pin_budget = pin_budget
         self.fence = (0, 0)
         self.distances: dict[str, float] = {}
+        self.adapters: dict[str, float] = {}
+        """Distances of adapters, by name."""
+        self.pinned_adapters: frozenset[str] = frozenset()
+        self.no_host_copy: frozenset[str] = frozenset()
+        """Owners whose prefixes are not copied to host memory."""
+        self.ready_first = False
         self.plan_beats = 0
         self.pins: dict[str, int] = {}
         self.owners: OrderedDict[str, _Owner] = OrderedDict()
@@ -82,21 +104,40 @@ class Ledger:
 
     # --- control ---------------------------------------------------------------------------------------------------
 
-    def admit(self, fence: tuple[int, int]) -> None:
-        """Takes the fence of a call, or raises `FenceLost`. An equal one is a repetition: every call is idempotent."""
-        if fence < self.fence:
-            raise FenceLost(self.fence)
-        self.fence = fence
+    def admit(self, fence: tuple[int, int], *, ordered: bool = True) -> None:
+        """Takes the fence of a call, or raises `FenceLost`. An equal one is a repetition: every call is idempotent.
 
-    def set_plan(self, distances: dict[str, float]) -> None:
-        """Replaces the plan; an empty one gives the cache back to recency."""
+        Of a call that is not `ordered` only the token counts: it may overtake others of the same proxy.
+        """
+        if fence < self.fence and (ordered or fence[0] < self.fence[0]):
+            raise FenceLost(self.fence)
+        self.fence = max(fence, self.fence)
+
+    def set_plan(
+        self,
+        distances: dict[str, float],
+        adapters: dict[str, float] | None = None,
+        pinned_adapters: Iterable[str] = (),
+        no_host_copy: Iterable[str] = (),
+        ready_first: bool = False,
+    ) -> None:
+        """Replaces the plan as a whole; an empty one gives the memory back to recency."""
         self.distances = distances
-        self.plan_beats = PLAN_BEATS if distances else 0
+        self.adapters = adapters or {}
+        self.pinned_adapters = frozenset(pinned_adapters)
+        self.no_host_copy = frozenset(no_host_copy)
+        self.ready_first = ready_first
+        self.plan_beats = PLAN_BEATS if self._has_plan() else 0
         self.plans_taken += 1
         self._settled = False
 
+    def _has_plan(self) -> bool:
+        return bool(
+            self.distances or self.adapters or self.pinned_adapters or self.no_host_copy or self.ready_first
+        )
+
     def renew(self) -> None:
-        if self.distances:
+        if self._has_plan():
             self.plan_beats = PLAN_BEATS
         for owner in self.pins:
             self.pins[owner] = PLAN_BEATS
@@ -120,7 +161,7 @@ class Ledger:
         if self.plan_beats:
             self.plan_beats -= 1
             if not self.plan_beats:
-                self.distances = {}
+                self.set_plan({})
         for owner in [owner for owner, left in self.pins.items() if left <= 1]:
             del self.pins[owner]
         for owner in self.pins:
@@ -162,12 +203,29 @@ class Ledger:
         known.calls += 1
         return known.calls
 
+    def calls_of(self, owner: str) -> int:
+        """The ordinal of the owner's last request; 0 if none is known."""
+        known = self.owners.get(owner)
+        return 0 if known is None else known.calls
+
     def reusable_depth(self, owner: str) -> int:
         """Tokens from the root that the owner's next prompt is expected to share with its last ones."""
         known = self.owners.get(owner)
-        if known is None or not known.depths:
-            return WHOLE
-        return max(known.depths)
+        return WHOLE if known is None else known.reusable_depth()
+
+    def note_node(self, owner: str, node: int) -> None:
+        """The owner's memory is in this node, too. Of too many, the one noted longest ago is forgotten."""
+        known = self.owners.get(owner)
+        if known is not None:
+            known.nodes.pop(node, None)
+            known.nodes[node] = None
+            if len(known.nodes) > MAX_OWNER_NODES:
+                del known.nodes[next(iter(known.nodes))]
+
+    def nodes_of(self, owner: str) -> dict[int, None]:
+        """Ids of the nodes noted for the owner; whoever finds one gone may delete it here."""
+        known = self.owners.get(owner)
+        return {} if known is None else known.nodes
 
     def tag(self, tags: Tags, owner: str, ordinal: int) -> None:
         """The owner's request number `ordinal` passed the node."""
@@ -212,7 +270,7 @@ class Ledger:
             return (0, 0.0, own)
         nearest = None
         for owner, ordinal in tags.owners.items():
-            if not self._is_live(owner, ordinal, tags.start):
+            if not self.is_live(owner, ordinal, tags.start):
                 continue
             if owner in self._pinned_within_budget and owner in self.pins:
                 return (2, 0.0, own)
@@ -223,17 +281,31 @@ class Ledger:
             return (0, 0.0, own)
         return (1, -nearest, own)
 
-    def _is_live(self, owner: str, ordinal: int, start: int) -> bool:
+    def rank_adapter(self, name: str, own: Any) -> Rank:
+        """The place of an adapter in the order of leaving; `own` is what the engine itself would rank it by."""
+        if name in self.pinned_adapters:
+            return (2, 0.0, own)
+        distance = self.adapters.get(name)
+        return (0, 0.0, own) if distance is None else (1, -distance, own)
+
+    def is_live(self, owner: str, ordinal: int, start: int) -> bool:
+        """Whether the owner's next prompt is expected to pass a node that begins at `start` and that its request
+        number `ordinal` was the last to pass."""
         known = self.owners.get(owner)
         if known is None or known.calls - ordinal >= LIVE_CALLS:
             return False
-        return not known.depths or start < max(known.depths)
+        return start < known.reusable_depth()
 
     def _distance(self, owner: str) -> float:
         return self.distances.get(owner, float("inf"))
 
     def sizes(self) -> dict[str, int]:
-        return {"plan": len(self.distances), "pins": len(self.pins), "owners": len(self.owners)}
+        return {
+            "plan": len(self.distances),
+            "pins": len(self.pins),
+            "owners": len(self.owners),
+            "adapters": len(self.adapters),
+        }
 
 
 def _block_sums(prompt: Sequence[int]) -> array[int]:

@@ -19,9 +19,10 @@ def register() -> None:
     from sglang.srt.mem_cache.registry import default_radix_cache_factory, register_radix_cache_backend
 
     in_http_process = multiprocessing.parent_process() is None
-    problems = compat.problems(compat.CACHE_HOOKS)
+    problems = compat.problems(compat.SCHEDULER_HOOKS)
     if in_http_process:
         problems = list(dict.fromkeys(problems + compat.problems(compat.CONTROL_HOOKS)))
+    problems = problems or compat.broken_facts()
     if problems:
         logger.warning(
             "ScaleSim stays out: SGLang runs with its own prefix cache and evicts by recency. %s",
@@ -49,12 +50,26 @@ def _build(ctx: Any) -> Any:
 def _hook_scheduler() -> None:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    from . import scheduler
+    from . import adapters, scheduler, steps
 
+    scheduler_hooks = {
+        "init_request_dispatcher": (scheduler.after_init_request_dispatcher, HookType.AFTER),
+        "get_next_batch_to_run": (steps.after_get_next_batch_to_run, HookType.AFTER),
+        "_add_request_to_queue": (steps.after_add_request_to_queue, HookType.AFTER),
+        "is_fully_idle": (steps.around_is_fully_idle, HookType.AROUND),
+        "can_schedule_lora_req": (steps.around_can_schedule_lora_req, HookType.AROUND),
+    }
+    for name, (hook, when) in scheduler_hooks.items():
+        HookRegistry.register(f"sglang.srt.managers.scheduler.Scheduler.{name}", hook, when)
     HookRegistry.register(
-        "sglang.srt.managers.scheduler.Scheduler.init_request_dispatcher",
-        scheduler.after_init_request_dispatcher,
+        "sglang.srt.managers.schedule_policy.SchedulePolicy.calc_priority",
+        steps.after_calc_priority,
         HookType.AFTER,
+    )
+    HookRegistry.register(
+        "sglang.srt.lora.lora_manager.LoRAManager.fetch_new_loras",
+        adapters.around_fetch_new_loras,
+        HookType.AROUND,
     )
 
 

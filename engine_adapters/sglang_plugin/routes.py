@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -51,7 +52,9 @@ class Desk:
         if len(answers) == expected and not future.done():
             future.set_result(answers)
 
-    async def ask(self, name: str, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def ask(
+        self, name: str, payload: dict[str, Any], timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> tuple[int, dict[str, Any]]:
         """Sends to every rank and waits. The worst status of all ranks is the answer."""
         if len(self._waiting) >= MAX_WAITING:
             return 503, _error("busy", f"{MAX_WAITING} control calls are waiting already")
@@ -62,9 +65,9 @@ class Desk:
         self._waiting[rid] = (future, [], get_parallel().num_dp_ranks)
         try:
             manager._dispatch_to_scheduler(ScaleSimRequest(rid=rid, name=name, payload=payload))
-            answers = await asyncio.wait_for(future, ANSWER_TIMEOUT_S)
+            answers = await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
-            return 504, _error("busy", f"the scheduler did not answer within {ANSWER_TIMEOUT_S:g} s")
+            return 504, _error("busy", f"the scheduler did not answer within {timeout_s:g} s")
         finally:
             del self._waiting[rid]
         worst = max(answers, key=lambda answer: answer.status)
@@ -75,7 +78,19 @@ class Desk:
         # Before it is sent: a command whose answer is lost may take effect all the same, and has to age.
         if self._beats is None or self._beats.done():
             self._beats = asyncio.create_task(self._beat_while_in_force())
+        if command.name == "load":
+            return await self._load(command)
         return await self.ask(command.name, command.payload())
+
+    async def _load(self, command: wire.Command) -> tuple[int, dict[str, Any]]:
+        """The time that a load has is watched here: the ranks of a scheduler have no common clock."""
+        asking = asyncio.create_task(
+            self.ask("load", command.payload(), command.within_s + 2 * ANSWER_TIMEOUT_S)
+        )
+        done, _ = await asyncio.wait({asking}, timeout=command.within_s)
+        if not done:
+            await self.ask("stop", replace(command, name="stop").payload())
+        return await asking
 
     async def _beat_while_in_force(self) -> None:
         quiet = 0
@@ -91,7 +106,8 @@ class Desk:
     async def capabilities(self) -> tuple[int, dict[str, Any]]:
         if self.problems:
             cache = {"class": "stock", "active": False, "reason": "; ".join(self.problems)}
-            payload: dict[str, Any] = {"cache": cache, "capacity_tokens": None, "page_size": None}
+            payload: dict[str, Any] = {"cache": cache, "features": ["abort"]}
+            payload |= dict.fromkeys(("capacity_tokens", "page_size", "adapter_slots", "host_adapters"))
             payload["engine"] = {"name": "sglang", "version": compat.engine_version()}
         else:
             # They do not change while the server runs, and must be had also from a scheduler that is busy.
@@ -101,12 +117,10 @@ class Desk:
                     return status, payload
                 self._capabilities = payload
             payload = self._capabilities
-        active = payload["cache"]["active"]
         return 200, {
             "protocol": wire.PROTOCOL,
             "plugin": "scalesim-sglang-plugin",
             "boot_id": self.boot_id,
-            "features": list(wire.FEATURES) if active else ["abort"],
             "self_check": {"ok": not self.problems, "problems": self.problems},
             **payload,
         }

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scalesim.proxy.core.counters import Counters
 from scalesim.proxy.core.model import Clock, Mode
-from scalesim.proxy.core.snapshot import AgentSnapshot, EngineSnapshot, SimulationSnapshot
+from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, describe
 
 _SIMULATION: dict[str, JsonValue] = {
@@ -43,6 +43,39 @@ _ENGINE: dict[str, JsonValue] = {
     "pin_budget_tokens": 5500,
     "plan_in_force": True,
     "actions_waiting": 0,
+    "pools": [{"name": "kv", "kinds": ["kv_prefix"], "capacity_bytes": 176000000, "free_bytes": 4000000}],
+    "adapter_slots": 8,
+    "host_adapters": 64,
+    "adapters": 24,
+    "loads_in_flight": 2,
+    "loading_bytes": 4100000,
+    "problem": "",
+}
+_AGENT: dict[str, JsonValue] = {
+    "name": "Ann",
+    "distance": 3,
+    "unit": "steps",
+    "source": "hinted",
+    "running": False,
+    "engine": "engine-0",
+    "adapter": "pirate",
+    "memories": [
+        {
+            "kind": "kv_prefix",
+            "key": "town/Ann",
+            "device_bytes": 0,
+            "missing_bytes": 7300000,
+            "loading": True,
+        }
+    ],
+}
+_ADAPTER: dict[str, JsonValue] = {
+    "name": "pirate",
+    "path": "/adapters/pirate",
+    "version": 1,
+    "engine_name": "pirate",
+    "agents": 3,
+    "engines": {"engine-0": "slot"},
     "problem": "",
 }
 
@@ -102,7 +135,17 @@ class SimulationsAnswer(BaseModel):
     simulations: list[SimulationAnswer]
 
 
+class MemoryAnswer(BaseModel):
+    kind: str
+    key: str
+    device_bytes: int | None = Field(description="null: the engine does not say.")
+    missing_bytes: int | None = Field(description="What a load would move.")
+    loading: bool = Field(description="It is on its way to the device ahead of a call.")
+
+
 class AgentAnswer(BaseModel):
+    model_config = _example(_AGENT)
+
     name: str
     distance: float | None = Field(
         description="null: nothing is known (source is null too), or not expected again."
@@ -113,6 +156,8 @@ class AgentAnswer(BaseModel):
     )
     running: bool = Field(description="In an activation: it calls, or will call again at once.")
     engine: str | None = Field(description="Where its last call went.")
+    adapter: str | None = Field(description="On which its next call is expected to run, as engines call it.")
+    memories: list[MemoryAnswer] = Field(description="Of that engine, as far as its last report goes.")
 
     @classmethod
     def of(cls, known: AgentSnapshot) -> AgentAnswer:
@@ -124,30 +169,64 @@ class AgentAnswer(BaseModel):
             source=known.source,
             running=known.in_activation,
             engine=known.engine,
+            adapter=known.adapter,
+            memories=[
+                MemoryAnswer(
+                    kind=one.kind,
+                    key=one.key,
+                    device_bytes=one.device_bytes,
+                    missing_bytes=one.missing_bytes,
+                    loading=one.loading,
+                )
+                for one in known.memories
+            ],
         )
 
 
 class AgentsAnswer(BaseModel):
-    model_config = _example(
-        {
-            "simulation": "town",
-            "total": 24,
-            "agents": [
-                {
-                    "name": "Ann",
-                    "distance": 3,
-                    "unit": "steps",
-                    "source": "hinted",
-                    "running": False,
-                    "engine": "engine-0",
-                }
-            ],
-        }
-    )
+    model_config = _example({"simulation": "town", "total": 24, "agents": [_AGENT]})
 
     simulation: str
     total: int
     agents: list[AgentAnswer]
+
+
+class AdapterAnswer(BaseModel):
+    model_config = _example(_ADAPTER)
+
+    name: str
+    path: str
+    version: int
+    engine_name: str = Field(description="What engines call this version.")
+    agents: int = Field(description="To which it is assigned.")
+    engines: dict[str, str] = Field(description="Where it is on each: slot, host, loading or unknown.")
+    problem: str = Field(description="Why engines could not get it; empty if all is well.")
+
+    @classmethod
+    def of(cls, known: AdapterSnapshot) -> AdapterAnswer:
+        return cls(
+            name=known.name,
+            path=known.path,
+            version=known.version,
+            engine_name=known.key,
+            agents=known.agents,
+            engines={engine: place.value for engine, place in known.engines.items()},
+            problem="; ".join(sorted(known.problems.values())),
+        )
+
+
+class AdaptersAnswer(BaseModel):
+    model_config = _example({"total": 1, "adapters": [_ADAPTER]})
+
+    total: int
+    adapters: list[AdapterAnswer]
+
+
+class PoolAnswer(BaseModel):
+    name: str
+    kinds: list[str] = Field(description="Of the memory that competes for it.")
+    capacity_bytes: int
+    free_bytes: int
 
 
 class EngineAnswer(BaseModel):
@@ -169,6 +248,14 @@ class EngineAnswer(BaseModel):
     pin_budget_tokens: int
     plan_in_force: bool | None = Field(description="As the engine last reported.")
     actions_waiting: int
+    pools: list[PoolAnswer] = Field(description="Of device memory, as the engine last reported.")
+    adapter_slots: int | None = Field(description="null: it has no adapters.")
+    host_adapters: int | None = Field(
+        description="Its host memory takes so many; null: not known, or any number."
+    )
+    adapters: int = Field(description="Known to it.")
+    loads_in_flight: int
+    loading_bytes: int = Field(description="What those loads move.")
     problem: str = Field(description="Empty if all is well.")
 
     @classmethod
@@ -192,6 +279,20 @@ class EngineAnswer(BaseModel):
             pin_budget_tokens=known.pin_budget_tokens if known else 0,
             plan_in_force=status.report.plan_in_force if status.report else None,
             actions_waiting=status.waiting,
+            pools=[
+                PoolAnswer(
+                    name=pool.name,
+                    kinds=sorted(pool.kinds),
+                    capacity_bytes=pool.capacity_bytes,
+                    free_bytes=pool.free_bytes,
+                )
+                for pool in (status.report.pools if status.report else ())
+            ],
+            adapter_slots=found.adapter_slots if found else None,
+            host_adapters=found.host_adapters if found else None,
+            adapters=known.adapters if known else 0,
+            loads_in_flight=status.loads,
+            loading_bytes=known.loading_bytes if known else 0,
             problem=status.problem,
         )
 
@@ -209,6 +310,7 @@ class StatusAnswer(BaseModel):
             "up_s": 1200.5,
             "mode": "on",
             "policy": "nearest_first",
+            "parts": ["order", "pin"],
             "engines": [_ENGINE],
             "simulations": [_SIMULATION],
             "plans": 5200,
@@ -223,6 +325,7 @@ class StatusAnswer(BaseModel):
     up_s: float
     mode: Mode = Field(description="Of new simulations.")
     policy: str
+    parts: list[str] = Field(description="Of memory control: those that are on.")
     engines: list[EngineAnswer]
     simulations: list[SimulationAnswer]
     plans: int

@@ -11,6 +11,7 @@ from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.settings import Settings
 
 from . import problems
+from .adapters import adapter_routes
 from .desk import Desk, Loop, Sized
 from .gate import Gate
 from .hints import hint_routes
@@ -19,9 +20,14 @@ from .status import status_routes
 
 
 def create_admin(
-    runtime: Loop, controller: Controller, relay: Sized, settings: Settings, clock: Callable[[], float]
+    runtime: Loop,
+    controller: Controller,
+    relay: Sized,
+    settings: Settings,
+    clock: Callable[[], float],
+    *tables: Sized,
 ) -> FastAPI:
-    """An ASGI app that must run on the event loop of `runtime`."""
+    """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told."""
     app = FastAPI(
         title="ScaleSim admin API",
         version=scalesim.__version__,
@@ -30,8 +36,8 @@ def create_admin(
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    desk = Desk(runtime, controller, relay, settings, clock, began=clock())
-    for routes in (status_routes, simulation_routes, hint_routes):
+    desk = Desk(runtime, controller, (relay, *tables), settings, clock, began=clock())
+    for routes in (status_routes, simulation_routes, hint_routes, adapter_routes):
         app.include_router(routes(desk))
     app.add_middleware(Gate, keys=settings.admin_keys)
     return app

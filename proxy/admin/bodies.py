@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from scalesim.proxy.core import kinds
 from scalesim.proxy.core.model import Clock, Mode
 
 SIMULATION_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
@@ -15,6 +16,11 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
 ]
 """As the data plane reads it from a call, where space around it is dropped too."""
+AgentPath = Annotated[Name, Path(examples=["Ann"])]
+ADAPTER_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+"""Without @, which begins the version in the names that engines are given."""
+AdapterPath = Annotated[str, Path(pattern=ADAPTER_PATTERN, examples=["pirate"])]
+AdapterId = Annotated[str, StringConstraints(pattern=ADAPTER_PATTERN)]
 MOST = 1e12
 """Steps or seconds (30,000 years of them); more would only swallow the small ones when they are added."""
 Amount = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False, strict=True)]
@@ -37,6 +43,49 @@ class SimulationBody(BaseModel):
 
     mode: Mode | None = Field(
         None, description="The proxy's default for a new simulation; unchanged for a known one."
+    )
+
+
+def _known_kind(name: str) -> str:
+    if name not in kinds.names():
+        raise ValueError(f"no kind of memory is called so; there are {', '.join(kinds.names())}")
+    return name
+
+
+class HostCopyBody(BaseModel):
+    model_config = _example(kind="kv_prefix", wanted=False)
+
+    kind: Annotated[str, AfterValidator(_known_kind)] = Field(description="Of memory: kv_prefix or lora.")
+    wanted: Annotated[bool, Field(strict=True)] = Field(
+        description="Whether it has a copy in the engine's host memory; without one it is computed again."
+    )
+
+
+class AdapterBody(BaseModel):
+    model_config = _example(path="/adapters/pirate")
+
+    path: Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = Field(
+        description="As the engine's machine sees it. Another path is another version."
+    )
+
+
+class AssignmentBody(BaseModel):
+    model_config = _example(name="pirate")
+
+    name: AdapterId = Field(description="Of a registered adapter.")
+    create_agents: bool = Field(
+        False, description="Take an agent that is not known yet instead of refusing it."
+    )
+
+
+class AssignmentsBody(BaseModel):
+    model_config = _example(agents={"Ann": "pirate", "Bob": None})
+
+    agents: dict[Name, AdapterId | None] = Field(
+        description="On which registered adapter each agent's calls run. null: none is assigned any more."
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
     )
 
 

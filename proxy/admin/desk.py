@@ -11,7 +11,7 @@ from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
-from scalesim.proxy.engine_status import EngineStatus
+from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.settings import Settings
 
 from .problems import SHOWN, Problem, some
@@ -32,6 +32,11 @@ class Loop(Protocol):
         ...
 
     @property
+    def loads(self) -> Mapping[tuple[str, str], LoadTotal]:
+        """By kind of memory, and state or result."""
+        ...
+
+    @property
     def failures(self) -> Mapping[str, int]: ...
 
     def post(self, event: Event) -> None: ...
@@ -49,7 +54,7 @@ class Sized(Protocol):
 class Desk:
     runtime: Loop
     controller: Controller
-    relay: Sized
+    tables: Sequence[Sized]
     settings: Settings
     clock: Callable[[], float]
     began: float
@@ -99,4 +104,7 @@ class Desk:
             )
 
     def sizes(self) -> dict[str, int]:
-        return {**self.controller.sizes(), **self.runtime.sizes(), **self.relay.sizes()}
+        sizes = {**self.controller.sizes(), **self.runtime.sizes()}
+        for table in self.tables:
+            sizes.update(table.sizes())
+        return sizes

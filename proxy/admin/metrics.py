@@ -53,14 +53,26 @@ def _of_engines(desk: Desk) -> list[Family]:
     commanded = Family("scalesim_engine_commanded", "gauge", "0 once another proxy has taken over.")
     capacity = Family("scalesim_engine_capacity_tokens", "gauge", "Size of its cache.")
     pinned = Family("scalesim_engine_pinned_tokens", "gauge", "Of it, pinned.")
+    pools = Family("scalesim_engine_pool_bytes", "gauge", "Device memory for which kinds of memory compete.")
+    free = Family("scalesim_engine_pool_free_bytes", "gauge", "Of it, held by nobody.")
+    slots = Family("scalesim_engine_adapter_slots", "gauge", "Adapters that a batch may use.")
+    running = Family("scalesim_engine_running_adapters", "gauge", "Adapters of the calls that it computes.")
+    loads = Family("scalesim_engine_loads_in_flight", "gauge", "Loads ahead of a call that are under way.")
     for one in desk.runtime.engines():
+        loads.add(one.loads, engine=one.engine)
+        if one.capabilities is not None and one.capabilities.adapter_slots is not None:
+            slots.add(one.capabilities.adapter_slots, engine=one.engine)
         up.add(one.up, engine=one.engine)
         extended.add(one.capabilities is not None and one.capabilities.extended, engine=one.engine)
         commanded.add(one.commanded, engine=one.engine)
         if one.report is not None:
             capacity.add(one.report.capacity_tokens, engine=one.engine)
             pinned.add(one.report.pinned_tokens, engine=one.engine)
-    return [up, extended, commanded, capacity, pinned]
+            running.add(len(one.report.running_adapters), engine=one.engine)
+            for pool in one.report.pools:
+                pools.add(pool.capacity_bytes, engine=one.engine, pool=pool.name)
+                free.add(pool.free_bytes, engine=one.engine, pool=pool.name)
+    return [up, extended, commanded, capacity, pinned, pools, free, slots, running, loads]
 
 
 def _of_the_loop(desk: Desk) -> list[Family]:
@@ -68,6 +80,13 @@ def _of_the_loop(desk: Desk) -> list[Family]:
     actions = Family("scalesim_actions_total", "counter", "Actions for engines, by kind and result.")
     for (kind, result), count in sorted(runtime.actions.items()):
         actions.add(count, kind=kind, result=result)
+    loads = Family("scalesim_loads_total", "counter", "Loads ahead of a call that ended, by kind of memory.")
+    seconds = Family("scalesim_load_seconds_total", "counter", "Time they took, from when they were sent.")
+    moved = Family("scalesim_load_bytes_total", "counter", "What they moved to devices.")
+    for (kind, state), total in sorted(runtime.loads.items()):
+        loads.add(total.count, kind=kind, state=state)
+        seconds.add(total.seconds, kind=kind, state=state)
+        moved.add(total.moved_bytes, kind=kind, state=state)
     sent = sum(
         count for (kind, result), count in runtime.actions.items() if (kind, result) == ("order", "done")
     )
@@ -77,6 +96,9 @@ def _of_the_loop(desk: Desk) -> list[Family]:
     totals = desk.controller.totals()
     return [
         actions,
+        loads,
+        seconds,
+        moved,
         Family("scalesim_plans_sent_total", "counter", "Eviction orders that engines took.").add(sent),
         Family("scalesim_ticks_total", "counter", "Rounds of the planner.").add(runtime.plans),
         Family("scalesim_planning_seconds_total", "counter", "Time they took.").add(runtime.planning_s),

@@ -50,6 +50,7 @@ def status_routes(desk: Desk) -> APIRouter:
             up_s=round(desk.clock() - desk.began, 3),
             mode=desk.settings.mode,
             policy=desk.settings.policy,
+            parts=sorted(desk.settings.parts),
             engines=_engines(),
             simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],
             plans=runtime.plans,

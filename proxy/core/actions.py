@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import EngineId, Owner
+from .model import AdapterName, EngineId, MemoryId, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,14 @@ class Order:
 
     engine: EngineId
     distances: tuple[tuple[Owner, float], ...]
+    adapters: tuple[tuple[AdapterName, float], ...] = ()
+    """The same for adapters, for slots and host memory alike."""
+    pinned_adapters: tuple[AdapterName, ...] = ()
+    """Leave their slots last. At most slots - 1 - distinct adapters running, or others would starve."""
+    no_host_copy: tuple[Owner, ...] = ()
+    """Of the owners above, those whose prefixes are not worth a copy in host memory."""
+    ready_first: bool = False
+    """Whether calls whose memory is ready may overtake others in the engine's queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +56,45 @@ class Evict:
     owners: tuple[Owner, ...]
 
 
-Action = Order | Renew | Pin | Unpin | Evict
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Brings a memory to the device ahead of a call: in slices, behind every load that a call waits for.
+
+    It is carried out once the memory is usable, or it is known why not: `Settled.result` says which.
+    """
+
+    engine: EngineId
+    memory: MemoryId
+    distance: float
+    """Of its nearest owner, as in the order: farther memory may make room for it, nearer may not."""
+    within_s: float
+    """Seconds after which it is of no use any more; > 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopLoad:
+    """Ends a `Load` at its next safe place. Both are settled: the load as stopped, or as done if it was quicker."""
+
+    engine: EngineId
+    memory: MemoryId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAdapter:
+    """Makes an adapter known to the engine: from disk to its host memory. Needed once, before its first call."""
+
+    engine: EngineId
+    adapter: AdapterName
+    path: str
+    """As the engine's machine sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropAdapter:
+    """Takes an adapter out of slot and host memory, once no call uses it. Its cached prefixes are lost with it."""
+
+    engine: EngineId
+    adapter: AdapterName
+
+
+Action = Order | Renew | Pin | Unpin | Evict | Load | StopLoad | FetchAdapter | DropAdapter

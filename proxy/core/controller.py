@@ -7,14 +7,19 @@ hold is kept here and not left to policies; `check` states it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 from . import distance, invariants, policies, snapshot
-from .actions import Action, Order, Pin, Renew, Unpin
+from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
+from .config import ControllerConfig as ControllerConfig
 from .counters import Totals
 from .events import (
     ActionStarted,
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterRegistered,
     AgentLeft,
     CallEnded,
     CallStarted,
@@ -22,6 +27,7 @@ from .events import (
     EngineFound,
     EngineLost,
     Event,
+    HostCopySet,
     ModeSet,
     Reported,
     Settled,
@@ -29,70 +35,61 @@ from .events import (
     StepTicked,
     Ticked,
 )
-from .model import AgentName, Mode, SimulationId
-from .planning import keep_invariants, view_of
-from .snapshot import AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
-from .wanted import Policy, View, Wanted
-from .world import Engine, World
+from .kinds import Kind
+from .kinds import find as find_kind
+from .kinds import names as kind_names
+from .loading import Loading
+from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, SimulationId
+from .planning import Reach, Sight, adapter_pin_limit, completed, keep_invariants, sight_of
+from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
+from .tables import Agent, Engine
+from .wanted import Policy, Wanted
+from .world import World
 
 _SENT = frozenset({Mode.ON})
 _COMPUTED = frozenset({Mode.ON, Mode.SHADOW})
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerConfig:
-    """Refuses values that make no sense with a `ValueError` that names them."""
-
-    mode: Mode = Mode.ON
-    """Of simulations for which nothing else was set."""
-    policy: str = "nearest_first"
-    distance: str = "blend"
-    agent_limit: int = 200_000
-    """Per simulation. Beyond it the least recently seen agent without a running call is forgotten."""
-    total_agent_limit: int = 400_000
-    """Over all simulations. Beyond it such an agent of the same simulation is forgotten; if it has none, one of the
-    least recently seen simulation that has."""
-    simulation_limit: int = 256
-    """Beyond it the least recently seen without a running call is forgotten, if possible one in the mode above."""
-    call_limit: int = 65_536
-    """Running at once. Beyond it the oldest is taken as ended."""
-    plan_limit: int = 4_096
-    """Owners in one order: more than an engine holds are of no use."""
-    pin_share: float = 0.5
-    """Of an engine's capacity, at most so much is pinned."""
-
-    def __post_init__(self) -> None:
-        for name in ("agent_limit", "total_agent_limit", "simulation_limit", "call_limit", "plan_limit"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)!r}")
-        if not 0.0 <= self.pin_share <= 1.0:
-            raise ValueError(f"pin_share must be from 0 to 1, not {self.pin_share!r}")
-
-
 class Controller:
-    """`policy` overrules the config's, to try one out that has no name.
+    """`policy` overrules the config's, to try one out that has no name; `kinds` are of memory, else all there are.
 
-    Every action returned must come back as exactly one `Settled`, unless its engine is lost first. Those for one engine
-    are to be carried out in the order in which they were returned.
+    Every action returned must come back as exactly one `Settled`, unless its engine is lost first. Orders, pins and
+    renewals of one engine are to be carried out in the order in which they were returned, and so are its fetches and
+    drops of adapters; loads go side by side with both.
     """
 
-    def __init__(self, config: ControllerConfig, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        config: ControllerConfig,
+        *,
+        policy: Policy | None = None,
+        kinds: Sequence[Kind] | None = None,
+    ) -> None:
         self._config = config
         self._policy = policy or policies.find(config.policy)
         self._estimate = distance.find(config.distance)
         self._now = 0.0
+        known = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
         self._world = World(
             mode=config.mode,
             agent_limit=config.agent_limit,
             total_agent_limit=config.total_agent_limit,
             simulation_limit=config.simulation_limit,
             call_limit=config.call_limit,
+            adapter_limit=config.adapter_limit,
+            loads_in_flight=config.loads_in_flight,
+            load_budget_bytes=config.load_budget_bytes,
+            kinds=[kind.name for kind in known],
         )
+        self._loading = Loading(known, config.parts, self._world.adapters)
+        self._reach = Reach(config.prefetch_steps, config.prefetch_s)
 
     @property
     def dirty(self) -> bool:
-        """Whether a `Ticked` would plan. Time alone never makes a plan due: without calls nothing is evicted."""
-        return any(self._due(engine) for engine in self._world.engines.values())
+        """Whether a `Ticked` would plan. Time alone makes a plan due only where somebody comes near by it, or something
+        that failed may be tried again."""
+        engines = self._world.engines.values()
+        return any(self._due(engine) or engine.wake_at <= self._now for engine in engines)
 
     def handle(self, event: Event) -> list[Action]:
         """Only `Ticked`, `Reported`, `EngineFound`, `ModeSet` and `SimulationEnded` return actions."""
@@ -102,7 +99,7 @@ class Controller:
             case CallStarted():
                 world.start_call(event, at)
             case CallEnded():
-                world.end_call(event, at)
+                self._end_call(event, at)
             case DistanceHinted():
                 world.hint(event, at)
             case ActionStarted():
@@ -111,15 +108,23 @@ class Controller:
                 world.tick_steps(event, at)
             case AgentLeft():
                 world.leave(event)
+            case AdapterRegistered():
+                world.register(event)
+            case AdapterForgotten():
+                world.forget_adapter(event)
+            case AdapterAssigned():
+                world.assign(event, at)
+            case HostCopySet():
+                world.set_host_copy(event, at)
             case Settled():
                 self._settle(event, at)
             case EngineLost():
-                self._lose(event)
+                self._lose(event, at)
             case EngineFound():
-                self._find(event)
+                self._find(event, at)
                 return self._act(at)
             case Reported():
-                self._learn(event)
+                self._learn(event, at)
                 return self._act(at)
             case ModeSet():
                 self._set_mode(event, at)
@@ -143,6 +148,27 @@ class Controller:
         known = self._world.simulations.get(simulation)
         return known is not None and (agent is None or agent in known.agents)
 
+    def adapter_of(self, simulation: SimulationId, agent: AgentName) -> AdapterName | None:
+        """What an operator assigned to the agent, as engines call its current version. It is to be added to its
+        requests, whatever the mode: it is part of the answer."""
+        known = self._world.simulations.get(simulation)
+        found = None if known is None else known.agents.get(agent)
+        return None if found is None else found.assigned_adapter
+
+    def knows_adapter(self, name: str) -> bool:
+        return name in self._world.adapters.current
+
+    def adapters(self, offset: int = 0, limit: int | None = None) -> list[AdapterSnapshot]:
+        """`limit` of them from `offset` on, in the order in which they were registered."""
+        engines = self._world.engines.values()
+        known = self._world.adapters.current.values()
+        page = islice(known, offset, None if limit is None else offset + limit)
+        return [snapshot.of_adapter(adapter, engines) for adapter in page]
+
+    def adapter(self, name: str) -> AdapterSnapshot | None:
+        known = self._world.adapters.current.get(name)
+        return None if known is None else snapshot.of_adapter(known, self._world.engines.values())
+
     def snapshot(self) -> Snapshot:
         return Snapshot(self._now, tuple(self.simulations()), tuple(self.engines()), self.totals())
 
@@ -157,12 +183,12 @@ class Controller:
         if known is None:
             return []
         page = islice(known.agents.values(), offset, None if limit is None else offset + limit)
-        return [snapshot.of_agent(agent, self._estimate, self._now) for agent in page]
+        return [self._agent(agent) for agent in page]
 
     def agent(self, simulation: SimulationId, name: AgentName) -> AgentSnapshot | None:
         known = self._world.simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
-        return None if agent is None else snapshot.of_agent(agent, self._estimate, self._now)
+        return None if agent is None else self._agent(agent)
 
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
@@ -173,15 +199,22 @@ class Controller:
     def sizes(self) -> dict[str, int]:
         """Entries per table. None of them can grow without limit."""
         world = self._world
+        engines = world.engines.values()
         return {
             "simulations": len(world.simulations),
             "agents": sum(len(simulation.agents) for simulation in world.simulations.values()),
             "calls": len(world.calls),
             "engines": len(world.engines),
-            "ordered_owners": sum(len(engine.belief.order or ()) for engine in world.engines.values()),
-            "pinned_owners": sum(
-                len(engine.belief.pins) + len(engine.belief.doubtful) for engine in world.engines.values()
+            "ordered_owners": sum(
+                len(engine.belief.order.owners) for engine in engines if engine.belief.order
             ),
+            "pinned_owners": sum(len(engine.belief.pins) + len(engine.belief.doubtful) for engine in engines),
+            "adapters": len(world.adapters.current),
+            "leaving_adapters": len(world.adapters.leaving),
+            "hosted_adapters": sum(len(engine.hosting.held) for engine in engines),
+            "reported_memories": sum(len(engine.residency.memories) for engine in engines),
+            "loads_in_flight": sum(len(engine.loads.loading) for engine in engines),
+            "loads_waiting": sum(engine.loads.sizes()["loads_waiting"] for engine in engines),
         }
 
     def check(self) -> None:
@@ -197,44 +230,63 @@ class Controller:
 
     def _settle(self, event: Settled, at: float) -> None:
         engine = self._world.engines.get(event.action.engine)
-        if engine is None or not engine.belief.settle(event.action, event.error, at):
+        if engine is None:
             return
-        self._world.totals.failed_actions += event.error is not None
-        engine.dirty = engine.dirty or engine.blocked or event.error is not None
-        engine.blocked = False
+        match event.action:
+            case Load() | StopLoad() as action:
+                ours = self._loading.settle(engine, action, event.error, event.result, at)
+                engine.dirty = engine.dirty or ours
+            case FetchAdapter() | DropAdapter() as action:
+                ours = self._loading.settle_adapter(engine, action, event.error, at)
+                engine.dirty = engine.dirty or ours
+            case action:
+                ours = engine.belief.settle(action, event.error, at)
+                if ours:
+                    engine.dirty = engine.dirty or engine.blocked or event.error is not None
+                    engine.blocked = False
+        self._world.totals.failed_actions += ours and event.error is not None
 
-    def _find(self, event: EngineFound) -> None:
+    def _end_call(self, event: CallEnded, at: float) -> None:
+        call = self._world.end_call(event, at)
+        if call is not None and call.agent is not None and event.outcome is Outcome.DONE:
+            self._loading.used(call.engine, call.agent, call.adapter)
+
+    def _find(self, event: EngineFound, at: float) -> None:
         engine = self._world.engine(event.engine)
         capabilities = event.capabilities
-        self._booted(engine, capabilities.boot_id)
-        engine.reachable, engine.capabilities = True, capabilities
-        if capabilities.capacity_tokens is not None:
-            engine.capacity_tokens = capabilities.capacity_tokens
+        self._booted(engine, capabilities.boot_id, at)
+        engine.find(capabilities)
         engine.dirty = True
+        self._world.ask_for_assigned()
 
-    def _lose(self, event: EngineLost) -> None:
+    def _lose(self, event: EngineLost, at: float) -> None:
         engine = self._world.engine(event.engine)
         engine.reachable = False
-        engine.forget()
+        engine.forget(at)
 
-    def _learn(self, event: Reported) -> None:
+    def _learn(self, event: Reported, at: float) -> None:
         engine = self._world.engine(event.engine)
         report = event.report
-        if self._booted(engine, report.boot_id) or engine.capacity_tokens != report.capacity_tokens:
+        booted = self._booted(engine, report.boot_id, at)
+        if engine.reachable and engine.learn(report, at):
+            engine.dirty = True
+        self._world.let_adapters_go()
+        if booted or engine.capacity_tokens != report.capacity_tokens:
             engine.capacity_tokens = report.capacity_tokens
             engine.dirty = True
         if engine.reachable and engine.belief.heal(report):
             self._world.totals.healed += 1
             engine.dirty = True
 
-    def _booted(self, engine: Engine, boot_id: str | None) -> bool:
+    def _booted(self, engine: Engine, boot_id: str | None, at: float) -> bool:
         """Whether this is not the process that we knew: it has forgotten everything, so we do too."""
         if boot_id is None or boot_id == engine.boot_id:
             return False
         anew = engine.boot_id is not None
         engine.boot_id = boot_id
         if anew:
-            engine.forget()
+            engine.forget(at)
+            self._world.ask_for_assigned()
         return anew
 
     def _set_mode(self, event: ModeSet, at: float) -> None:
@@ -253,6 +305,8 @@ class Controller:
     def _act(self, at: float) -> list[Action]:
         actions: list[Action] = []
         for engine in self._world.engines.values():
+            if engine.wake_at <= at:
+                engine.dirty = True
             if self._due(engine) and not engine.belief.waits(at):
                 actions += self._plan(engine, at)
             if engine.reachable:
@@ -261,41 +315,62 @@ class Controller:
         return actions
 
     def _due(self, engine: Engine) -> bool:
-        return engine.dirty and engine.belief.is_free(engine.features)
+        return engine.dirty and (engine.belief.is_free(engine.features) or engine.loads_ahead)
 
     def _plan(self, engine: Engine, at: float) -> list[Action]:
         engine.budget_tokens = int(self._config.pin_share * (engine.capacity_tokens or 0))
-        engine.wanted, view = self._wanted(engine, _SENT, at)
-        self._world.totals.plans += 1
+        engine.adapter_pin_limit = adapter_pin_limit(engine)
+        totals = self._world.totals
+        wanted, sight = self._wanted(engine, _SENT, at)
+        engine.wanted = self._completed(wanted, sight, engine)
+        totals.plans += 1
         engine.shadow = None
+        shadow_loads: frozenset[MemoryId] = frozenset()
         if any(simulation.mode is Mode.SHADOW for simulation in self._world.simulations.values()):
-            engine.shadow, _ = self._wanted(engine, _COMPUTED, at)
-            self._world.totals.shadow_plans += 1
+            shadow, seen = self._wanted(engine, _COMPUTED, at)
+            engine.shadow = self._completed(shadow, seen, engine)
+            totals.shadow_plans += 1
+            sent = {want.memory for want in self._loading.wants(engine, wanted, sight, at)}
+            wants = self._loading.wants(engine, shadow, seen, at)
+            shadow_loads = frozenset(want.memory for want in wants if want.memory not in sent)
+            totals.shadow_loads += len(shadow_loads - engine.shadow_loads)
+        engine.shadow_loads = shadow_loads
         belief = engine.belief
         pins = {*engine.wanted.pins, *belief.pins, *belief.doubtful}
         sizes = {
-            c.owner: c.size_tokens for c in view.candidates if c.owner in pins and c.size_tokens is not None
+            c.owner: c.size_tokens
+            for c in sight.view.candidates
+            if c.owner in pins and c.size_tokens is not None
         }
         engine.pinned_tokens = sum(sizes[owner] for owner in engine.wanted.pins)
         actions, complete = belief.steps(
             engine.id, engine.wanted, sizes, engine.budget_tokens, engine.features, at
         )
         engine.dirty, engine.blocked = False, not complete
+        if engine.loads_ahead:
+            actions += self._loading.plan(engine, wanted, sight, at)
         return actions
 
-    def _wanted(self, engine: Engine, modes: frozenset[Mode], at: float) -> tuple[Wanted, View]:
-        view = view_of(
+    def _wanted(self, engine: Engine, modes: frozenset[Mode], at: float) -> tuple[Wanted, Sight]:
+        sight = sight_of(
             engine.agents,
             modes,
             self._estimate,
             at,
             pin_budget_tokens=engine.budget_tokens,
             plan_limit=self._config.plan_limit,
+            reach=self._reach,
         )
-        asked = self._policy(view)
-        wanted = keep_invariants(asked, view)
+        asked = self._policy(sight.view)
+        wanted = keep_invariants(asked, sight.view)
         self._world.totals.corrected_plans += wanted != asked
-        return wanted, view
+        return wanted, sight
+
+    def _completed(self, wanted: Wanted, sight: Sight, engine: Engine) -> Wanted:
+        return completed(wanted, sight, engine, self._config.parts, self._world.adapters.leaving)
+
+    def _agent(self, agent: Agent) -> AgentSnapshot:
+        return snapshot.of_agent(agent, self._loading.memories(agent), self._estimate, self._now)
 
     def _count(self, actions: list[Action]) -> None:
         totals = self._world.totals
@@ -304,3 +379,7 @@ class Controller:
             totals.pins += isinstance(action, Pin)
             totals.unpins += isinstance(action, Unpin)
             totals.renewals += isinstance(action, Renew)
+            totals.loads += isinstance(action, Load)
+            totals.stops += isinstance(action, StopLoad)
+            totals.fetches += isinstance(action, FetchAdapter)
+            totals.drops += isinstance(action, DropAdapter)

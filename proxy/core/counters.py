@@ -61,6 +61,15 @@ class Totals:
     renewals: int = 0
     pins: int = 0
     unpins: int = 0
+    loads: int = 0
+    """Memory ahead of its call, of any kind."""
+    shadow_loads: int = 0
+    """That would have been asked for if the simulations in shadow were on, each time it came to be wanted."""
+    stops: int = 0
+    fetches: int = 0
+    """Adapters that an engine was told of."""
+    drops: int = 0
+    """Adapters that an engine was rid of."""
     failed_actions: int = 0
     healed: int = 0
     """Reports that showed an engine in another state than we believed."""

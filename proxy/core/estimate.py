@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .model import Clock, Moment
-from .world import Agent, Simulation
+from .tables import Agent, Simulation
 
 
 class Source(StrEnum):

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from .actions import Action
 from .model import (
+    AdapterName,
     AgentName,
     CallId,
     Capabilities,
     Clock,
     EngineId,
     EngineReport,
+    LoadResult,
     Mode,
     Outcome,
     SimulationId,
@@ -32,6 +34,8 @@ class CallStarted:
     simulation: SimulationId
     agent: AgentName | None
     engine: EngineId
+    adapter: AdapterName | None = None
+    """What the request runs on; None: the base model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,44 @@ class SimulationEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterRegistered:
+    """An operator says where an adapter lies. A new path for a known name is a new version of it."""
+
+    at: float
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterForgotten:
+    """Nobody shall use it any more: it is dropped from the engines once no call runs on it."""
+
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAssigned:
+    """An operator says on which registered adapter an agent's calls run. None: none is assigned any more."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostCopySet:
+    """Whether memory of this kind has a copy in the engine's host memory, for one agent or (None) all of a simulation."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName | None
+    kind: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModeSet:
     at: float
     simulation: SimulationId
@@ -125,6 +167,8 @@ class Settled:
     at: float
     action: Action
     error: str | None = None
+    result: LoadResult | None = None
+    """Of a `Load` that did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +186,10 @@ Event = (
     | StepTicked
     | AgentLeft
     | SimulationEnded
+    | AdapterRegistered
+    | AdapterForgotten
+    | AdapterAssigned
+    | HostCopySet
     | ModeSet
     | EngineFound
     | EngineLost

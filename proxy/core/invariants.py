@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from .actions import Load
+from .adapters import LEAVING_LIMIT
+from .hosting import FAILURE_LIMIT
 from .model import Mode
-from .world import Agent, Engine, Simulation, World
+from .residency import MEMORY_LIMIT
+from .tables import Agent, Engine, Simulation
+from .world import World
 
 
 def check(world: World, plan_limit: int, now: float) -> None:
@@ -17,6 +24,11 @@ def check(world: World, plan_limit: int, now: float) -> None:
             _check_agent(agent, world, now)
     for engine in world.engines.values():
         _check_engine(engine, plan_limit)
+        _check_loads(engine, plan_limit)
+        calls = [call for call in world.calls.values() if call.engine is engine]
+        assert engine.running == len(calls)
+        assert engine.running_adapters == Counter(call.adapter for call in calls if call.adapter is not None)
+    _check_adapters(world)
 
 
 def _check_simulation(simulation: Simulation, world: World) -> None:
@@ -56,6 +68,44 @@ def _check_engine(engine: Engine, plan_limit: int) -> None:
         assert not belief.in_flight
         assert not belief.in_force
     _check_mode(engine)
+
+
+def _check_loads(engine: Engine, plan_limit: int) -> None:
+    engine.loads.check()
+    for wanted in (engine.wanted, engine.shadow):
+        if wanted is not None:
+            distances = [distance for _, distance in wanted.adapters]
+            assert distances == sorted(distances), "nearest first"
+            assert len(dict(wanted.adapters)) == len(wanted.adapters) <= plan_limit
+            assert len(set(wanted.pinned_adapters)) == len(wanted.pinned_adapters)
+            assert len(wanted.pinned_adapters) <= engine.adapter_pin_limit, "a slot is left for others"
+    loads = [action.memory for action in engine.loads.in_flight if isinstance(action, Load)]
+    assert len(set(loads)) == len(loads), "one load per memory"
+    for memory in loads:
+        assert f"load_{memory.kind}" in engine.features or "warm_up" in engine.features
+    if not engine.reachable:
+        assert not engine.loads.in_flight
+        assert engine.hosting.flying is None
+        assert not engine.residency.memories
+    assert len(engine.residency.memories) <= MEMORY_LIMIT
+    assert len(engine.hosting.failures) <= FAILURE_LIMIT
+
+
+def _check_adapters(world: World) -> None:
+    adapters = world.adapters
+    assert len(adapters.current) <= adapters.limit
+    assert len(adapters.leaving) <= LEAVING_LIMIT
+    assert {adapter.key: adapter for adapter in adapters.current.values()} == adapters.by_key, (
+        "a name is one thing"
+    )
+    assert adapters.by_key.keys().isdisjoint(adapters.leaving)
+    assigned: Counter[tuple[str, str]] = Counter()
+    for simulation in world.simulations.values():
+        for agent in simulation.agents.values():
+            if agent.assigned is not None and not agent.assigned.forgotten:
+                assigned[agent.assigned.name, simulation.id] += 1
+    counted = {(a.name, s): n for a in adapters.current.values() for s, n in a.assigned.items()}
+    assert counted == assigned
 
 
 def _check_mode(engine: Engine) -> None:

@@ -6,9 +6,10 @@ Nothing here may do I/O, read a clock, or know how an engine is spoken to.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 SimulationId = NewType("SimulationId", str)
 AgentName = NewType("AgentName", str)
@@ -17,12 +18,48 @@ CallId = NewType("CallId", int)
 Owner = NewType("Owner", str)
 """An agent's name towards an engine: it carries the simulation, so that two simulations may both have an `Ann`."""
 
+AdapterName = NewType("AdapterName", str)
+"""A LoRA adapter's name towards the engine (as in `model: "base:NAME"`)."""
+
 FAR = math.inf
 """The distance of an agent that is not expected to call again."""
 
 
 def owner_of(simulation: SimulationId, agent: AgentName) -> Owner:
     return Owner(f"{simulation}/{agent}")
+
+
+KV_PREFIX = "kv_prefix"
+LORA = "lora"
+
+
+class MemoryId(NamedTuple):
+    """Something on an engine that a call needs and that costs time to bring back. One agent owns several, and one may
+    have many owners."""
+
+    kind: str
+    """The name of a module in `kinds`, e.g. `kv_prefix`."""
+    key: str
+    """Within its kind: an owner's name for a prefix, an adapter's name for an adapter."""
+
+
+class Part(StrEnum):
+    """The parts of memory control, each with a switch of its own, so that each can be measured alone."""
+
+    ORDER = "order"
+    """What is farthest leaves first: prefixes, adapter slots and adapters in the engine's host memory."""
+    PIN = "pin"
+    """Who is in an activation is pinned, softly, within a budget."""
+    PREFIXES = "prefixes"
+    """Prefixes are brought back from host memory before the call."""
+    ADAPTERS = "adapters"
+    """Adapters are brought into a slot before the call."""
+    PREEMPT = "preempt"
+    """A nearer load interrupts a farther one."""
+    READY_FIRST = "ready_first"
+    """In the engine's queue, calls whose memory is ready may overtake others, a bounded number of times."""
+    WARM_UP = "warm_up"
+    """Where there is no host copy, prefixes are prefilled again while the engine has nothing else to do."""
 
 
 class Clock(StrEnum):
@@ -77,11 +114,58 @@ class Capabilities:
     version: str
     extended: bool
     features: frozenset[str] = frozenset()
-    """Out of: order, pin, evict, residency, owners, abort."""
+    """Out of: order, pin, evict, residency, owners, abort; load_kv_prefix and load_lora (or load_ and another kind: its
+    `Load` is understood); adapters (`Order.adapters` counts); fetch_adapters (adapters come and go at run time);
+    ready_first; host_copy (`Order.no_host_copy` counts); warm_up (a prompt may be sent that generates nothing)."""
     boot_id: str | None = None
     """Changes whenever the engine starts anew and has forgotten everything."""
     capacity_tokens: int | None = None
+    """Of the prefix cache. Where an engine evicts by recency and reports nothing, what it holds is guessed from that."""
+    adapter_slots: int | None = None
+    """Adapters that a batch may use; None where LoRA is off."""
+    host_adapters: int | None = None
+    """Adapters that the engine's host memory may hold; None: unknown or without limit."""
     reason: str = ""
+
+
+class LoadState(StrEnum):
+    """How a `Load` ended that did not fail."""
+
+    LOADED = "loaded"
+    """It is usable now, and was moved for that."""
+    RESIDENT = "resident"
+    """Nothing had to be moved."""
+    STOPPED = "stopped"
+    """A `StopLoad` (or a call that wanted the engine) ended it; what was moved by then stays usable."""
+    ABSENT = "absent"
+    """There is no copy to load it from."""
+    NO_ROOM = "no_room"
+    """Only nearer memory, or such in use, could have made room."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    state: LoadState
+    moved_bytes: int = 0
+
+
+class MemoryReport(NamedTuple):
+    """Of one memory, in bytes. Nothing on the device and nothing missing: there is no copy of it."""
+
+    device_bytes: int
+    missing_bytes: int
+    """What a load would move to make it usable as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Device memory for which kinds of memory compete."""
+
+    name: str
+    kinds: frozenset[str]
+    capacity_bytes: int
+    free_bytes: int
+    """Held by nobody; what could be evicted is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +178,11 @@ class EngineReport:
     pinned_owners: frozenset[Owner]
     pinned_tokens: int
     capacity_tokens: int
+    pools: tuple[Pool, ...] = ()
+    """Empty where the engine does not tell; nothing is then loaded ahead."""
+    memories: Mapping[MemoryId, MemoryReport] = field(default_factory=dict)
+    """Of those on or near the engine: the nearest of its plan, and every adapter it holds in a slot or in host memory."""
+    loading: frozenset[MemoryId] = frozenset()
+    """On their way to the device ahead of a call."""
+    running_adapters: frozenset[AdapterName] = frozenset()
+    """Of the calls that are being computed."""

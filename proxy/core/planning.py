@@ -1,4 +1,5 @@
-"""One plan of one engine: the view that a policy gets, and the invariants that its answer must keep.
+"""One plan of one engine: the view that a policy gets, the invariants that its answer must keep, and what follows from
+it for adapters and copies.
 
 The one place whose cost grows with the agents known on an engine.
 """
@@ -6,15 +7,46 @@ The one place whose cost grows with the agents known on an engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from .estimate import Estimator, distance_s
-from .model import Mode, Owner
+from .estimate import Estimator, distance, seconds_per_step
+from .model import KV_PREFIX, AdapterName, Clock, Mode, Owner, Part
+from .tables import Agent, Engine, Simulation
 from .wanted import Candidate, View, Wanted
-from .world import Agent
+
+SOON = 4.0
+"""Times the reach: whoever calls within that is to find its adapter in host memory."""
+_LATER_S = 1e-3
+"""Waking up exactly when somebody comes near, it would be a rounding error too early."""
 
 
-def view_of(
+class Reach(NamedTuple):
+    """Whoever is nearer is loaded for, on the clock on which its distance was told."""
+
+    steps: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Sight:
+    """One look at the agents on an engine."""
+
+    view: View
+    agents: dict[Owner, Agent] = field(default_factory=dict)
+    """Of the view's candidates."""
+    active: set[Owner] = field(default_factory=set)
+    """In an activation."""
+    near: set[Owner] = field(default_factory=set)
+    """Within reach."""
+    soon: set[Owner] = field(default_factory=set)
+    """Within `SOON` times the reach."""
+    wake_at: float = math.inf
+    """When the next one comes near or soon by the passing of time alone."""
+
+
+def sight_of(
     agents: Iterable[Agent],
     modes: Set[Mode],
     estimate: Estimator,
@@ -22,22 +54,105 @@ def view_of(
     *,
     pin_budget_tokens: int,
     plan_limit: int,
-) -> View:
+    reach: Reach,
+) -> Sight:
     """Agents of whom nothing is known, or who are not expected again, are left out: farther than all others."""
-    candidates = []
+    candidates: list[Candidate] = []
+    sight = Sight(View(candidates, pin_budget_tokens, plan_limit))
+    paces: dict[Simulation, float] = {}
     for agent in agents:
         simulation = agent.simulation
         if simulation.mode not in modes:
             continue
         in_activation = agent.in_activation(at)
-        distance = 0.0
+        ahead, within, seconds = 0.0, reach.seconds, 0.0
         if not in_activation:
             known = estimate(agent, at)
-            distance = math.inf if known is None else distance_s(known, simulation, at)
-            if distance == math.inf:
+            ahead = math.inf if known is None else distance(known, simulation, at)
+            if known is None or ahead == math.inf:
                 continue
-        candidates.append(Candidate(agent.owner, distance, in_activation, agent.used_at, agent.size_tokens))
-    return View(candidates, pin_budget_tokens, plan_limit)
+            seconds = ahead
+            if known.moment.clock is Clock.STEPS:
+                if simulation not in paces:
+                    paces[simulation] = seconds_per_step(simulation)
+                within, seconds = reach.steps, ahead * paces[simulation]
+                if seconds == math.inf:
+                    continue
+            elif at < known.moment.value and ahead >= within:
+                left = ahead - (SOON * within if ahead >= SOON * within else within)
+                sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
+        owner = agent.owner
+        candidates.append(Candidate(owner, seconds, in_activation, agent.used_at, agent.size_tokens))
+        sight.agents[owner] = agent
+        if in_activation:
+            sight.active.add(owner)
+        if ahead < within:
+            sight.near.add(owner)
+        if ahead < SOON * within:
+            sight.soon.add(owner)
+    return sight
+
+
+def completed(
+    wanted: Wanted, sight: Sight, engine: Engine, parts: frozenset[Part], leaving: Collection[AdapterName]
+) -> Wanted:
+    """What the engine is asked for: `wanted` and what follows from it, as far as the engine is able to and the parts of
+    memory control are switched on."""
+    features = engine.features
+    nearest: dict[AdapterName, float] = {}
+    pinned: list[AdapterName] = []
+    if "adapters" in features and wanted.order:
+        nearest = nearest_adapters(wanted, sight, engine, leaving)
+        if Part.PIN in parts:
+            pinned = _pinned_adapters(wanted, sight, engine, leaving)
+    uncopied = [
+        owner
+        for owner, _ in (wanted.order if "host_copy" in features else ())
+        if not sight.agents[owner].has_host_copy(KV_PREFIX)
+    ]
+    ordered = Part.ORDER in parts
+    return replace(
+        wanted,
+        order=wanted.order if ordered else (),
+        pins=wanted.pins if Part.PIN in parts else (),
+        adapters=tuple(nearest.items())[: sight.view.plan_limit] if ordered else (),
+        pinned_adapters=tuple(pinned),
+        no_host_copy=tuple(uncopied),
+        ready_first="ready_first" in features and Part.READY_FIRST in parts and bool(wanted.order),
+    )
+
+
+def nearest_adapters(
+    wanted: Wanted, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
+) -> dict[AdapterName, float]:
+    """The distance of each adapter's nearest owner, nearest first; 0 for all on which calls run."""
+    nearest = dict.fromkeys(sorted(engine.adapters_in_use), 0.0)
+    for owner, away in wanted.order:
+        adapter = sight.agents[owner].adapter
+        if adapter is not None and adapter not in nearest and adapter not in leaving:
+            nearest[adapter] = away
+    return nearest
+
+
+def adapter_pin_limit(engine: Engine) -> int:
+    """More would leave no slot for an adapter that is neither pinned nor running, and whoever needs it would starve."""
+    slots = None if engine.capabilities is None else engine.capabilities.adapter_slots
+    return 0 if slots is None else max(0, slots - 1 - len(engine.adapters_in_use))
+
+
+def _pinned_adapters(
+    wanted: Wanted, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
+) -> list[AdapterName]:
+    """Of agents in an activation. Those that run need no pin."""
+    limit, running = adapter_pin_limit(engine), engine.adapters_in_use
+    pinned: dict[AdapterName, None] = {}
+    for owner, _ in wanted.order:
+        if len(pinned) >= limit or owner not in sight.active:
+            break  # who is in an activation stands at the front
+        adapter = sight.agents[owner].adapter
+        if adapter is not None and adapter not in running and adapter not in leaving:
+            pinned[adapter] = None
+    return list(pinned)
 
 
 def keep_invariants(wanted: Wanted, view: View) -> Wanted:
@@ -54,9 +169,9 @@ def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tu
     if not wanted.order:
         return ()
     distances: dict[Owner, float] = {}
-    for owner, distance in wanted.order:
-        if owner in known and 0.0 <= distance < math.inf:
-            distances.setdefault(owner, 0.0 if known[owner].in_activation else distance)
+    for owner, away in wanted.order:
+        if owner in known and 0.0 <= away < math.inf:
+            distances.setdefault(owner, 0.0 if known[owner].in_activation else away)
     for candidate in view.candidates:
         if candidate.in_activation:
             distances.setdefault(candidate.owner, 0.0)

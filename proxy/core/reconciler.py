@@ -1,4 +1,4 @@
-"""From what is wanted of an engine, and what we believe of it, to the actions that close the gap.
+"""From what is wanted of an engine, and what we believe of it, to the orders and pins that close the gap.
 
 At most one step per kind is in flight: what comes on top waits for its end, which every action has (`Settled`). The
 actions of one call are to be carried out in their order. A settled plan is silent except for `Renew`.
@@ -8,45 +8,79 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
-from .actions import Action, Evict, Order, Pin, Renew, Unpin
-from .model import EngineId, EngineReport, Owner
+from .actions import (
+    Action,
+    DropAdapter,
+    Evict,
+    FetchAdapter,
+    Load,
+    Order,
+    Pin,
+    Renew,
+    StopLoad,
+    Unpin,
+)
+from .model import AdapterName, EngineId, EngineReport, Owner
 from .wanted import Wanted
 
 RENEW_AFTER_S = 1.0
 _RETRY_AFTER_S = 0.25
 _RETRY_LIMIT_S = 5.0
 
-Ranks = Mapping[Owner, int]
-"""An order without its values: equal rank is equal distance, which the engine resolves by recency.
-
-Two orders with the same ranks are the same to an engine, so the second is not sent.
-"""
+Named = TypeVar("Named", bound=str)
 
 
-def ranks_of(order: Iterable[tuple[Owner, float]]) -> Ranks:
-    ranks: dict[Owner, int] = {}
+def ranks_of(order: Iterable[tuple[Named, float]]) -> Mapping[Named, int]:
+    """An order without its values: equal rank is equal distance, which the engine resolves by recency."""
+    ranks: dict[Named, int] = {}
     rank, last = -1, -1.0
-    for owner, distance in order:
+    for name, distance in order:
         if distance != last:
             rank, last = rank + 1, distance
-        ranks[owner] = rank
+        ranks[name] = rank
     return ranks
+
+
+class Ordered(NamedTuple):
+    """What of an `Order` makes a difference to an engine. Two that are equal here are the same to it, so the second is
+    not sent."""
+
+    owners: Mapping[Owner, int]
+    adapters: Mapping[AdapterName, int]
+    pinned_adapters: frozenset[AdapterName]
+    no_host_copy: frozenset[Owner]
+    ready_first: bool
+
+
+NOTHING = Ordered({}, {}, frozenset(), frozenset(), False)
+"""Recency decides."""
+
+
+def ordered_of(wanted: Wanted) -> Ordered:
+    return Ordered(
+        ranks_of(wanted.order),
+        ranks_of(wanted.adapters),
+        frozenset(wanted.pinned_adapters),
+        frozenset(wanted.no_host_copy),
+        wanted.ready_first,
+    )
 
 
 @dataclass(slots=True)
 class Belief:
     """What one engine holds in force as far as we know, and what is on its way to it."""
 
-    order: Ranks | None = field(default_factory=dict)
-    """Empty: recency decides. None: unknown, to be sent again."""
+    order: Ordered | None = NOTHING
+    """None: unknown, to be sent again."""
     pins: dict[Owner, int] = field(default_factory=dict)
     """Surely pinned, each with the tokens that were granted to it."""
     doubtful: dict[Owner, int] = field(default_factory=dict)
     """May be pinned or not: a pin or its release failed, or the engine reported pins that are not ours."""
     sent_at: float = 0.0
     """The last `Order` or `Renew`."""
-    flying_order: tuple[Order, Ranks] | None = None
+    flying_order: tuple[Order, Ordered] | None = None
     flying_pin: tuple[Pin, dict[Owner, int]] | None = None
     flying_unpin: Unpin | None = None
     flying_renew: Renew | None = None
@@ -57,7 +91,7 @@ class Belief:
 
     @property
     def in_force(self) -> bool:
-        return bool(self.order or self.pins)
+        return self.order not in (None, NOTHING) or bool(self.pins)
 
     @property
     def in_flight(self) -> tuple[Action, ...]:
@@ -142,7 +176,7 @@ class Belief:
                     self.order = None
                     self._doubt(self.pins)
                 self.flying_renew = None
-            case Evict():
+            case Evict() | Load() | StopLoad() | FetchAdapter() | DropAdapter():
                 return False
         self._count_failure(error, at)
         return True
@@ -154,8 +188,8 @@ class Belief:
         """
         healed = False
         if self.flying_order is None:
-            aged_out = bool(self.order) and not report.plan_in_force
-            foreign = self.order == {} and not self._ordered and report.plan_in_force
+            aged_out = self.order not in (None, NOTHING) and not report.plan_in_force
+            foreign = self.order == NOTHING and not self._ordered and report.plan_in_force
             if aged_out or foreign:
                 self.order = None
                 healed = True
@@ -171,19 +205,26 @@ class Belief:
 
     def forget(self) -> None:
         """The engine started anew or cannot be reached: nothing is believed, nothing in flight counts."""
-        self.order, self._ordered = {}, False
+        self.order, self._ordered = NOTHING, False
         self.pins, self.doubtful = {}, {}
         self.flying_order = self.flying_pin = self.flying_unpin = self.flying_renew = None
         self._failures, self._wait_until = 0, 0.0
 
     def _order(self, engine: EngineId, wanted: Wanted, at: float) -> tuple[list[Action], bool]:
-        ranks = ranks_of(wanted.order)
+        ordered = ordered_of(wanted)
         if self.flying_order is not None:
-            return [], ranks == self.flying_order[1]
-        if ranks == self.order:
+            return [], ordered == self.flying_order[1]
+        if ordered == self.order:
             return [], True
-        order = Order(engine, wanted.order)
-        self.flying_order = order, ranks
+        order = Order(
+            engine,
+            wanted.order,
+            wanted.adapters,
+            wanted.pinned_adapters,
+            wanted.no_host_copy,
+            wanted.ready_first,
+        )
+        self.flying_order = order, ordered
         self.sent_at = at
         return [order], True
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from .actions import Action
+from .adapters import Adapter
 from .counters import Counters, Totals
 from .estimate import Estimator, Source, distance
-from .model import AgentName, Capabilities, Clock, EngineId, Mode, Owner, SimulationId
-from .reconciler import Ranks
+from .loads import LoadCounters
+from .model import (
+    LORA,
+    AdapterName,
+    AgentName,
+    Capabilities,
+    Clock,
+    EngineId,
+    MemoryId,
+    Mode,
+    Owner,
+    Pool,
+    SimulationId,
+)
+from .tables import Agent, Engine, Simulation
 from .wanted import Wanted
-from .world import Agent, Engine, Simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,19 @@ class SimulationSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """Of a memory that an agent's calls need, on its engine."""
+
+    kind: str
+    key: str
+    device_bytes: int | None
+    """None if the engine did not say."""
+    missing_bytes: int | None
+    loading: bool
+    """It is on its way to the device ahead of a call."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSnapshot:
     name: AgentName
     owner: Owner
@@ -44,6 +72,34 @@ class AgentSnapshot:
     engine: EngineId | None
     size_tokens: int | None
     used_at: float
+    adapter: AdapterName | None = None
+    """On which its next call is expected to run."""
+    memories: tuple[MemorySnapshot, ...] = ()
+
+
+class Place(StrEnum):
+    """Where an adapter is on one engine."""
+
+    SLOT = "slot"
+    HOST = "host"
+    LOADING = "loading"
+    """From its disk to host memory, or from there to a slot."""
+    UNKNOWN = "unknown"
+    """It was not told of it, or did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSnapshot:
+    name: str
+    path: str
+    version: int
+    key: AdapterName
+    """What engines call the current version."""
+    agents: int
+    """To which it is assigned."""
+    engines: dict[EngineId, Place]
+    problems: dict[EngineId, str]
+    """Why it could not be fetched, by engines on which that is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +121,15 @@ class EngineSnapshot:
     """By the last plan."""
     shadow: Wanted | None
     """What would be wanted if the simulations in shadow were on; None if there are none."""
+    running_calls: int
+    pools: tuple[Pool, ...]
+    """By its last report, corrected by what is known since."""
+    adapters: int
+    """Known to it."""
+    loading: tuple[MemoryId, ...]
+    """On their way to the device on our behalf."""
+    loading_bytes: int
+    loads: LoadCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +155,8 @@ def of_simulation(simulation: Simulation) -> SimulationSnapshot:
     )
 
 
-def of_agent(agent: Agent, estimate: Estimator, at: float) -> AgentSnapshot:
+def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at: float) -> AgentSnapshot:
+    engine = agent.engine
     known = estimate(agent, at)
     return AgentSnapshot(
         name=agent.name,
@@ -105,11 +171,50 @@ def of_agent(agent: Agent, estimate: Estimator, at: float) -> AgentSnapshot:
         engine=None if agent.engine is None else agent.engine.id,
         size_tokens=agent.size_tokens,
         used_at=agent.used_at,
+        adapter=agent.adapter,
+        memories=() if engine is None else tuple(_of_memory(memory, engine) for memory in memories),
     )
+
+
+def _of_memory(memory: MemoryId, engine: Engine) -> MemorySnapshot:
+    known = engine.residency.reported(memory)
+    return MemorySnapshot(
+        kind=memory.kind,
+        key=memory.key,
+        device_bytes=None if known is None else known.device_bytes,
+        missing_bytes=None if known is None else known.missing_bytes,
+        loading=memory in engine.loads.loading or memory in engine.residency.loading,
+    )
+
+
+def of_adapter(adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
+    engines = list(engines)
+    failures = {engine.id: engine.hosting.failures.get(adapter.key) for engine in engines}
+    return AdapterSnapshot(
+        name=adapter.name,
+        path=adapter.path,
+        version=adapter.version,
+        key=adapter.key,
+        agents=adapter.agents,
+        engines={engine.id: _place(adapter.key, engine) for engine in engines},
+        problems={name: failure.problem for name, failure in failures.items() if failure is not None},
+    )
+
+
+def _place(key: AdapterName, engine: Engine) -> Place:
+    memory = MemoryId(LORA, key)
+    flying = engine.hosting.flying
+    if (flying is not None and flying.adapter == key) or _of_memory(memory, engine).loading:
+        return Place.LOADING
+    known = engine.residency.memories.get(memory)
+    if known is not None and known.device_bytes:
+        return Place.SLOT
+    return Place.HOST if key in engine.hosting.held else Place.UNKNOWN
 
 
 def of_engine(engine: Engine) -> EngineSnapshot:
     belief = engine.belief
+    hosting = () if engine.hosting.flying is None else (engine.hosting.flying,)
     return EngineSnapshot(
         id=engine.id,
         reachable=engine.reachable,
@@ -117,14 +222,16 @@ def of_engine(engine: Engine) -> EngineSnapshot:
         capacity_tokens=engine.capacity_tokens,
         agents=len(engine.agents),
         plan_due=engine.dirty or engine.blocked,
-        order=None if belief.order is None else _owners(belief.order),
+        order=None if belief.order is None else tuple(belief.order.owners),  # nearest first, as it was made
         pins=tuple(belief.pins),
-        in_flight=belief.in_flight,
+        in_flight=(*belief.in_flight, *engine.loads.in_flight, *hosting),
         pin_budget_tokens=engine.budget_tokens,
         wanted=engine.wanted,
         shadow=engine.shadow,
+        running_calls=engine.running,
+        pools=engine.residency.pools,
+        adapters=len(engine.hosting.held),
+        loading=tuple(sorted(engine.loads.loading)),
+        loading_bytes=engine.loads.in_flight_bytes,
+        loads=replace(engine.loads.counters),
     )
-
-
-def _owners(ranks: Ranks) -> tuple[Owner, ...]:
-    return tuple(ranks)  # made from an order, so its keys are nearest first

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .model import Owner
+from .model import AdapterName, Owner
 
 
 class Candidate(NamedTuple):
@@ -31,11 +31,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Where memory should be. The controller corrects what breaks an invariant."""
+    """Where memory should be. A policy says order and pins; the controller corrects what breaks an invariant, and adds
+    the rest, which follows from the order."""
 
     order: tuple[tuple[Owner, float], ...] = ()
     """Nearest first. Empty: recency decides."""
     pins: tuple[Owner, ...] = ()
+    adapters: tuple[tuple[AdapterName, float], ...] = ()
+    """Nearest first, each once."""
+    pinned_adapters: tuple[AdapterName, ...] = ()
+    no_host_copy: tuple[Owner, ...] = ()
+    ready_first: bool = False
 
 
 Policy = Callable[[View], Wanted]

@@ -6,159 +6,56 @@ Never decides what to do. Every change costs the same however many agents are id
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from itertools import chain
-from typing import NamedTuple
 
-from .average import Average
+from .adapters import Adapter, Adapters
 from .checks import check_distance
-from .clock import StepClock
-from .counters import Counters, Totals
-from .events import ActionStarted, AgentLeft, CallEnded, CallStarted, DistanceHinted, StepTicked
+from .counters import Totals
+from .events import (
+    ActionStarted,
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterRegistered,
+    AgentLeft,
+    CallEnded,
+    CallStarted,
+    DistanceHinted,
+    HostCopySet,
+    StepTicked,
+)
+from .loads import LoadQueue
 from .model import (
+    LORA,
     AgentName,
     CallId,
-    Capabilities,
     Clock,
     EngineId,
+    MemoryId,
     Mode,
     Moment,
     Outcome,
-    Owner,
     SimulationId,
-    Usage,
     owner_of,
 )
-from .reconciler import Belief
-from .wanted import Wanted
-
-_FIRST_PAUSE_S = 2.0
-_PAUSES_WAITED = 4.0
-_PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
-
-
-class Told(NamedTuple):
-    """A moment that the simulation told; the higher `number` was told later."""
-
-    moment: Moment
-    number: int
-
-
-@dataclass(slots=True, eq=False)
-class Simulation:
-    id: SimulationId
-    mode: Mode
-    seen_at: float
-    steps: StepClock = field(default_factory=StepClock)
-    agents: dict[AgentName, Agent] = field(default_factory=dict)
-    idle: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents without a running call, the least recently seen first."""
-    pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents between two calls of an activation, or after its last: by the end of their last call."""
-    running: int = 0
-    pause_s: float = _FIRST_PAUSE_S
-    """An activation is over when its agent has not called for so long."""
-    counters: Counters = field(default_factory=Counters)
-    _pause: Average = field(default_factory=Average)
-
-    @property
-    def clock(self) -> Clock:
-        """Its own one where it ticks."""
-        return Clock.STEPS if self.steps.ticked else Clock.SECONDS
-
-    def now(self, clock: Clock, at: float) -> float:
-        return self.steps.passed if clock is Clock.STEPS else at
-
-    def moment(self, at: float) -> Moment:
-        clock = self.clock
-        return Moment(clock, self.now(clock, at))
-
-    def learn_pause(self, pause_s: float) -> None:
-        self._pause.add(pause_s)
-        self.pause_s = min(max(self._pause.mean * _PAUSES_WAITED, _PAUSE_MIN_S), _PAUSE_MAX_S)
-
-
-@dataclass(slots=True, eq=False)
-class Agent:
-    name: AgentName
-    owner: Owner
-    simulation: Simulation
-    engine: Engine | None = None
-    """Where its last call went, and so its memory is."""
-    running: int = 0
-    activated: bool = False
-    acts_next: bool = False
-    """It was said to act, while a call of it ran: the activation ends with that call."""
-    activations: int = 0
-    began: Moment | None = None
-    """The last activation."""
-    gap: Average | None = None
-    """Between beginnings of activations, on the clock of `began`."""
-    hinted: Told | None = None
-    action: Told | None = None
-    """The end of what it does in the simulated world."""
-    used_at: float = 0.0
-    ended_at: float = 0.0
-    size_tokens: int | None = None
-    gone: bool = False
-    """In no table any more, while calls of it may still run."""
-
-    def in_activation(self, at: float) -> bool:
-        return self.running > 0 or (self.activated and at - self.ended_at <= self.simulation.pause_s)
-
-    def learn_size(self, usage: Usage) -> None:
-        # A short call between long ones says nothing of what the long ones left behind; only slowly does size shrink.
-        size = self.size_tokens or 0
-        self.size_tokens = max(usage.prompt + usage.output, size - size // 8)
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    simulation: Simulation
-    agent: Agent | None
-    first: bool
-    """It opened an activation, and not the agent's first one."""
-
-
-@dataclass(slots=True, eq=False)
-class Engine:
-    id: EngineId
-    agents: dict[Agent, None] = field(default_factory=dict)
-    """Those whose memory is on it."""
-    reachable: bool = False
-    capabilities: Capabilities | None = None
-    boot_id: str | None = None
-    capacity_tokens: int | None = None
-    belief: Belief = field(default_factory=Belief)
-    dirty: bool = False
-    """Something changed since its last plan."""
-    blocked: bool = False
-    """Its last plan asked for something that waits for the end of what is in flight."""
-    wanted: Wanted = field(default_factory=Wanted)
-    shadow: Wanted | None = None
-    """What would be wanted if the simulations in shadow were on; None if there are none."""
-    budget_tokens: int = 0
-    """For pins, at the last plan."""
-    pinned_tokens: int = 0
-    """Of `wanted.pins`, at the last plan."""
-
-    @property
-    def features(self) -> frozenset[str]:
-        """What we may ask of it now."""
-        if self.capabilities is None or not self.reachable:
-            return frozenset()
-        return self.capabilities.features & {"order", "pin"}
-
-    def forget(self) -> None:
-        self.belief.forget()
-        self.blocked = False
+from .tables import Agent, Call, Engine, Simulation, Told
 
 
 class World:
     """All tables, and the changes that events make to them."""
 
     def __init__(
-        self, *, mode: Mode, agent_limit: int, total_agent_limit: int, simulation_limit: int, call_limit: int
+        self,
+        *,
+        mode: Mode,
+        agent_limit: int,
+        total_agent_limit: int,
+        simulation_limit: int,
+        call_limit: int,
+        adapter_limit: int,
+        loads_in_flight: int,
+        load_budget_bytes: int,
+        kinds: Collection[str],
     ) -> None:
         self.simulations: OrderedDict[SimulationId, Simulation] = OrderedDict()
         self.engines: dict[EngineId, Engine] = {}
@@ -171,6 +68,10 @@ class World:
         self.total_agent_limit = total_agent_limit
         self.simulation_limit = simulation_limit
         self.call_limit = call_limit
+        self.adapters = Adapters(adapter_limit)
+        self.kinds = frozenset(kinds)
+        self.loads_in_flight = loads_in_flight
+        self.load_budget_bytes = load_budget_bytes
         self._told = 0
 
     # Tables
@@ -178,7 +79,8 @@ class World:
     def engine(self, name: EngineId) -> Engine:
         engine = self.engines.get(name)
         if engine is None:
-            engine = self.engines[name] = Engine(name)
+            loads = LoadQueue(name, max_in_flight=self.loads_in_flight, max_bytes=self.load_budget_bytes)
+            engine = self.engines[name] = Engine(name, loads)
         return engine
 
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
@@ -225,6 +127,7 @@ class World:
         simulation = agent.simulation
         agent.gone = True
         self.agent_count -= 1
+        self._assign(agent, None)
         del simulation.agents[agent.name]
         simulation.idle.pop(agent.name, None)
         simulation.pausing.pop(agent.name, None)
@@ -254,21 +157,26 @@ class World:
             self.totals.lost_calls += 1
             _, lost = self.calls.popitem(last=False)
             self._finish(lost, at)
+        engine = self.engine(event.engine)
         agent = None if event.agent is None else self.agent(simulation, event.agent)
         first = False
         if agent is not None:
             first = self._call(agent, at)
-            self._move(agent, self.engine(event.engine))
+            # What was added to the request for an operator says nothing of what the simulation wants.
+            agent.requested = None if event.adapter == agent.assigned_adapter else event.adapter
+            self._move(agent, engine)
             self._mark(agent)
+        engine.start(event.adapter)
         simulation.running += 1
         simulation.counters.calls += 1
-        self.calls[event.call] = Call(simulation, agent, first)
+        self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first)
 
-    def end_call(self, event: CallEnded, at: float) -> None:
+    def end_call(self, event: CallEnded, at: float) -> Call | None:
+        """The call that ended, if it was one that counted."""
         call = self.calls.pop(event.call, None)
         if call is None:
             self.totals.unknown_calls += 1
-            return
+            return None
         if self.simulations.get(call.simulation.id) is call.simulation:
             self.simulation(call.simulation.id, at)
         call.simulation.counters.count_end(event.outcome, event.usage, call.first)
@@ -279,6 +187,7 @@ class World:
         if agent is not None and event.acts_for is not None and event.outcome is Outcome.DONE:
             self._act(agent, *event.acts_for, at)
         self._finish(call, at)
+        return call
 
     # What the simulation tells
 
@@ -294,8 +203,9 @@ class World:
             if agent is None or distance is None:
                 continue
             agent.hinted = Told(Moment(event.clock, now + distance), self._told)
+            self._expect(agent)
             if distance > 0.0 and not agent.running:
-                _end_activation(agent)
+                agent.end_activation()
             self._mark(agent)
 
     def start_action(self, event: ActionStarted, at: float) -> None:
@@ -304,7 +214,7 @@ class World:
         if agent is not None:
             self._act(agent, event.duration, event.clock, at)
             if not agent.running and agent.acts_next:
-                _end_activation(agent)
+                agent.end_activation()
             self._mark(agent)
 
     def tick_steps(self, event: StepTicked, at: float) -> None:
@@ -320,6 +230,81 @@ class World:
         if agent is not None:
             self.drop_agent(agent)
 
+    # What operators tell
+
+    def register(self, event: AdapterRegistered) -> None:
+        adapter = self.adapters.register(event.name, event.path)
+        if adapter is None:
+            self.totals.refused += 1
+            return
+        for engine in self.engines.values():
+            engine.loads.renew(MemoryId(LORA, adapter.key))
+            engine.hosting.renew(adapter.key)
+        self.mark_all()
+        if adapter.assigned:
+            self.ask_for(adapter)
+
+    def forget_adapter(self, event: AdapterForgotten) -> None:
+        if self.adapters.forget(event.name) is not None:
+            self.mark_all()
+
+    def assign(self, event: AdapterAssigned, at: float) -> None:
+        adapter = None if event.name is None else self.adapters.current.get(event.name)
+        if adapter is None and event.name is not None:
+            self.totals.refused += 1
+            return
+        simulation = self.simulation(event.simulation, at)
+        agent = None if simulation is None else self.agent(simulation, event.agent)
+        if agent is None or agent.assigned is adapter:
+            return
+        self._assign(agent, adapter)
+        self._expect(agent)
+        self._mark(agent)
+        if adapter is not None:
+            self.ask_for(adapter)
+
+    def ask_for(self, adapter: Adapter) -> None:
+        """It is to be fetched by every engine: nobody knows to which its agents' first calls go."""
+        for engine in self.engines.values():
+            if "fetch_adapters" in engine.features and adapter.key not in engine.hosting.held:
+                engine.hosting.ask(adapter.key)
+                engine.dirty = True
+
+    def ask_for_assigned(self) -> None:
+        for adapter in self.adapters.current.values():
+            if adapter.assigned:
+                self.ask_for(adapter)
+
+    def let_adapters_go(self) -> None:
+        """Forgets those that were to be dropped and are on no engine any more."""
+        engines = self.engines.values()
+        gone = [key for key in self.adapters.leaving if not any(engine.may_hold(key) for engine in engines)]
+        self.adapters.gone(gone)
+
+    def set_host_copy(self, event: HostCopySet, at: float) -> None:
+        if event.kind not in self.kinds:
+            self.totals.refused += 1
+            return
+        simulation = self.simulation(event.simulation, at)
+        if simulation is None:
+            return
+        if event.agent is None:
+            simulation.host_copy[event.kind] = event.wanted
+            self.mark_all()
+            return
+        agent = self.agent(simulation, event.agent)
+        if agent is not None:
+            agent.host_copy = {**(agent.host_copy or {}), event.kind: event.wanted}
+            self._mark(agent)
+
+    def _assign(self, agent: Agent, adapter: Adapter | None) -> None:
+        simulation = agent.simulation.id
+        if agent.assigned is not None:
+            agent.assigned.release(simulation)
+        agent.assigned = adapter
+        if adapter is not None:
+            adapter.assign(simulation)
+
     # Time
 
     def end_pauses(self, at: float) -> None:
@@ -329,7 +314,7 @@ class World:
                 agent = next(iter(simulation.pausing.values()))
                 if agent.in_activation(at):
                     break
-                _end_activation(agent)
+                agent.end_activation()
                 self._mark(agent)
 
     def _call(self, agent: Agent, at: float) -> bool:
@@ -337,7 +322,7 @@ class World:
         simulation = agent.simulation
         opens = not agent.in_activation(at)
         if opens:
-            _begin_activation(agent, at)
+            agent.begin_activation(at)
         elif not agent.running:
             simulation.learn_pause(at - agent.ended_at)
         agent.acts_next = False
@@ -349,6 +334,7 @@ class World:
 
     def _finish(self, call: Call, at: float) -> None:
         call.simulation.running -= 1
+        call.engine.end(call.adapter)
         agent = call.agent
         if agent is None or agent.gone:
             return
@@ -357,7 +343,7 @@ class World:
         if not agent.running:
             agent.simulation.idle[agent.name] = agent
             if agent.acts_next:
-                _end_activation(agent)
+                agent.end_activation()
             else:
                 agent.simulation.pausing[agent.name] = agent
         self._mark(agent)
@@ -386,26 +372,11 @@ class World:
         agent.engine = engine
         engine.agents[agent] = None
 
+    def _expect(self, agent: Agent) -> None:
+        """Where there is but one engine, an agent with an assigned adapter has memory on it before its first call."""
+        if agent.engine is None and agent.assigned is not None and len(self.engines) == 1:
+            self._move(agent, next(iter(self.engines.values())))
+
     def _mark(self, agent: Agent) -> None:
         if agent.engine is not None and agent.simulation.mode is not Mode.OFF:
             agent.engine.dirty = True
-
-
-def _begin_activation(agent: Agent, at: float) -> None:
-    began = agent.simulation.moment(at)
-    if agent.began is not None and agent.began.clock is began.clock:
-        agent.gap = agent.gap or Average()
-        agent.gap.add(began.value - agent.began.value)
-    else:
-        agent.gap = None
-    agent.began = began
-    agent.activated = True
-    agent.activations += 1
-    agent.simulation.counters.activations += 1
-    # They were told of this activation, and say nothing of the one after it.
-    agent.hinted = agent.action = None
-
-
-def _end_activation(agent: Agent) -> None:
-    agent.activated = agent.acts_next = False
-    agent.simulation.pausing.pop(agent.name, None)

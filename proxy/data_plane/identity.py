@@ -24,6 +24,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SIMULATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WINDOW_CALLS = 64
 
+EXPLICIT = 1.0
+"""The confidence in a name that the client gave outright, by the header or the URL."""
+
 _CONFIDENCE = {
     "agent_id": 0.9,
     "metadata.agent_id": 0.9,
@@ -95,9 +98,9 @@ class Recogniser:
         if (given := single(headers, SIMULATION)) is not None:
             simulation = _simulation_id(given, title(SIMULATION))
         if (name := single(headers, AGENT)) is not None:
-            return Caller(simulation, _agent_name(name, title(AGENT)), title(AGENT), 1.0, address.path)
+            return Caller(simulation, _agent_name(name, title(AGENT)), title(AGENT), EXPLICIT, address.path)
         if address.agent is not None:
-            return Caller(simulation, address.agent, "URL", 1.0, address.path)
+            return Caller(simulation, address.agent, "URL", EXPLICIT, address.path)
         agent, source = self._believed(simulation, headers, body or {})
         return Caller(simulation, agent, source, _CONFIDENCE[source], address.path)
 

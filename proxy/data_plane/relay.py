@@ -18,7 +18,19 @@ from uuid import uuid4
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
-from scalesim.proxy.core.model import CallId, Clock, Mode, Outcome, SimulationId, Usage, owner_of
+from scalesim.proxy.core.model import (
+    AdapterName,
+    AgentName,
+    CallId,
+    Clock,
+    EngineId,
+    Mode,
+    Outcome,
+    Owner,
+    SimulationId,
+    Usage,
+    owner_of,
+)
 
 from ..errors import CallRefused, UpstreamBroke, UpstreamError
 from .acts_for import acts_for_of
@@ -34,7 +46,7 @@ from .asgi import (
 )
 from .body import parsed_object, with_fields
 from .headers import Headers, shown, to_client, to_engine
-from .identity import Caller, Recogniser, address_of
+from .identity import EXPLICIT, Caller, Recogniser, address_of
 from .upstream import Answer, Upstream
 from .usage import Witness, witness_of
 
@@ -71,8 +83,15 @@ class _Request:
     call: _Call | None
 
 
+Remember = Callable[[Owner, str, Mapping[str, object], int], None]
+"""Told of an answered call of a known agent: its owner, the path, the body (with an assigned adapter), its prompt's tokens."""
+
+
 class Relay:
-    """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown."""
+    """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown.
+
+    `assigned` says on which adapter an operator has an agent's calls run. `remember` must not raise.
+    """
 
     def __init__(
         self,
@@ -85,6 +104,8 @@ class Relay:
         clock: Callable[[], float],
         max_body_bytes: int,
         features: Callable[[], frozenset[str]],
+        assigned: Callable[[SimulationId, AgentName], AdapterName | None],
+        remember: Remember,
     ) -> None:
         self._adapter = adapter
         self._upstream = upstream
@@ -94,17 +115,25 @@ class Relay:
         self._clock = clock
         self._max_body_bytes = max_body_bytes
         self._features = features
+        self._assigned = assigned
+        self._remember = remember
         self._call_ids = itertools.count(1)
         self._in_flight = 0
+        self._calls_in_flight = 0
         self._aborts: set[asyncio.Task[None]] = set()
 
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
         return {
             "requests_in_flight": self._in_flight,
+            "calls_in_flight": self._calls_in_flight,
             "aborts_in_flight": len(self._aborts),
             "identity_fields": self._recogniser.size,
         }
+
+    def demand(self, engine: EngineId) -> int:
+        """Calls of clients in flight there: what is computed for nobody yet makes way for them."""
+        return self._calls_in_flight if engine == self._adapter.engine else 0
 
     async def drained(self) -> None:
         """Waits (a few seconds at most) for the aborts that are under way: to be called before the adapter is closed."""
@@ -130,6 +159,7 @@ class Relay:
             return
         except ClientGone:
             return
+        self._calls_in_flight += request.call is not None
         try:
             async with asyncio.TaskGroup() as group:
                 watcher = group.create_task(raise_when_gone(receive))
@@ -138,6 +168,7 @@ class Relay:
         except* (ClientGone, OSError):  # ASGI lets `send` raise OSError when nobody listens
             pass
         finally:
+            self._calls_in_flight -= request.call is not None
             # Also when this task is cancelled. What has not ended by now has nobody who waits for it.
             call = request.call
             if call is not None and call.end_without_a_client() and call.abort_id is not None:
@@ -163,40 +194,55 @@ class Relay:
         parsed = parsed_object(headers, body)
         caller = self._recogniser.recognise(raw_path, headers, parsed)
         abort_id: str | None = None
+        adapter: AdapterName | None = None
+        remember: Callable[[Usage], None] | None = None
         if parsed is not None:
-            body, abort_id = self._with_additions(body, parsed, caller)
+            fields, abort_id = self._additions(parsed, caller)
+            body = with_fields(body, parsed, fields)
+            sent = {**parsed, **fields}
+            adapter = self._adapter.adapter_of(caller.path, sent)
+            remember = self._remembering(caller, sent)
         started = CallStarted(
             at=self._clock(),
             call=CallId(next(self._call_ids)),
             simulation=caller.simulation,
             agent=caller.agent,
             engine=self._adapter.engine,
+            adapter=adapter,
         )
         self._post(started)
-        call = _Call(started.call, acts_for, abort_id, self._post, self._clock)
+        call = _Call(started.call, acts_for, abort_id, self._post, self._clock, remember)
         return _Request("POST", target, to_engine(headers), body, parsed, call)
 
-    def _with_additions(
-        self, raw: bytes, parsed: Mapping[str, object], caller: Caller
-    ) -> tuple[bytes, str | None]:
-        """The body as the engine shall see it, and the id by which the engine can abort it, if it can."""
+    def _remembering(self, caller: Caller, sent: Mapping[str, object]) -> Callable[[Usage], None] | None:
+        if caller.agent is None or self._mode_of(caller.simulation) is not Mode.ON:
+            return None
+        owner = owner_of(caller.simulation, caller.agent)
+        return lambda usage: self._remember(owner, caller.path, sent, usage.prompt)
+
+    def _additions(self, parsed: Mapping[str, object], caller: Caller) -> tuple[dict[str, str], str | None]:
+        """What the engine shall see besides, and the id by which the engine can abort it, if it can."""
         features = self._features()
         owner = None
         if caller.agent is not None and "owners" in features and self._mode_of(caller.simulation) is Mode.ON:
             owner = owner_of(caller.simulation, caller.agent)
+        assigned = None
+        if caller.agent is not None and caller.confidence == EXPLICIT:
+            # An adapter is part of the answer: never by a name that was only guessed, and in every mode alike.
+            assigned = self._assigned(caller.simulation, caller.agent)
         if caller.path == _RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
             given, own_id = parsed.get("request_id"), f"resp_{uuid4().hex}"
         else:
             given, own_id = parsed.get("rid"), uuid4().hex
         request_id = given if isinstance(given, str) and given else own_id
-        fields = dict(self._adapter.additions(caller.path, parsed, owner, request_id))
+        fields = dict(self._adapter.additions(caller.path, parsed, owner, request_id, assigned))
         if "abort" not in features or given:
             # No id of ours where it is of no use, and none in place of the client's (a list: one for each of a batch).
             fields = {key: value for key, value in fields.items() if value != own_id}
         engine_knows_it = request_id == given or request_id in fields.values()
         abort_id = request_id if "abort" in features and engine_knows_it else None
-        return with_fields(raw, parsed, fields), abort_id
+        return fields, abort_id
 
     async def _exchange(self, request: _Request, send: Send) -> None:
         """Sends the request and copies the answer. Returns when the client has all it will get; cancelled when it left."""
@@ -264,7 +310,9 @@ class _Call:
         abort_id: str | None,
         post: Callable[[Event], None],
         clock: Callable[[], float],
+        remember: Callable[[Usage], None] | None,
     ) -> None:
+        """`remember` is called with the usage of a call that was answered whole."""
         self.abort_id = abort_id
         self.witness: Witness | None = None
         """Of the answer, once there is one."""
@@ -272,6 +320,7 @@ class _Call:
         self._acts_for = acts_for
         self._post = post
         self._clock = clock
+        self._remember = remember
         self._ended = False
 
     def end(self, outcome: Outcome, usage: Usage | None = None) -> bool:
@@ -280,6 +329,8 @@ class _Call:
             return False
         self._ended = True
         self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for))
+        if outcome is Outcome.DONE and usage is not None and self._remember is not None:
+            self._remember(usage)
         return True
 
     def end_without_a_client(self) -> bool:

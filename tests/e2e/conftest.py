@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from scalesim.proxy.core.model import AdapterName
+from scalesim.workloads.adapters import make_adapters
+from scalesim.workloads.builds import AdapterRoom, EngineBuild
 from scalesim.workloads.servers import Flavour, Installation, Server, Servers, free_port
 
 CAPACITY_TOKENS = 8_000
+ADAPTERS = 10
+RANK = 8
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +46,26 @@ def extended_engine(servers: Servers) -> Server:
 def stock_engine(servers: Servers) -> Server:
     """SGLang as it comes, but for what lets it run on a CPU."""
     return _engine(servers, "stock", Flavour.STOCK)
+
+
+@dataclass(frozen=True)
+class MemoryEngine:
+    server: Server
+    adapters: Mapping[AdapterName, str]
+    """Where each of `ad-0`, `ad-1`, ... lies; the engine does not know them yet."""
+
+
+@pytest.fixture(scope="session")
+def memory_engine(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> MemoryEngine:
+    """SGLang with the plugin, a host tier of three times its 8,000 tokens, and four slots for ten adapters."""
+    folder = tmp_path_factory.mktemp("adapters")
+    made = make_adapters(servers.installation, folder, count=ADAPTERS, rank=RANK, seed=1)
+    build = EngineBuild(
+        Flavour.EXTENDED, host_tier=True, adapters=AdapterRoom(slots=4, loaded=ADAPTERS + 2, rank=RANK)
+    )
+    server = servers.start_engine("memory", build, CAPACITY_TOKENS)
+    asyncio.run(servers.engine_is_up(server))
+    return MemoryEngine(server, {AdapterName(path.name): str(path) for path in made})
 
 
 @dataclass

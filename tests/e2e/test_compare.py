@@ -47,6 +47,30 @@ def test_compare_plays_all_configurations_on_real_engines(tmp_path: Path) -> Non
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_deliberately_wrong_adapter_makes_the_memory_benchmark_fail(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "workloads", "bench-memory", "--configs", "stock,hicache,best"),
+            *("--agents", "12", "--steps", "3", "--persona-tokens", "300", "--seed", "1", "--repeats", "1"),
+            *("--wrong-adapter", "best", "--json", str(out), "--out-dir", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert out.exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert {config["errors"] for config in found["configs"].values()} == {0}
+    assert found["text_differences_explained"] is False
+    assert done.returncode == 1
+    # Whose adapter was right got the same answers from stock, from hicache, and from the wrong lane's own others.
+    unexplained = [one for one in found["texts"]["differences"] if not one["explained"]]
+    assert len({one["agent"] for one in unexplained}) == 2
+
+
 def _another(persona: Message) -> Message:
     return {**persona, "content": persona["content"][::-1]}
 

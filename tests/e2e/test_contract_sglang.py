@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 import httpx
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.engine_adapters.emulated.cache import TRIM_TOKENS
 from scalesim.engine_adapters.sglang import SGLangAdapter
-from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.core.model import AdapterName, EngineId
 from scalesim.workloads.servers import Server
-from tests.engine_adapters.contract import Bench, ExtendedContract, StockContract, bench_on, client_of
+from tests.engine_adapters.bench import Bench, bench_on, client_of
+from tests.engine_adapters.contract import ExtendedContract, StockContract
+from tests.engine_adapters.memory_contract import MemoryBench, MemoryContract, memory_bench_on
 from tests.engine_adapters.sequence import differences, record, replay
 
 from .conftest import CAPACITY_TOKENS
@@ -25,6 +28,25 @@ class TestExtended(ExtendedContract):
     async def bench(self, extended_engine: Server) -> AsyncIterator[Bench]:
         async with client_of(extended_engine.url) as client:
             yield await bench_on(SGLangAdapter(EngineId("sglang"), extended_engine.url, client), client)
+
+
+class MemoryEngine(Protocol):
+    """What the fixture `memory_engine` yields: SGLang with a host tier and LoRA, and where its adapters lie."""
+
+    @property
+    def server(self) -> Server: ...
+
+    @property
+    def adapters(self) -> Mapping[AdapterName, str]: ...
+
+
+class TestMemory(MemoryContract):
+    @pytest.fixture
+    async def bench(self, memory_engine: MemoryEngine) -> AsyncIterator[MemoryBench]:
+        url = memory_engine.server.url
+        async with client_of(url) as client:
+            adapter = SGLangAdapter(EngineId("memory"), url, client)
+            yield await memory_bench_on(adapter, client, memory_engine.adapters)
 
 
 class TestStock(StockContract):

@@ -7,155 +7,19 @@ with `bench_on`. One running engine may serve all tests: each bench starts from 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from scalesim.engine_adapters.base import EngineAdapter, EngineRefused, Fence, FenceLost
+from scalesim.engine_adapters.base import EngineRefused, Fence, FenceLost
 from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.engine_adapters.sglang_plugin.ledger import PLAN_BEATS
-from scalesim.proxy.core.actions import Action, Evict, Order, Pin, Renew, Unpin
-from scalesim.proxy.core.model import FAR, Owner
+from scalesim.proxy.core.actions import Evict, Order, Pin, Renew, Unpin
+from scalesim.proxy.core.model import FAR, KV_PREFIX, Owner
+from tests.engine_adapters.bench import PATIENCE_S, Bench, owners
 
-PATIENCE_S = 20.0
 LONG_ANSWER = 1_000
-
-
-@dataclass
-class Bench:
-    """One engine on the bench. `beat` makes one beat pass; None: a beat is a second, as on a real engine."""
-
-    adapter: EngineAdapter
-    client: httpx.AsyncClient
-    capacity_tokens: int
-    pin_budget_tokens: int
-    beat: Callable[[], object] | None
-    fence: Fence
-    unit: int = field(init=False)
-    """Tokens of one owner's prompt: ten fill the cache, and two are within the budget of pins."""
-
-    def __post_init__(self) -> None:
-        self.unit = min(self.capacity_tokens // 10, self.pin_budget_tokens // 2 or self.capacity_tokens // 10)
-
-    def prompt(self, name: str, tokens: int | None = None) -> list[int]:
-        """Token ids that only this name has."""
-        draw = Random(name)
-        return [draw.randrange(100, 3_000) for _ in range(self.unit if tokens is None else tokens)]
-
-    async def call(self, prompt: list[int], owner: str | None = None, output: int = 1) -> int:
-        """One request, to its end; returns how much of the prompt came from the cache."""
-        body: dict[str, Any] = {
-            "input_ids": prompt,
-            "sampling_params": {"max_new_tokens": output, "temperature": 0, "ignore_eos": True},
-        }
-        if owner is not None:
-            body["session_id"] = owner
-        answer = await self.client.post("/generate", json=body)
-        assert answer.status_code == 200, answer.text
-        return int(answer.json()["meta_info"]["cached_tokens"])
-
-    async def fill(self, owners: list[Owner]) -> None:
-        """Each owner calls once, in this order: the first is the longest unused."""
-        for owner in owners:
-            assert await self.call(self.prompt(owner), owner) == 0
-
-    async def press(self, units: int, name: str = "stranger") -> None:
-        """A prompt that nobody owns and nobody has seen, so many units long."""
-        assert await self.call(self.prompt(name, units * self.unit)) == 0
-
-    async def do(self, action: Action) -> None:
-        self.fence = Fence(self.fence.token, self.fence.sequence + 1)
-        await self.adapter.carry_out(action, self.fence)
-
-    async def order(self, *nearest_first: Owner) -> None:
-        """A plan in which these owners call next, one after the other."""
-        distances = tuple((owner, float(place)) for place, owner in enumerate(nearest_first))
-        await self.do(Order(self.adapter.engine, distances))
-
-    async def pin(self, *owners: Owner) -> None:
-        await self.do(Pin(self.adapter.engine, owners))
-
-    async def unpin(self, *owners: Owner) -> None:
-        await self.do(Unpin(self.adapter.engine, owners))
-
-    async def evict(self, *owners: Owner) -> None:
-        await self.do(Evict(self.adapter.engine, owners))
-
-    async def renew(self) -> None:
-        await self.do(Renew(self.adapter.engine))
-
-    async def read(self, name: str, **query: str) -> dict[str, Any]:
-        answer = await self.client.get(f"{wire.PREFIX}/{name}", params=query)
-        assert answer.status_code == 200, answer.text
-        payload: dict[str, Any] = answer.json()
-        return payload
-
-    async def resident(self, owner: Owner) -> int:
-        """Tokens of this owner in the cache."""
-        owners = (await self.read("residency", owner=owner))["owners"]
-        return int(owners[owner]["device_tokens"]) if owner in owners else 0
-
-    async def beats(self, count: int) -> None:
-        for _ in range(count):
-            if self.beat is None:
-                await asyncio.sleep(1.0)  # the passing of time itself is what is tested
-            else:
-                self.beat()
-
-    async def until(self, is_so: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Asks again and again; an engine settles a little after its last answer."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while not await is_so():  # noqa: ASYNC110  the engine may be another process
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            pytest.fail(f"not within {PATIENCE_S:g} s: {what}")
-
-    async def flush(self) -> None:
-        """An engine refuses while requests are still being put away."""
-
-        async def flushed() -> bool:
-            return (await self.client.post("/flush_cache")).status_code == 200
-
-        await self.until(flushed, "the cache was flushed")
-
-    async def nothing_in_use(self) -> None:
-        """Waits until no token is locked or held by a request."""
-
-        async def all_free() -> bool:
-            stats = await self.read("stats")
-            return bool(stats["available_tokens"] + stats["evictable_tokens"] == stats["capacity_tokens"])
-
-        await self.until(all_free, "nothing is in use")
-
-
-async def bench_on(
-    adapter: EngineAdapter, client: httpx.AsyncClient, beat: Callable[[], object] | None = None
-) -> Bench:
-    """Takes command of the engine and empties its cache. `client` has the engine as its base and brings its key."""
-    known = await adapter.probe()
-    capacity = known.capacity_tokens
-    assert capacity is not None
-    bench = Bench(adapter, client, capacity, 0, beat, Fence(0, 0))
-    if known.extended:
-        bench = Bench(
-            adapter, client, capacity, (await bench.read("stats"))["pin_budget_tokens"], beat, Fence(0, 0)
-        )
-        stats = await bench.read("stats")
-        bench.fence = Fence(stats["fence"][0] + 1, 0)
-        await bench.order()
-        await bench.unpin(*map(Owner, stats["pins"]))
-    await bench.flush()
-    return bench
-
-
-def owners(count: int) -> list[Owner]:
-    return [Owner(f"town/agent-{index}") for index in range(count)]
 
 
 @pytest.mark.anyio
@@ -177,6 +41,9 @@ class ExtendedContract:
         await bench.order(ann, bob)
         await bench.pin(ann)
         report = await bench.adapter.report()
+        told = {memory.key: size for memory, size in report.memories.items() if memory.kind == KV_PREFIX}
+        assert told.keys() == {ann, bob}
+        assert all(size.device_bytes > 0 and size.missing_bytes == 0 for size in told.values())
         assert report.boot_id == (await bench.adapter.probe()).boot_id
         assert report.plan_in_force
         assert report.pinned_owners == {ann}
@@ -489,6 +356,16 @@ class ExtendedContract:
         assert answer.status_code == 200, answer.text
         assert await bench.resident(ann) == answer.json()["usage"]["prompt_tokens"] + 1
 
+    async def test_a_chat_of_no_tokens_caches_its_prompt(self, bench: Bench) -> None:
+        (ann,) = owners(1)
+        messages = [{"role": "user", "content": "the baker walked to the market and met the miller there"}]
+        body = {"model": "any", "messages": messages, "max_tokens": 0, "temperature": 0, "session_id": ann}
+        answer = await bench.client.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        usage = answer.json()["usage"]
+        assert usage["completion_tokens"] == 0
+        assert await bench.resident(ann) == usage["prompt_tokens"]
+
 
 @pytest.mark.anyio
 class StockContract:
@@ -497,7 +374,7 @@ class StockContract:
         assert not known.extended
         assert known.kind == "sglang"
         assert "plugin" in known.reason
-        assert known.features == {"abort"}
+        assert known.features == {"abort", "warm_up"}
         assert known.version != "unknown"
         assert known.capacity_tokens is not None
         assert known.boot_id is not None
@@ -566,10 +443,3 @@ async def _data_of(answer: httpx.Response) -> AsyncIterator[str]:
     async for line in answer.aiter_lines():
         if line.startswith("data: ") and line != "data: [DONE]":
             yield line
-
-
-@asynccontextmanager
-async def client_of(base_url: str, api_key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60.0, trust_env=False) as client:
-        yield client

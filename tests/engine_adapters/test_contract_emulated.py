@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,15 @@ from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.actions import Renew
 from scalesim.proxy.core.model import EngineId
-from tests.engine_adapters.contract import Bench, ExtendedContract, StockContract, bench_on, client_of
+from tests.engine_adapters.bench import Bench, bench_on, client_of
+from tests.engine_adapters.contract import ExtendedContract, StockContract
+from tests.engine_adapters.memory_contract import (
+    ADAPTERS,
+    MemoryBench,
+    MemoryContract,
+    adapters,
+    memory_bench_on,
+)
 from tests.support.serve import serve
 
 CAPACITY_TOKENS = 6_000
@@ -29,6 +38,26 @@ class TestExtended(ExtendedContract):
         )
         async with serve(engine.app) as url, client_of(url) as client:
             yield await bench_on(SGLangAdapter(EngineId("emulated"), url, client), client, engine.beat)
+
+
+@pytest.mark.anyio
+class TestMemory(MemoryContract):
+    @pytest.fixture
+    async def bench(self, tmp_path: Path) -> AsyncIterator[MemoryBench]:
+        engine = EmulatedEngine(
+            capacity_tokens=CAPACITY_TOKENS,
+            host_tokens=3 * CAPACITY_TOKENS,
+            adapter_slots=4,
+            host_adapters=ADAPTERS + 2,
+            beat_interval_s=None,
+        )
+        paths = {name: tmp_path / name for name in adapters(ADAPTERS)}
+        for path in paths.values():
+            path.mkdir()
+        async with serve(engine.app) as url, client_of(url) as client:
+            adapter = SGLangAdapter(EngineId("emulated"), url, client)
+            told = {name: str(path) for name, path in paths.items()}
+            yield await memory_bench_on(adapter, client, told, engine.beat)
 
 
 @pytest.mark.anyio

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,11 +41,13 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def proxied(engine: EmulatedEngine) -> AsyncIterator[tuple[ServerAddresses, httpx.AsyncClient]]:
+async def proxied(
+    engine: EmulatedEngine, **options: Any
+) -> AsyncIterator[tuple[ServerAddresses, httpx.AsyncClient]]:
     async with (
         httpx.AsyncClient(trust_env=False, timeout=10) as client,
         served(engine.app) as url,
-        running(settings_for(url)) as addresses,
+        running(settings_for(url, **options)) as addresses,
     ):
         await until(client, addresses, up=True)
         yield addresses, client
@@ -112,6 +115,87 @@ async def test_a_stock_engine_is_served_and_said_to_be_stock() -> None:
     assert answer.status_code == 200
     assert (engine["up"], engine["extended"]) == (True, False)
     assert engine["problem"]
+
+
+async def test_an_assigned_adapter_is_brought_and_used_and_a_bad_one_says_why(tmp_path: Path) -> None:
+    engine = EmulatedEngine(adapter_slots=3)
+    async with proxied(engine) as (addresses, client):
+        admin = f"{addresses.admin}/admin/v1"
+        await client.put(f"{admin}/adapters/pirate", json={"path": str(tmp_path)})
+        await client.put(f"{admin}/adapters/ghost", json={"path": str(tmp_path / "nothing")})
+        await client.put(f"{admin}/simulations/town")
+        agents = {"agents": {"Ann": "pirate", "Bob": "ghost"}, "create_agents": True}
+        assert (await client.put(f"{admin}/simulations/town/adapters", json=agents)).status_code == 200
+        hint = {"unit": "steps", "distances": {"Ann": 0, "Bob": 0}}
+        await client.post(f"{admin}/simulations/town/distances", json=hint)
+        # An agent is somebody to bring an adapter for once it was seen at an engine.
+        early = [await chat(client, addresses, "Ann"), await chat(client, addresses, "Bob")]
+        async with asyncio.timeout(10):
+            pirate, ghost = {"engines": {"engine-0": "unknown"}}, {"problem": ""}
+            while pirate["engines"]["engine-0"] == "unknown" or not ghost["problem"]:
+                pirate = (await client.get(f"{admin}/adapters/pirate")).json()
+                ghost = (await client.get(f"{admin}/adapters/ghost")).json()
+        ann, bob = await chat(client, addresses, "Ann"), await chat(client, addresses, "Bob")
+        (told, _) = (await client.get(f"{admin}/simulations/town/agents")).json()["agents"]
+    assert {answer.status_code for answer in early} <= {200, 400}
+    assert "nothing" in ghost["problem"]
+    assert ann.status_code == 200
+    assert bob.status_code == 400
+    assert "ghost" in bob.text
+    assert told["adapter"] == "pirate"
+
+
+@pytest.mark.parametrize("parts", ["all", "none"])
+async def test_a_prefix_is_computed_again_before_the_call_unless_that_is_switched_off(parts: str) -> None:
+    chosen = Settings.load({"engine": "http://one", "parts": parts}, {}).parts
+    async with proxied(EmulatedEngine(), parts=chosen) as (addresses, client):
+        admin = f"{addresses.admin}/admin/v1"
+        (engine,) = (await client.get(f"{admin}/engines")).json()["engines"]
+        size = (await chat(client, addresses, "Ann")).json()["usage"]["prompt_tokens"]
+        await client.post(
+            f"{admin}/simulations/town/actions", json={"unit": "seconds", "durations": {"Ann": 3600}}
+        )
+        await evict(client, engine["url"], "town/Ann")
+        hint = {"unit": "steps", "distances": {"Ann": 1}}
+        await client.post(f"{admin}/simulations/town/distances", json=hint)
+        metrics, looks = "", 0
+        async with asyncio.timeout(10):
+            while 'scalesim_loads_total{kind="kv_prefix",state="loaded"}' not in metrics and looks < 30:
+                metrics = (await client.get(f"{addresses.admin}/metrics")).text
+                looks += parts == "none"
+        again = await chat(client, addresses, "Ann")
+    cached = again.json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert 'table="warm_up_owners"' in metrics
+    if parts == "all":
+        assert cached >= size - 2
+    else:
+        assert "scalesim_loads_total{" not in metrics
+        assert cached < size / 2
+
+
+async def test_a_stock_engine_is_given_back_what_others_took_the_room_of_before_the_call() -> None:
+    """It has room for one of the two, and keeps whoever called last."""
+    async with proxied(EmulatedEngine(extended=False, capacity_tokens=200)) as (addresses, client):
+        size = (await chat(client, addresses, "Ann")).json()["usage"]["prompt_tokens"]
+        await chat(client, addresses, "Bob")
+        hint = {"unit": "steps", "distances": {"Ann": 1, "Bob": 50}}
+        await client.post(f"{addresses.admin}/admin/v1/simulations/town/distances", json=hint)
+        metrics = ""
+        async with asyncio.timeout(10):
+            while 'scalesim_loads_total{kind="kv_prefix",state="loaded"}' not in metrics:
+                metrics = (await client.get(f"{addresses.admin}/metrics")).text
+        again = await chat(client, addresses, "Ann")
+    assert again.json()["usage"]["prompt_tokens_details"]["cached_tokens"] >= size - 2
+
+
+async def evict(client: httpx.AsyncClient, engine: str, owner: str) -> None:
+    """As if others had needed its room. Sent with the fence that is in force, which may have moved on meanwhile."""
+    async with asyncio.timeout(10):
+        while True:
+            fence = (await client.get(f"{engine}/scalesim/v1/stats")).json()["fence"]
+            body = {"fence": fence, "owners": [owner]}
+            if (await client.post(f"{engine}/scalesim/v1/evict", json=body)).status_code == 200:
+                return
 
 
 async def test_a_second_proxy_takes_over_and_the_first_says_so() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, FenceLost
-from scalesim.proxy.core.actions import Action, Order, Pin, Renew
+from scalesim.proxy.core.actions import Action, Load, Order, Pin, Renew, StopLoad
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     CallStarted,
@@ -26,15 +26,20 @@ from scalesim.proxy.core.events import (
     Ticked,
 )
 from scalesim.proxy.core.model import (
+    AdapterName,
     AgentName,
     CallId,
     Capabilities,
     EngineId,
     EngineReport,
+    LoadResult,
+    LoadState,
+    MemoryId,
     Owner,
     SimulationId,
 )
-from scalesim.proxy.runtime import DEADLINE_S, WAITING_LIMIT, Runtime
+from scalesim.proxy.dispatch import WAITING_LIMIT
+from scalesim.proxy.runtime import DEADLINE_S, Runtime
 from tests.support.fake_adapter import FakeAdapter
 
 pytestmark = pytest.mark.anyio
@@ -134,8 +139,16 @@ class Engine(Noted):
         raise NotImplementedError
 
     def additions(
-        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+        self,
+        path: str,
+        body: Mapping[str, object],
+        owner: Owner | None,
+        request_id: str,
+        adapter: AdapterName | None = None,
     ) -> Mapping[str, str]:
+        raise NotImplementedError
+
+    def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
         raise NotImplementedError
 
     @property
@@ -252,7 +265,7 @@ async def test_of_the_orders_that_wait_only_the_latest_is_sent() -> None:
         tell(runtime, core, order("Dora"), pin("Dora"))
         engine.open.set()
         await core.until(lambda: len(core.all(Settled)) == 6)
-    assert engine.actions == [order("Ann"), pin("Bob"), order("Dora"), pin("Dora")]
+    assert engine.actions == [order("Ann"), order("Dora"), pin("Bob"), pin("Dora")]
     failed = [event.action for event in core.all(Settled) if event.error is not None]
     assert failed == [order("Bob"), order("Cleo")]
 
@@ -538,3 +551,118 @@ async def test_with_the_real_core_a_plan_reaches_the_engine_and_again_after_its_
     running.cancel()
     await asyncio.wait([running])
     assert runtime.failures == {}
+
+
+def load(name: str, kind: str = "kv_prefix") -> Load:
+    return Load(ENGINE, MemoryId(kind, name), 1.0, 30.0)
+
+
+@asynccontextmanager
+async def loading(
+    core: StandIn, *actions: Load
+) -> AsyncIterator[tuple[Runtime, FakeAdapter, asyncio.Task[None]]]:
+    """A loop with loads that stay open."""
+    engine = FakeAdapter(engine=ENGINE)
+    engine.holds_loads = True
+    runtime = Runtime(core, [engine], tick_s=0.001, report_every_s=0.002, probe_every_s=0.002)
+    running = asyncio.create_task(runtime.run())
+    async with asyncio.timeout(PATIENCE_S):
+        await runtime.looked()
+        tell(runtime, core, *actions)
+        await engine.until(lambda adapter: len(adapter.held) == len(actions))
+        yield runtime, engine, running
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_how_a_load_ended_is_told_and_counted() -> None:
+    core = StandIn()
+    async with loading(core, load("Ann"), load("Bob"), load("a", "lora")) as (runtime, engine, _):
+        assert runtime.engines()[0].loads == runtime.sizes()["load_tasks"] == 3
+        engine.release(MemoryId("kv_prefix", "Bob"), LoadResult(LoadState.LOADED, 64))
+        engine.release(MemoryId("kv_prefix", "Ann"), LoadResult(LoadState.LOADED, 36))
+        engine.release(MemoryId("lora", "a"), LoadResult(LoadState.NO_ROOM))
+        await core.until(lambda: len(core.all(Settled)) == 3)
+        results = {event.action.memory.key: (event.error, event.result) for event in core.all(Settled)}
+        assert results["Bob"] == (None, LoadResult(LoadState.LOADED, 64))
+        loaded = runtime.loads["kv_prefix", "loaded"]
+        assert (loaded.count, loaded.moved_bytes) == (2, 100)
+        assert loaded.seconds > 0
+        assert runtime.loads["lora", "no_room"].count == 1
+        assert runtime.actions == {("load", "done"): 3}
+        assert runtime.sizes()["load_tasks"] == 0
+
+
+async def test_a_load_that_is_stopped_before_it_was_sent_is_told_and_counted_as_stopped() -> None:
+    core, engine = StandIn(), Engine()
+    stop = StopLoad(ENGINE, load("Ann").memory)
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, order("Ann"), load("Ann"))
+        await engine.until(lambda: engine.begun == 1)
+        tell(runtime, core, stop)
+        await core.until(lambda: len(core.all(Settled)) == 2)
+        told = [(event.action, event.error, event.result) for event in core.all(Settled)]
+        assert told == [(load("Ann"), None, LoadResult(LoadState.STOPPED)), (stop, None, None)]
+        assert runtime.loads["kv_prefix", "stopped"].count == 1
+        engine.open.set()
+        await core.until(lambda: len(core.all(Settled)) == 3)
+    assert engine.actions == [order("Ann")]
+
+
+async def test_loads_end_before_their_engine_is_told_as_lost() -> None:
+    core = StandIn()
+    async with loading(core, load("Ann"), load("Bob")) as (runtime, engine, _):
+        engine.down = "connection refused"
+        await core.until(lambda: core.all(EngineLost))
+        assert runtime.sizes()["load_tasks"] == 0
+        engine.down = None
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        told = [event for event in core.events if isinstance(event, Settled | EngineLost)]
+        assert [type(event) for event in told] == [Settled, Settled, EngineLost]
+        assert {event.error for event in core.all(Settled)} == {"the engine is lost"}
+        assert runtime.loads["kv_prefix", "dropped"].count == 2
+        tell(runtime, core, load("Cleo"))
+        await engine.until(lambda adapter: set(adapter.held) == {MemoryId("kv_prefix", "Cleo")})
+
+
+async def test_the_end_of_the_loop_leaves_no_load_behind() -> None:
+    core = StandIn()
+    before = asyncio.all_tasks()
+    async with loading(core, load("Ann"), load("Bob")) as (runtime, engine, running):
+        running.cancel()
+        await asyncio.wait([running])
+        assert engine.held == {}
+        assert len(core.all(Settled)) == 2
+        tell(runtime, core, load("Cleo"))
+        assert runtime.failures == {}
+        assert asyncio.all_tasks() == before
+
+
+async def test_a_load_that_finds_the_fence_lost_ends_all_others() -> None:
+    core, engine = StandIn(), Engine()
+    engine.error = FenceLost(ENGINE, "token 9 is higher than 7")
+    async with started(core, engine) as runtime:
+        engine.open.clear()
+        tell(runtime, core, load("Ann"), load("Bob"))
+        await engine.until(lambda: engine.begun == 2)
+        engine.open.set()
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        assert not runtime.engines()[0].commanded
+    assert len(core.all(Settled)) == 2
+
+
+async def test_a_listener_hears_every_event_and_cannot_break_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Event] = []
+
+    def listener(event: Event) -> None:
+        heard.append(event)
+        raise RuntimeError("a bug in the listener")
+
+    runtime = Runtime(StandIn(), [], listener=listener)
+    runtime.post(SimulationEnded(1.0, TOWN))
+    assert heard == [SimulationEnded(1.0, TOWN)]
+    assert runtime.failures == {"listener": 1}
+    assert "a bug in the listener" in caplog.text

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from scalesim.engine_adapters.sglang_plugin import wire
+from scalesim.proxy import dispatch
 from scalesim.proxy.core.controller import ControllerConfig
-from scalesim.proxy.core.model import Mode
-from scalesim.proxy.settings import PLAN_LIMIT, Settings, SettingsError, is_loopback
+from scalesim.proxy.core.model import Mode, Part
+from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
 ENGINE = {"engine": "http://127.0.0.1:30000"}
 
@@ -48,7 +49,7 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
     settings = Settings.load(file | {"port": 3001}, {"SCALESIM_PORT": "2001", "SCALESIM_ADMIN_PORT": "2002"})
     assert (settings.port, settings.admin_port, settings.tick_ms) == (3001, 2002, 20.0)
     assert settings.engine == "http://in.the.file:1"
-    assert settings.report_every_s == 1.0
+    assert settings.report_every_s == 0.5
 
 
 def test_an_argument_that_was_not_given_overrules_nothing() -> None:
@@ -74,6 +75,15 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("PIN_SHARE", "0", 0.0),
         ("PLAN_LIMIT", "32", 32),
         ("LOG_LEVEL", "debug", "debug"),
+        ("PARTS", "all", frozenset(Part)),
+        ("PARTS", "none", frozenset()),
+        ("PARTS", "order", frozenset({Part.ORDER})),
+        ("PARTS", "order, ready_first", frozenset({Part.ORDER, Part.READY_FIRST})),
+        ("PREFETCH_STEPS", "0.5", 0.5),
+        ("PREFETCH_S", "10", 10.0),
+        ("LOADS_IN_FLIGHT", "16", 16),
+        ("LOAD_BUDGET_MB", "64", 64.0),
+        ("WARM_UP_STORE_MB", "1.5", 1.5),
     ],
 )
 def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
@@ -109,6 +119,14 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("PLAN_LIMIT", "0", "0 is not a number of agents"),
         ("PLAN_LIMIT", "16385", "16385 is not a number of agents (a whole one, 1 to 16384)"),
         ("PIN_SHARE", "1.1", "1.1 is not a share (0 to 1)"),
+        ("PARTS", "", "'' is not one of order, pin, prefixes, adapters, preempt, ready_first, warm_up"),
+        ("PARTS", "order,magic", "'magic' is not one of order, pin"),
+        ("PARTS", "none,order", "'none' is not one of order, pin"),
+        ("PREFETCH_STEPS", "-1", "-1 is not a number of steps"),
+        ("PREFETCH_S", "0", "0 is not a number of seconds"),
+        ("LOADS_IN_FLIGHT", "17", "17 is not a number of loads (a whole one, 1 to 16)"),
+        ("LOAD_BUDGET_MB", "0", "0 is not a number of megabytes"),
+        ("WARM_UP_STORE_MB", "much", "much is not a number of megabytes"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_value(name: str, value: str, says: str) -> None:
@@ -293,3 +311,17 @@ def test_every_setting_is_documented() -> None:
 )
 def test_loopback_is_recognised(host: str, only_this_machine: bool) -> None:
     assert is_loopback(host) is only_this_machine
+
+
+def test_parts_can_be_a_list_in_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, 'engine = "http://in.the.file:1"\nparts = ["pin", "adapters"]\n')
+    assert Settings.load(file, {}).parts == {Part.PIN, Part.ADAPTERS}
+    bare = write(tmp_path, 'engine = "http://in.the.file:1"\nparts = []\n')
+    assert Settings.load(bare, {}).parts == frozenset()
+    (problem,) = refusal(write(tmp_path, 'engine = "http://in.the.file:1"\nparts = 7\n'))
+    assert problem.startswith("parts in ")
+    assert "7 is not a list of parts" in problem
+
+
+def test_no_more_loads_can_be_wanted_than_are_carried_out() -> None:
+    assert LOADS_LIMIT == dispatch.LOADS_LIMIT

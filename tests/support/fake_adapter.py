@@ -6,8 +6,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence
-from scalesim.proxy.core.actions import Action
-from scalesim.proxy.core.model import Capabilities, EngineId, EngineReport, Owner
+from scalesim.proxy.core.actions import Action, Load, StopLoad
+from scalesim.proxy.core.model import (
+    AdapterName,
+    Capabilities,
+    EngineId,
+    EngineReport,
+    LoadResult,
+    LoadState,
+    MemoryId,
+    Owner,
+)
 
 EXTENDED = Capabilities(
     kind="fake",
@@ -20,9 +29,11 @@ EXTENDED = Capabilities(
 
 
 class FakeAdapter:
-    """Its attributes are the test's levers: set `down`, `refuses`, `capabilities`, `next_report`, `base_url` at any time.
+    """Its attributes are the test's levers: set `down`, `refuses`, `capabilities`, `next_report`, `base_url`,
+    `load_results` and `holds_loads` at any time.
 
-    `additions` puts the owner under `owner` and the request's id under `rid`, on every path.
+    `additions` puts the owner under `owner`, the request's id under `rid` and the adapter under `lora_path` (unless the
+    body has one), on every path.
     """
 
     def __init__(self, base_url: str = "http://127.0.0.1:1", *, engine: str = "fake") -> None:
@@ -33,13 +44,19 @@ class FakeAdapter:
         self.down: str | None = None
         """Why every control call ends in `EngineUnreachable`; None while the engine is up."""
         self.refuses: frozenset[type[Action]] = frozenset()
+        self.load_results: dict[MemoryId, LoadResult] = {}
+        """How loads end; those of other memory move nothing and find it resident."""
+        self.holds_loads = False
+        """Loads that come while it is set stay open until `release`, or until a `StopLoad` ends them as stopped."""
+        self.held: dict[MemoryId, asyncio.Future[LoadResult]] = {}
+        """The loads that are open now."""
         self.probes = 0
         self.actions: list[tuple[Action, Fence]] = []
-        """What was carried out; refused and lost actions are not in it."""
+        """What was carried out, loads as soon as they come; refused and lost actions are not in it."""
         self.aborts: list[str] = []
         self._changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[FakeAdapter], bool], timeout_s: float = 2.0) -> None:
+    async def until(self, condition: Callable[[FakeAdapter], object], timeout_s: float = 2.0) -> None:
         """Waits until something that was recorded makes `condition` true. Raises `TimeoutError`."""
         async with asyncio.timeout(timeout_s):
             while not condition(self):
@@ -52,12 +69,38 @@ class FakeAdapter:
         self._check_up()
         return self.capabilities
 
-    async def carry_out(self, action: Action, fence: Fence) -> None:
+    async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
         self._check_up()
         if type(action) in self.refuses:
             raise EngineRefused(self.engine, f"{type(action).__name__} is not done here")
         self.actions.append((action, fence))
         self._changed.set()
+        match action:
+            case Load(memory=memory):
+                return await self._loaded(memory)
+            case StopLoad(memory=memory) if memory in self.held:
+                self.release(memory, LoadResult(LoadState.STOPPED))
+        return None
+
+    def release(self, memory: MemoryId, result: LoadResult | None = None) -> None:
+        """Ends a held load, by default as it would have ended at once."""
+        held = self.held[memory]
+        if not held.done():
+            held.set_result(result or self._result_of(memory))
+
+    async def _loaded(self, memory: MemoryId) -> LoadResult:
+        if not self.holds_loads:
+            return self._result_of(memory)
+        held: asyncio.Future[LoadResult] = asyncio.get_running_loop().create_future()
+        self.held[memory] = held
+        try:
+            return await held
+        finally:
+            del self.held[memory]
+            self._changed.set()
+
+    def _result_of(self, memory: MemoryId) -> LoadResult:
+        return self.load_results.get(memory, LoadResult(LoadState.RESIDENT))
 
     async def report(self) -> EngineReport:
         self._check_up()
@@ -71,12 +114,23 @@ class FakeAdapter:
         self._changed.set()
 
     def additions(
-        self, path: str, body: Mapping[str, object], owner: Owner | None, request_id: str
+        self,
+        path: str,
+        body: Mapping[str, object],
+        owner: Owner | None,
+        request_id: str,
+        adapter: AdapterName | None = None,
     ) -> Mapping[str, str]:
         fields = {"rid": request_id}
         if owner is not None:
             fields["owner"] = owner
+        if adapter is not None and "lora_path" not in body:
+            fields["lora_path"] = adapter
         return fields
+
+    def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
+        named = body.get("lora_path")
+        return AdapterName(named) if isinstance(named, str) else None
 
     def _check_up(self) -> None:
         if self.down is not None:

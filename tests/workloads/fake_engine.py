@@ -52,6 +52,16 @@ class FakeEngine:
     reports_cache: bool = True
     stays_out: str = ""
     """Why its plugin takes no plans."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Loaded, with their paths. What an adapter answers depends on its path."""
+    slots: int = 2
+    slot_s: float = 0.0
+    """By which every load of a slot blocks it. It is counted, not waited for."""
+    in_slots: list[str] = field(default_factory=list)
+    lookups: dict[str, int] = field(default_factory=lambda: {"hit": 0, "miss": 0})
+    load_s: float = 0.0
+    loads: dict[str, dict[str, int]] | None = field(default_factory=dict)
+    """None: its plugin does not count them."""
 
     def app(self) -> Starlette:
         return Starlette(
@@ -64,6 +74,9 @@ class FakeEngine:
                 Route("/server_info", self._server_info),
                 Route("/metrics", self._metrics),
                 Route("/scalesim/v1/capabilities", self._capabilities),
+                Route("/scalesim/v1/stats", self._stats),
+                Route("/load_lora_adapter", self._load_adapter, methods=["POST"]),
+                Route("/admin/v1/adapters/{name}", self._register, methods=["PUT"]),
                 Route("/admin/v1/simulations/{rest:path}", self._hint, methods=["PUT", "POST", "DELETE"]),
             ]
         )
@@ -72,7 +85,30 @@ class FakeEngine:
         return PlainTextResponse("")
 
     async def _models(self, request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [{"id": "fake", "object": "model"}]})
+        models = [{"id": "fake", "parent": None}] + [
+            {"id": name, "root": path, "parent": "fake"} for name, path in self.adapters.items()
+        ]
+        return JSONResponse({"object": "list", "data": models})
+
+    async def _stats(self, request: Request) -> Response:
+        return JSONResponse({} if self.loads is None else {"loads": self.loads})
+
+    async def _load_adapter(self, request: Request) -> Response:
+        body = await request.json()
+        if body["lora_name"] in self.adapters:
+            return JSONResponse({"error_message": "is already loaded"}, status_code=400)
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return JSONResponse({"success": True})
+
+    async def _register(self, request: Request) -> Response:
+        self.told.append((f"PUT adapters/{request.path_params['name']}", await request.json()))
+        return JSONResponse({}, status_code=self.refused_hints or 200)
+
+    def _look_up(self, adapter: str) -> None:
+        found = adapter in self.in_slots
+        self.lookups["hit" if found else "miss"] += 1
+        self.load_s += 0.0 if found else self.slot_s
+        self.in_slots = [*(one for one in self.in_slots if one != adapter), adapter][-self.slots :]
 
     async def _server_info(self, request: Request) -> Response:
         return JSONResponse({"max_total_num_tokens": 100_000, "enable_cache_report": self.reports_cache})
@@ -85,6 +121,11 @@ class FakeEngine:
             "# TYPE scalesim:step_seconds_total counter\n"
             f'scalesim:step_seconds_total{{kind="prefill",pid="1"}} {self.prefill_s}\n'
             'scalesim:step_seconds_total{kind="decode",pid="1"} 0.0\n'
+            f'scalesim:step_seconds_total{{kind="load",pid="1"}} {self.load_s}\n'
+            + "".join(
+                f'scalesim:adapter_lookups_total{{pid="1",result="{result}"}} {count}.0\n'
+                for result, count in self.lookups.items()
+            )
         )
 
     async def _tokenize(self, request: Request) -> Response:
@@ -110,18 +151,26 @@ class FakeEngine:
         if self.failure == "refuse":
             return JSONResponse({"error": {"message": "no"}}, status_code=500)
         ids = prompt_ids(body["messages"])
+        told = list(ids)
+        if (adapter := body.get("lora_path")) is not None:
+            if adapter not in self.adapters:
+                return JSONResponse({"error": {"message": f"{adapter} is not loaded"}}, status_code=400)
+            self._look_up(adapter)
+            told += word_ids(self.adapters[adapter])
         cached = max((_shared(ids, other) for other in self.seen), default=0)
         self.seen.append(ids)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         self.prefill_s += 0.0001
-        return StreamingResponse(self._stream(ids, min(cached, len(ids) - 1)), media_type="text/event-stream")
+        return StreamingResponse(
+            self._stream(ids, told, min(cached, len(ids) - 1)), media_type="text/event-stream"
+        )
 
-    async def _stream(self, ids: list[int], cached: int) -> AsyncIterator[str]:
+    async def _stream(self, ids: list[int], told: list[int], cached: int) -> AsyncIterator[str]:
         if self.gate is not None:
             await self.gate.wait()
         yield _event(_choice({"role": "assistant", "content": ""}))
-        words = self.answer(zlib.crc32(json.dumps(ids).encode()))
+        words = self.answer(zlib.crc32(json.dumps(told).encode()))
         for word in words:
             top = [
                 {"token": word, "logprob": -0.1, "bytes": []},

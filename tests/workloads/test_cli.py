@@ -56,6 +56,24 @@ async def test_what_is_impossible_is_a_usage_error_that_says_why() -> None:
     assert b"agents is 0" in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bench-memory", "--link", "fast"), b"no link 'fast'"),
+        (("bench-memory", "--configs", "on"), b"no configuration 'on'"),
+        (("bench-memory", "--wrong-adapter", "nobody"), b"'nobody' is none of"),
+        (("calibrate-link", "--link", "a:0:0:0"), b"bandwidth is 0"),
+    ],
+)
+async def test_a_benchmark_that_is_impossible_is_a_usage_error_too(
+    arguments: tuple[str, ...], words: bytes
+) -> None:
+    process = await workloads(*arguments)
+    output, _ = await process.communicate()
+    assert process.returncode == 2
+    assert words in output
+
+
 async def test_sigterm_stops_what_compare_has_started(tmp_path: Path) -> None:
     # An engine that counts tokens, and then never comes up.
     python = tmp_path / "engine" / "bin" / "python"

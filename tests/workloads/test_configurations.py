@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from scalesim.workloads.builds import EngineBuild, Flavour
 from scalesim.workloads.configurations import CONFIGURATIONS, passes
 from scalesim.workloads.program import Impossible
-from scalesim.workloads.servers import Flavour
 
 
 def names_of(groups: object) -> list[list[str]]:
@@ -27,11 +27,14 @@ def test_two_engines_make_pairs() -> None:
 def test_lanes_of_a_pass_have_an_engine_each_and_passes_share_them() -> None:
     first, second = passes(["stock", "off", "on", "on-nohints"], 3)
     assert [lane.engine for lane in first] == [
-        (Flavour.STOCK, 0),
-        (Flavour.EXTENDED, 0),
-        (Flavour.EXTENDED, 1),
+        (EngineBuild(Flavour.STOCK), 0),
+        (EngineBuild(Flavour.EXTENDED), 0),
+        (EngineBuild(Flavour.EXTENDED), 1),
     ]
-    assert [lane.engine for lane in second] == [(Flavour.STOCK, 0), (Flavour.EXTENDED, 0)]
+    assert [lane.engine for lane in second] == [
+        (EngineBuild(Flavour.STOCK), 0),
+        (EngineBuild(Flavour.EXTENDED), 0),
+    ]
 
 
 def test_one_running_engine_of_a_flavour_is_used_by_one_lane_at_a_time() -> None:

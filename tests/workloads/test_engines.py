@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scalesim.workloads.calibration import of_engine
-from scalesim.workloads.engines import Engine, EngineUnfit, http_client
+from scalesim.workloads.engines import Counters, Engine, EngineUnfit, http_client
 from scalesim.workloads.prose import SAMPLE
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine, prompt_ids
@@ -21,7 +21,9 @@ async def test_an_engine_is_asked_what_it_is() -> None:
         messages = ({"role": "user", "content": "hello world"},)
         assert await engine.prompt_ids(messages) == prompt_ids(list(messages))
         assert await engine.count_tokens("three words here") == 3
-        assert await engine.step_seconds() == {"prefill": 1.5, "decode": 0.0}
+        counted = await engine.counters()
+        assert counted.step_seconds == {"prefill": 1.5, "decode": 0.0, "load": 0.0}
+        assert counted.adapter_lookups == {"hit": 0, "miss": 0}
         await engine.forget_everything()
     assert fake.flushes == 1
 
@@ -60,7 +62,9 @@ async def test_what_an_engine_does_not_do_is_said_with_its_address() -> None:
             await engine.forget_everything()
         with pytest.raises(EngineUnfit, match="/v1/tokenize"):
             await engine.count_tokens("x")
-        assert await engine.step_seconds() is None
+        assert await engine.counters() == Counters()
+        with pytest.raises(EngineUnfit, match="/scalesim/v1/stats"):
+            await engine.counters(loads=True)
 
 
 async def test_an_engine_that_is_not_there_is_said_to_be_unfit() -> None:
@@ -69,3 +73,40 @@ async def test_an_engine_that_is_not_there_is_said_to_be_unfit() -> None:
     async with http_client(url) as http:
         with pytest.raises(EngineUnfit, match="Connect"):
             await Engine(http).model()
+
+
+async def test_loads_are_counted_by_kind_and_an_engine_that_should_count_them_has_to() -> None:
+    fake = FakeEngine(loads={"lora": {"issued": 3}})
+    async with serve(fake.app()) as url, http_client(url) as http:
+        assert (await Engine(http).counters(loads=True)).loads == {"lora": {"issued": 3.0}}
+        fake.loads = None
+        with pytest.raises(EngineUnfit, match="does not count loads"):
+            await Engine(http).counters(loads=True)
+
+
+def test_what_was_not_counted_before_counts_from_nothing() -> None:
+    before = Counters({"decode": 1.0}, {"hit": 1.0}, {})
+    after = Counters({"decode": 3.0, "load": 0.5}, {"hit": 4.0, "miss": 2.0}, {"lora": {"used": 2.0}})
+    assert after.since(before) == Counters(
+        {"decode": 2.0, "load": 0.5}, {"hit": 3.0, "miss": 2.0}, {"lora": {"used": 2.0}}
+    )
+    assert Counters().since(Counters()).step_seconds is None
+
+
+async def test_adapters_that_are_there_are_not_loaded_again() -> None:
+    fake = FakeEngine(adapters={"ad-0": "/0"})
+    async with serve(fake.app()) as url, http_client(url) as http:
+        await Engine(http).load_adapters({"ad-0": "/0", "ad-1": "/1"})
+        assert fake.adapters == {"ad-0": "/0", "ad-1": "/1"}
+
+
+async def test_why_an_adapter_cannot_be_loaded_is_said() -> None:
+    async def refuses(scope: object, receive: object, send: object) -> None:
+        listed = isinstance(scope, dict) and scope["path"] == "/v1/models"
+        status, body = (200, b'{"data": []}') if listed else (400, b"rank 64 is too large")
+        await send({"type": "http.response.start", "status": status, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": body})  # type: ignore[operator]
+
+    async with serve(refuses) as url, http_client(url) as http:
+        with pytest.raises(EngineUnfit, match="/load_lora_adapter: 400 rank 64 is too large"):
+            await Engine(http).load_adapters({"ad-0": "/0"})

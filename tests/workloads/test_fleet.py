@@ -6,10 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scalesim.workloads.builds import EngineBuild, Flavour
 from scalesim.workloads.configurations import EngineKey, passes
 from scalesim.workloads.engines import http_client
 from scalesim.workloads.fleet import ChildProcesses
-from scalesim.workloads.servers import Flavour, Installation, Servers
+from scalesim.workloads.memory_configurations import WITH_HOST_TIER
+from scalesim.workloads.servers import Installation, Servers
 from tests.workloads.test_servers import gone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -49,9 +51,9 @@ async def answers(url: str) -> bool:
             return False
 
 
-STOCK: EngineKey = (Flavour.STOCK, 0)
-FIRST: EngineKey = (Flavour.EXTENDED, 0)
-SECOND: EngineKey = (Flavour.EXTENDED, 1)
+STOCK: EngineKey = (EngineBuild(Flavour.STOCK), 0)
+FIRST: EngineKey = (EngineBuild(Flavour.EXTENDED), 0)
+SECOND: EngineKey = (EngineBuild(Flavour.EXTENDED), 1)
 
 
 async def test_engines_are_started_when_needed_and_used_again(
@@ -104,3 +106,23 @@ async def test_everything_is_gone_at_the_end(installation: Installation, tmp_pat
         pids = [server.process.pid for server in servers.running]
         assert pids
     assert all(gone(pid) for pid in pids)
+
+
+async def test_engines_of_different_builds_are_different_engines(
+    installation: Installation, tmp_path: Path
+) -> None:
+    with Servers(installation, tmp_path / "out") as servers:
+        fleet = ChildProcesses(servers, 5000, 2)
+        tiered: EngineKey = (EngineBuild(Flavour.STOCK, host_tier=True), 0)
+        urls = await fleet.engines([STOCK, tiered])
+        assert urls[STOCK] != urls[tiered]
+    assert "--enable-hierarchical-cache" in (tmp_path / "out" / "engine-stock-host-0.log").read_text()
+    assert "hierarchical" not in (tmp_path / "out" / "engine-stock-0.log").read_text()
+
+
+async def test_a_proxy_is_told_which_parts_are_on(installation: Installation, tmp_path: Path) -> None:
+    ((lane,),) = passes(["prefetch"], 1, configurations=WITH_HOST_TIER)
+    with Servers(installation, tmp_path / "out") as servers:
+        await ChildProcesses(servers, 5000, 1).proxy(lane, "http://127.0.0.1:9")
+    command = (tmp_path / "out" / "proxy-prefetch.log").read_text().splitlines()[0]
+    assert command.endswith("--parts prefixes,adapters")

@@ -122,6 +122,38 @@ async def test_a_simulation_that_gives_hints_does_so_before_each_step_and_ends_i
     ]
 
 
+ADAPTERS = {"Ann": "ad-0", "Bob": "ad-1"}
+
+
+async def test_calls_name_the_adapter_of_their_agent_wherever_they_go() -> None:
+    engine = FakeEngine(adapters={"ad-0": "/0", "ad-1": "/1"})
+    async with serve(engine.app()) as url:
+        await play_program(town().with_adapters(ADAPTERS), Target(url))
+        await play_program(town().with_adapters(ADAPTERS), Target(url, simulation="s", admin_url=url))
+        await play_program(town(), Target(url))
+    named = [asked.body.get("lora_path") for asked in engine.asked]
+    assert [sorted(map(str, named[first : first + 3])) for first in (0, 3, 6)] == [
+        ["ad-0", "ad-0", "ad-1"],
+        ["ad-0", "ad-0", "ad-1"],
+        ["None", "None", "None"],
+    ]
+
+
+async def test_with_hints_adapters_are_registered_and_assigned_before_the_first_step() -> None:
+    engine = FakeEngine(adapters={"ad-0": "/0", "ad-1": "/1"})
+    paths = {"ad-0": "/0", "ad-1": "/1"}
+    async with serve(engine.app()) as url:
+        target = Target(url, simulation="s", admin_url=url, adapters=ADAPTERS, adapter_paths=paths)
+        await play_program(town().with_adapters(ADAPTERS), target)
+    assert engine.told[:4] == [
+        ("PUT s", {}),
+        ("PUT adapters/ad-0", {"path": "/0"}),
+        ("PUT adapters/ad-1", {"path": "/1"}),
+        ("PUT s/adapters", {"agents": ADAPTERS, "create_agents": True}),
+    ]
+    assert engine.told[4] == ("POST s/ticks", {"step": 4})
+
+
 async def test_the_last_call_of_an_activation_says_how_long_the_agent_acts() -> None:
     engine = FakeEngine()
     async with serve(engine.app()) as url:

@@ -145,7 +145,12 @@ def test_the_report_of_a_configuration() -> None:
     assert report["prefix_hit_rate"] == 12 / 16
     assert report["first_call_hit_rate"] == 4 / 8
     assert report["belady"] == {"prefix_hit_rate": 1.0, "first_call_hit_rate": 1.0}
-    assert report["time_share"] == {"decode": 0.2, "prefill": 0.4, "other": pytest.approx(0.4)}
+    assert report["time_share"] == {
+        "decode": 0.2,
+        "prefill": 0.4,
+        "load": 0.0,
+        "other": pytest.approx(0.4),
+    }
     assert report["plays"] == [{"pass": 0, "repeat": 0, "wall_s": 4}, {"pass": 0, "repeat": 1, "wall_s": 6}]
 
 

@@ -37,3 +37,13 @@ def test_no_room_at_all_is_refused(share: float) -> None:
     wishes = Wishes(agents=2, steps=1)
     with pytest.raises(Impossible):
         room(scenario("independent").generate(wishes), wishes, share)
+
+
+def test_the_busiest_step_may_be_given_room() -> None:
+    wishes = Wishes(agents=24, steps=12)
+    program = scenario("independent").generate(wishes)
+    average, busiest = room(program, wishes, 0.25), room(program, wishes, 0.25, busiest=True)
+    assert busiest.prefix_tokens == average.prefix_tokens
+    most = max(len(step.activations) for step in program.steps)
+    assert average.running_tokens < busiest.running_tokens <= most * busiest.largest_call_tokens
+    assert str(busiest).endswith("calls that run in the busiest step")

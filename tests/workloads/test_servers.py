@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scalesim.workloads.builds import AdapterRoom, Device, EngineBuild
+from scalesim.workloads.links import Link
 from scalesim.workloads.servers import Flavour, Installation, ServerFailed, Servers, free_port
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +97,54 @@ async def test_one_server_can_be_stopped_before_the_others(tmp_path: Path) -> No
         assert gone(first.process.pid)
         assert not gone(second.process.pid)
     assert gone(second.process.pid)
+
+
+def test_a_host_tier_adapters_and_a_link_are_added_to_what_every_engine_gets() -> None:
+    here = Installation()
+    bare = here.engine_command(Flavour.STOCK, 1234, 5000)
+    link = Link("paper", 2e7, 0.1, 0.001)
+    build = EngineBuild(Flavour.STOCK, True, AdapterRoom(6, 24, 8, overlap=True), link)
+    assert here.engine_command(build, 1234, 5000) == [
+        *bare,
+        *("--enable-hierarchical-cache", "--hicache-ratio", "3"),
+        *("--hicache-write-policy", "write_through", "--hicache-io-backend", "direct"),
+        *("--hicache-mem-layout", "layer_first", "--enable-lora", "--lora-backend", "torch_native"),
+        *("--max-loras-per-batch", "6", "--max-loaded-loras", "24", "--max-lora-rank", "8"),
+        *("--lora-target-modules", "q_proj", "k_proj", "v_proj", "o_proj", "--enable-lora-overlap-loading"),
+    ]
+    assert here.engine_environment(build) == here.engine_environment(Flavour.STOCK) | {
+        "SCALESIM_LINK": "paper:20000000:0.1:0.001"
+    }
+    assert "SCALESIM_LINK" not in here.engine_environment(Flavour.STOCK)
+
+
+def test_on_a_gpu_nothing_is_set_that_only_a_cpu_needs() -> None:
+    build = EngineBuild(Flavour.EXTENDED, True, AdapterRoom(6, 24, 8))
+    on_gpu = Installation(device=Device.CUDA)
+    command = on_gpu.engine_command(build, 1234, 5000)
+    assert command[command.index("--device") + 1] == "cuda"
+    assert command[command.index("--hicache-io-backend") + 1] == "kernel"
+    assert not {"torch_native", "float32", "pytorch", "--lora-backend", "--sleep-on-idle"} & {*command}
+    assert [part for part in command if part not in Installation().engine_command(build, 1234, 5000)] == [
+        "cuda",
+        "kernel",
+    ]
+    assert not {"SGLANG_USE_CPU_ENGINE", "OMP_NUM_THREADS"} & on_gpu.engine_environment(build).keys()
+
+
+def test_an_engine_may_be_given_by_its_interpreter(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python3.12"
+    interpreter.touch()
+    assert Installation(engine_env=interpreter).engine_python == interpreter
+    assert Installation(engine_env=tmp_path).engine_python == tmp_path / "bin" / "python"
+
+
+def test_the_proxy_is_told_its_parts_only_where_they_are_chosen() -> None:
+    here = Installation()
+    bare = here.proxy_command("http://e", 1, 2, "on")
+    assert "--parts" not in bare
+    assert here.proxy_command("http://e", 1, 2, "on", ("order", "pin")) == [*bare, "--parts", "order,pin"]
+    assert here.proxy_command("http://e", 1, 2, "on", ()) == [*bare, "--parts", "none"]
 
 
 def test_flavours_differ_in_the_extension_alone() -> None:

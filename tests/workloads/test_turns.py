@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from scalesim.workloads.adapters import swapped
 from scalesim.workloads.configurations import EngineKey, Lane, passes
 from scalesim.workloads.program import Wishes
 from scalesim.workloads.scenarios import scenario
-from scalesim.workloads.turns import WarmUpFailed, play_pass
+from scalesim.workloads.turns import Rules, WarmUpFailed, play_pass
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine
 
@@ -63,7 +65,7 @@ async def test_every_lane_plays_the_whole_program_from_an_empty_cache() -> None:
     (lanes,) = passes(["stock", "off"], 2)
     engines = {lane.engine: FakeEngine() for lane in lanes}
     async with fleet_of(engines) as fleet:
-        plays = await play_pass(PROGRAM, lanes, fleet, repeats=2)
+        plays = await play_pass(PROGRAM, lanes, fleet, rules=Rules(repeats=2))
     keys = [(step.index, activation.agent, index) for step, activation, index, _ in PROGRAM.calls()]
     assert [(play.configuration, play.repeat) for play in plays] == [
         ("stock", 0),
@@ -84,7 +86,7 @@ async def test_each_repeat_is_a_simulation_of_its_own() -> None:
     (lanes,) = passes(["on"], 1)
     engine = FakeEngine()
     async with fleet_of({lanes[0].engine: engine}) as fleet:
-        await play_pass(PROGRAM, lanes, fleet, repeats=2)
+        await play_pass(PROGRAM, lanes, fleet, rules=Rules(repeats=2))
     made = [what.removeprefix("PUT ") for what, _ in engine.told if what.startswith("PUT")]
     ended = [what.removeprefix("DELETE ") for what, _ in engine.told if what.startswith("DELETE")]
     assert made == ended
@@ -109,3 +111,67 @@ async def test_a_lane_that_cannot_answer_is_not_measured() -> None:
         with pytest.raises(WarmUpFailed, match="off: InternalServerError"):
             await play_pass(PROGRAM, lanes, fleet)
     assert fleet.proxies_stopped
+
+
+ADAPTED = scenario("independent").generate(
+    Wishes(agents=8, steps=4, persona_tokens=30, growth_tokens=8, adapters=True)
+)
+PATHS = {f"ad-{index}": f"/adapters/ad-{index}" for index in range(8)}
+
+
+async def test_with_whole_plays_a_lane_plays_to_the_end_before_the_next_begins() -> None:
+    (lanes,) = passes(["stock", "off"], 2)
+    order: list[str] = []
+    async with fleet_of({lane.engine: FakeEngine() for lane in lanes}) as fleet:
+        rules = Rules(repeats=2, whole_plays=True)
+        plays = await play_pass(
+            PROGRAM, lanes, fleet, rules=rules, on_step=lambda lane: order.append(lane.name)
+        )
+    assert order == [*["stock"] * 4, *["off"] * 4, *["off"] * 4, *["stock"] * 4]
+    assert [(play.configuration, play.repeat) for play in plays] == [
+        ("stock", 0),
+        ("off", 0),
+        ("off", 1),
+        ("stock", 1),
+    ]
+
+
+async def test_every_engine_has_all_adapters_before_its_first_call_and_every_lane_names_them() -> None:
+    (lanes,) = passes(["stock", "on"], 2)
+    engines = {lane.engine: FakeEngine() for lane in lanes}
+    async with fleet_of(engines) as fleet:
+        plays = await play_pass(ADAPTED, lanes, fleet, rules=Rules(adapter_paths=PATHS))
+        # A second pass on the same engines finds them there.
+        await play_pass(ADAPTED, lanes, fleet, rules=Rules(adapter_paths=PATHS))
+    assert not [call.error for play in plays for call in play.calls if call.error is not None]
+    bodies = [[asked.body for asked in engine.asked] for engine in engines.values()]
+    # Those of a step arrive in any order.
+    stock, on = (Counter(body["lora_path"] for body in of_lane) for of_lane in bodies)
+    assert stock == on
+    for engine in engines.values():
+        assert engine.adapters == PATHS
+    for play in plays:
+        assert sum(play.adapter_lookups.values()) == len(play.calls)
+
+
+async def test_loads_ahead_of_calls_are_those_of_the_play_and_of_extended_engines_alone() -> None:
+    (lanes,) = passes(["stock", "on"], 2)
+    before = {"lora": {"issued": 5, "used": 4}}
+    engines = {lane.engine: FakeEngine(loads=before) for lane in lanes}
+    async with fleet_of(engines) as fleet:
+        stock, on = await play_pass(PROGRAM, lanes, fleet, rules=Rules(counts_loads=True))
+    assert stock.loads == {}
+    assert on.loads == {"lora": {"issued": 0, "used": 0}}
+
+
+async def test_a_lane_may_play_another_program() -> None:
+    (lanes,) = passes(["stock", "off"], 2)
+    engines = {lane.engine: FakeEngine() for lane in lanes}
+    async with fleet_of(engines) as fleet:
+        rules = Rules(adapter_paths=PATHS, instead={"off": swapped(ADAPTED)})
+        right, wrong = await play_pass(ADAPTED, lanes, fleet, rules=rules)
+    callers = dict.fromkeys(call.agent for call in sorted(right.calls, key=lambda call: call.agent))
+    differs = {
+        mine.agent for mine, other in zip(right.calls, wrong.calls, strict=True) if mine.text != other.text
+    }
+    assert differs == set(list(callers)[:2])

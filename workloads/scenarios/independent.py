@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 
-from scalesim.workloads.program import Activation, Call, Message, Program, Step, Wishes
+from scalesim.workloads.program import Activation, Call, Message, Program, Step, Wishes, adapter_name
 from scalesim.workloads.prose import prose
 
 STEP_MINUTES = 5
@@ -80,7 +80,10 @@ def generate(wishes: Wishes) -> Program:
             if distances[agent] == 0
         )
         steps.append(Step(index, activations, distances))
-    return Program("independent", agents, tuple(steps))
+    program = Program("independent", agents, tuple(steps))
+    if not wishes.adapters:
+        return program
+    return program.with_adapters({agent: adapter_name(index) for index, agent in enumerate(agents)})
 
 
 def _schedule(agent: str, wishes: Wishes) -> list[int]:
@@ -149,7 +152,8 @@ def _chains(agent: str, wishes: Wishes) -> Iterator[tuple[Call, ...]]:
             specific = write(f"{activation}/{index}", SPECIFIC_TOKENS)
             common = _template_text(name, template.tokens - SPECIFIC_TOKENS, wishes.chars_per_token)
             task: Message = {"role": "user", "content": f"{kind} {name}: {common} {specific}"}
-            output = rng.randint(template.least_output, template.most_output)
+            drawn = rng.randint(template.least_output, template.most_output)
+            output = max(1, round(drawn * wishes.output_share))
             calls.append(Call((persona, *history, task), output, name))
             if wishes.growth_tokens:
                 event = write(f"{activation}/{index}/event", wishes.growth_tokens)

@@ -7,6 +7,8 @@ nothing of agents. The stand-in packages beside it (`standins/`) are installed b
 from __future__ import annotations
 
 import logging
+import os
+import sys
 
 from .. import compat
 
@@ -22,7 +24,7 @@ def register() -> None:
     from . import memory
 
     memory.install()
-    done = ["pools without pinned memory"]
+    done = ["pools without pinned memory", *_emulate_the_link()]
     problems = compat.problems(compat.CPU_HOOKS)
     if problems:
         logger.warning("ScaleSim leaves the attention of SGLang as it is: %s", "; ".join(problems))
@@ -36,3 +38,19 @@ def register() -> None:
         HookRegistry.register(decode, attention.decode, HookType.REPLACE)
         done.append("attention over the new queries only")
     logger.warning("No accelerator found, ScaleSim's CPU support is on: %s", ", ".join(done))
+
+
+def _emulate_the_link() -> list[str]:
+    from . import link
+
+    try:
+        profile = link.profile_of(os.environ)
+    except ValueError as exc:
+        # SGLang survives a plugin that raises; a comparison without its link would not be what was asked for.
+        sys.exit(str(exc))
+    if profile.free:
+        return []
+    if problems := compat.problems(compat.LINK_HOOKS):
+        sys.exit(f"{link.VARIABLE} cannot be honoured: {'; '.join(problems)}")
+    link.install(link.Link(profile))
+    return [f"an emulated host link ({profile})"]

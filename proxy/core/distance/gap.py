@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..estimate import Estimate, Source
 from ..model import Moment
-from ..world import Agent
+from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..estimate import Estimate, Source
-from ..world import Agent
+from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalesim.engine_adapters.emulated.cache import TRIM_TOKENS, Node, RadixCache, extend_state
+from scalesim.engine_adapters.emulated.cache import TRIM_TOKENS, RadixCache
+from scalesim.engine_adapters.emulated.nodes import Node, extend_state
+from scalesim.engine_adapters.emulated.pools import is_below, limit_of
+from scalesim.engine_adapters.emulated.prefixes import Prefixes
 from scalesim.engine_adapters.emulated.scheduler import Generation, Scheduler
 from scalesim.engine_adapters.emulated.tokens import Tokens
-from scalesim.engine_adapters.sglang_plugin.ledger import BLOCK_TOKENS, Ledger
+from scalesim.engine_adapters.sglang_plugin.ledger import BLOCK_TOKENS, SLIVER_TOKENS, Ledger
 
 CAPACITY = 60
 
@@ -40,11 +43,13 @@ def path_of(node: Node) -> Tokens:
 
 def audit(cache: RadixCache, scheduler: Scheduler | None = None) -> None:
     """Everything that must hold between two steps."""
-    in_tree = locked = 0
-    seen = set()
+    in_tree = locked = on_host = 0
+    seen: set[Node] = set()
+    copies: set[Node] = set()
     below = [cache.root]
     while below:
         node = below.pop()
+        assert node.on_device == sum(1 for child in node.children.values() if not child.on_host)
         for first, child in node.children.items():
             assert child.parent is node
             assert child.key[0] == first
@@ -52,12 +57,25 @@ def audit(cache: RadixCache, scheduler: Scheduler | None = None) -> None:
             assert 0 <= child.locks <= node.locks or node is cache.root
             if child.tags is not None:
                 assert child.tags.start == len(path_of(child)) - len(child.key)
-            in_tree += len(child.key)
-            locked += len(child.key) if child.locks else 0
-            seen.add(child)
+            if child.on_host:
+                assert (child.locks, child.on_device, child.ahead) == (0, 0, None)
+                on_host += len(child.key)
+                copies.add(child)
+            else:
+                assert not node.on_host
+                in_tree += len(child.key)
+                locked += len(child.key) if child.locks else 0
+                seen.add(child)
             below.append(child)
     assert seen == cache.nodes
-    assert cache.leaves == {node for node in seen if not node.children and not node.locks}
+    ahead = {owner: nodes for owner, nodes in cache.ahead.nodes().items() for node in nodes}
+    assert all(ahead.values())
+    assert {node for node in seen if node.ahead is not None} == set().union(*ahead.values())
+    assert all(node.ahead == owner for owner, nodes in ahead.items() for node in nodes)
+    assert copies == cache.host.nodes
+    assert on_host == cache.host.used <= cache.host.capacity
+    assert cache.host.kept == frozenset()
+    assert cache.leaves == {node for node in seen if not node.on_device and not node.locks}
     assert cache.evictable == in_tree - locked
     running = [] if scheduler is None else scheduler.running
     private = sum(len(one.output) - 1 for one in running)
@@ -69,6 +87,13 @@ def audit(cache: RadixCache, scheduler: Scheduler | None = None) -> None:
         assert path_of(one.node) == one.prompt
     if not running:
         assert locked == 0
+
+
+def audit_moving(cache: RadixCache) -> None:
+    """While a slice is on the link it is locked, and on the device already."""
+    moving = {node for node in cache.nodes if node.moving}
+    assert len(moving) == 1
+    assert all(node.locks and node.ahead for node in moving)
 
 
 def test_a_match_goes_down_to_where_the_paths_part() -> None:
@@ -145,15 +170,184 @@ def test_with_a_plan_the_last_victim_loses_only_its_tail() -> None:
 def test_what_an_owner_will_not_use_again_becomes_a_node_of_its_own() -> None:
     ledger = Ledger(0)
     cache = RadixCache(5_000, ledger)
-    persona = list(range(4 * BLOCK_TOKENS))
+    persona = list(range(4 * SLIVER_TOKENS))
     for turn in (1, 2):
-        prompt = tokens(*persona, *[1_000 * turn + n for n in range(3 * BLOCK_TOKENS)])
+        prompt = tokens(*persona, *[1_000 * turn + n for n in range(3 * SLIVER_TOKENS)])
         end = put(cache, prompt)
         cache.tag_path(end, "ann", ledger.note_prompt("ann", prompt))
     ledger.set_plan({"ann": 1.0})
     assert ledger.reusable_depth("ann") == len(persona)
-    assert cache.evict(2 * 3 * BLOCK_TOKENS) == 2 * 3 * BLOCK_TOKENS
+    assert cache.evict(2 * 3 * SLIVER_TOKENS) == 2 * 3 * SLIVER_TOKENS
     assert [path_of(leaf) for leaf in cache.leaves] == [tokens(*persona)]
+    audit(cache)
+
+
+def test_a_sliver_does_not_become_a_node_of_its_own() -> None:
+    ledger = Ledger(0)
+    cache = RadixCache(5_000, ledger)
+    shared, own = 4 * BLOCK_TOKENS, SLIVER_TOKENS - 1
+    for turn in (1, 2):
+        prompt = tokens(*range(shared), *[1_000 * turn + n for n in range(own)])
+        end = put(cache, prompt)
+        if turn == 1:
+            cache.evict(5_000)  # so that no path parts there
+        cache.tag_path(end, "ann", ledger.note_prompt("ann", prompt))
+    assert ledger.reusable_depth("ann") == shared
+    assert [len(node.key) for node in cache.nodes] == [shared + own]
+
+
+# --- host memory -------------------------------------------------------------------------------------------------------
+
+
+def call(cache: RadixCache, owner: str, path: Tokens) -> None:
+    assert cache.ledger is not None
+    cache.tag_path(put(cache, path), owner, cache.ledger.note_prompt(owner, path))
+
+
+def test_what_is_evicted_stays_in_host_memory_and_comes_back() -> None:
+    cache = RadixCache(CAPACITY, None, host_tokens=100)
+    path = tokens(*range(20))
+    put(cache, path)
+    assert cache.evict(1) == 20
+    assert cache.available == CAPACITY
+    node, depth = cache.match(path, 15)
+    assert (node, depth, cache.extent_of(path, 15)) == (cache.root, 0, (0, 15))
+    node, brought = cache.bring_back(node, cache.match_host(path, 15, node, depth))
+    assert (path_of(node), brought, cache.host.used) == (path[:15], 15, 5)
+    cache.unlock(node)
+    audit(cache)
+
+
+def test_full_host_memory_gives_up_what_is_farther_and_takes_nothing_farther() -> None:
+    ledger = Ledger(0)
+    cache = RadixCache(CAPACITY, ledger, host_tokens=20)
+    for owner, first in (("a", 100), ("b", 200), ("c", 300)):
+        call(cache, owner, tokens(*range(first, first + 10)))
+    ledger.set_plan({"a": 1.0, "b": 2.0, "c": 3.0})
+    cache.evict(20)
+    assert cache.host_tokens_of_owners("abc") == {"b": 10, "c": 10}
+    cache.evict(10)
+    assert cache.host_tokens_of_owners("abc") == {"a": 10, "b": 10}
+    call(cache, "d", tokens(*range(400, 410)))  # in no plan
+    cache.evict(10)
+    assert cache.host_tokens_of_owners("abcd") == {"a": 10, "b": 10}
+    audit(cache)
+
+
+def test_a_prefix_without_a_copy_is_lost_unless_others_share_it() -> None:
+    ledger = Ledger(0)
+    cache = RadixCache(CAPACITY, ledger, host_tokens=100)
+    shared = tokens(*range(10))
+    call(cache, "a", shared + tokens(*range(100, 110)))
+    call(cache, "b", shared + tokens(*range(200, 210)))
+    ledger.set_plan({"a": 1.0, "b": 2.0}, no_host_copy=["a"])
+    assert cache.evict(CAPACITY) == 30
+    assert cache.host_tokens_of_owners("ab") == {"a": 10, "b": 20}
+    audit(cache)
+
+
+def test_what_is_computed_anew_needs_no_copy() -> None:
+    cache = RadixCache(CAPACITY, None, host_tokens=100)
+    path = tokens(*range(20))
+    put(cache, path)
+    cache.evict(20)
+    put(cache, path)
+    assert (cache.host.used, cache.evictable) == (0, 20)
+    audit(cache)
+
+
+def test_each_adapter_has_prefixes_of_its_own_and_they_go_with_it() -> None:
+    cache = RadixCache(CAPACITY, None, host_tokens=100)
+    path, root = tokens(*range(20)), cache.root_of("one", 7)
+    put(cache, path)
+    assert cache.match(path, 20, root) == (root, 0)
+    cache.take(20)
+    cache.insert(path, extend_state(7, path), 20, root)
+    assert cache.match(path, 20, root)[1] == 20
+    cache.forget_adapter("one")
+    assert cache.available == CAPACITY - 20
+    audit(cache)
+
+
+def test_a_load_makes_room_of_what_is_farther_and_of_nothing_else() -> None:
+    ledger = Ledger(0)
+    cache = RadixCache(40, ledger, host_tokens=100)
+    for owner, first in (("a", 100), ("b", 200), ("c", 300)):
+        call(cache, owner, tokens(*range(first, first + 20)))  # c makes a leave
+    ledger.set_plan({"a": 2.0, "b": 1.0, "c": 2.0})
+    prefixes = Prefixes(cache, ledger)
+    assert not prefixes.can_place("a", limit_of(2.0))
+    assert prefixes.can_place("a", limit_of(1.5))
+    slices = []
+    while moved := prefixes.begin_slice("a", limit_of(1.5), 8):
+        prefixes.end_slice("a")
+        slices.append(moved)
+    assert slices == [8, 8, 4]
+    assert prefixes.sizes_of("abc") == {"a": (20, 0), "b": (20, 0), "c": (0, 20)}
+    audit(cache)
+
+
+def ahead_of_ann() -> tuple[RadixCache, Prefixes, Tokens]:
+    """Two slices of ten tokens were brought back for her."""
+    ledger = Ledger(0)
+    cache = RadixCache(40, ledger, host_tokens=100)
+    path = tokens(*range(20))
+    call(cache, "ann", path)
+    cache.evict(20)
+    prefixes = Prefixes(cache, ledger)
+    for _ in range(2):
+        assert prefixes.begin_slice("ann", limit_of(1.0), 10) == 10
+        prefixes.end_slice("ann")
+    return cache, prefixes, path
+
+
+def test_a_prefix_is_wasted_once_all_that_was_brought_of_it_is_gone_unused() -> None:
+    cache, _, _ = ahead_of_ann()
+    cache.evict(10)
+    assert (cache.ahead.wasted, cache.ahead.wasted_tokens) == (0, 10)
+    cache.evict(10)
+    assert (cache.ahead.wasted, cache.ahead.wasted_tokens) == (1, 20)
+    audit(cache)
+
+
+def test_a_prefix_that_lost_a_part_and_is_used_then_was_of_use() -> None:
+    cache, _, path = ahead_of_ann()
+    cache.evict(10)
+    node, depth = cache.match(path, 5)  # part of a node, too
+    assert depth == 5
+    assert not cache.ahead.use(node, "bob")
+    assert cache.ahead.use(node, "ann")
+    assert not cache.ahead.use(node, "ann")
+    cache.evict(40)
+    assert (cache.ahead.wasted, cache.ahead.wasted_tokens) == (0, 10)
+    audit(cache)
+
+
+def test_both_parts_of_a_split_node_must_be_gone_before_it_is_wasted() -> None:
+    cache, _, path = ahead_of_ann()
+    cache.match(path, 15)
+    audit(cache)
+    for wasted in (0, 0, 1):
+        cache.evict(1)
+        assert cache.ahead.wasted == wasted
+    assert cache.ahead.wasted_tokens == 20
+
+
+def test_a_load_leaves_room_for_what_calls_will_still_need() -> None:
+    ledger = Ledger(0)
+    cache = RadixCache(40, ledger, host_tokens=100)
+    call(cache, "ann", tokens(*range(20)))
+    cache.evict(20)
+    ledger.set_plan({"ann": 1.0})
+    needed = 21
+    prefixes = Prefixes(cache, ledger, lambda: needed)
+    assert not prefixes.can_place("ann", limit_of(1.0))
+    needed = 20
+    assert prefixes.can_place("ann", limit_of(1.0))
+    assert prefixes.begin_slice("ann", limit_of(1.0), 10) == 10
+    prefixes.end_slice("ann")
+    needed = 21
+    assert prefixes.begin_slice("ann", limit_of(1.0), 10) is None
     audit(cache)
 
 
@@ -177,6 +371,7 @@ commands = st.one_of(
     st.tuples(st.just("evict"), st.integers(0, CAPACITY)),
     st.tuples(st.just("evict_owners"), st.frozensets(names)),
     st.tuples(st.just("beat")),
+    st.tuples(st.just("load"), names, st.floats(0, 9), st.integers(1, 20)),
 )
 
 
@@ -203,12 +398,16 @@ def answer_alone(prompt: Tokens, max_new: int) -> Tokens:
 
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
-@given(history=st.lists(commands, max_size=40), extended=st.booleans())
+@given(
+    history=st.lists(commands, max_size=40),
+    extended=st.booleans(),
+    host_tokens=st.sampled_from([0, 20, 3 * CAPACITY]),
+)
 def test_over_any_history_the_books_balance_and_the_answers_are_those_of_an_empty_cache(
-    history: list[tuple[object, ...]], extended: bool
+    history: list[tuple[object, ...]], extended: bool, host_tokens: int
 ) -> None:
     ledger = Ledger(CAPACITY // 2) if extended else None
-    cache = RadixCache(CAPACITY, ledger)
+    cache = RadixCache(CAPACITY, ledger, host_tokens=host_tokens)
     scheduler = Scheduler(cache, max_running=3, prefill_s_per_token=0.0, decode_s_per_token=0.0)
     asked: list[Generation] = []
     for command in history:
@@ -234,6 +433,19 @@ def test_over_any_history_the_books_balance_and_the_answers_are_those_of_an_empt
                 ledger.pin(owners)
             case ("unpin", list() as owners) if ledger is not None:
                 ledger.unpin(owners)
+            case ("load", str(owner), float(distance), int(most)) if ledger is not None:
+                below = limit_of(distance)
+                nearer = {node for node in cache.nodes if not is_below(ledger.rank(node.tags, 0), below)}
+                prefixes = Prefixes(cache, ledger)
+                missing = prefixes.report(owner)[1]
+                if missing and prefixes.can_place(owner, below):
+                    while moved := prefixes.begin_slice(owner, below, most):
+                        missing -= moved
+                        audit_moving(cache)
+                        prefixes.end_slice(owner)
+                    # What was promised is kept: all of it came, and nothing nearer had to leave for it.
+                    assert (missing, prefixes.report(owner)[1]) == (0, 0)
+                    assert nearer <= cache.nodes
             case ("beat",) if ledger is not None:
                 ledger.beat()
         audit(cache, scheduler)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from tests.engine_adapters.contract import client_of
+from tests.engine_adapters.bench import client_of
 from tests.support.serve import serve
 
 pytestmark = pytest.mark.anyio

@@ -31,12 +31,31 @@ def in_engine(program: str) -> dict[str, object]:
     return {**found, "stderr": done.stderr}
 
 
-@pytest.mark.parametrize("group", ["CACHE_HOOKS", "CONTROL_HOOKS", "METER_HOOKS", "CPU_HOOKS"])
+GROUPS = [
+    *("CACHE_HOOKS", "HOST_TIER_HOOKS", "ADAPTER_HOOKS", "CONTROL_HOOKS"),
+    *("METER_HOOKS", "METER_LOAD_HOOKS", "METER_QUEUE_HOOKS", "CPU_HOOKS", "LINK_HOOKS"),
+]
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_the_installed_sglang_looks_as_we_wrap_it(group: str) -> None:
     found = in_engine(
         f"import json; from scalesim_sglang import compat; print(json.dumps(dict(p=compat.problems(compat.{group}))))"
     )
     assert found["p"] == []
+
+
+def test_what_loads_from_host_memory_rest_on_holds_in_the_installed_sglang() -> None:
+    found = in_engine(
+        "import json; from scalesim_sglang import compat; facts = compat.broken_facts()\n"
+        "from sglang.srt.managers.cache_controller import LayerDoneCounter as C\n"
+        "old = C.__init__\n"
+        "def fewer(self, layers): old(self, layers); self.num_counters = 2\n"
+        "C.__init__ = fewer\n"
+        "print(json.dumps(dict(facts=facts, fewer=compat.broken_facts())))"
+    )
+    assert found["facts"] == []
+    assert found["fewer"] == ["there are 2 event slots for copies to the device, fewer than 3"]
 
 
 def test_a_changed_signature_and_a_missing_name_are_told_apart() -> None:

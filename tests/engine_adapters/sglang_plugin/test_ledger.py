@@ -10,6 +10,7 @@ from scalesim.engine_adapters.sglang_plugin.ledger import (
     BLOCK_TOKENS,
     LIVE_CALLS,
     MAX_NODE_OWNERS,
+    MAX_OWNER_NODES,
     MAX_PINS,
     PLAN_BEATS,
     WHOLE,
@@ -345,3 +346,22 @@ def test_tagging_again_notes_the_newer_request() -> None:
     ledger.tag(tags, "a", 4)
     assert tags.owners == {"a": 4}
     assert tags.count == 1
+
+
+# --- where an owner's memory is ------------------------------------------------------------------------------------------
+
+
+def test_of_too_many_nodes_of_an_owner_the_one_noted_longest_ago_is_forgotten() -> None:
+    ledger, _ = ledger_with("a")
+    for node in range(MAX_OWNER_NODES):
+        ledger.note_node("a", node)
+    ledger.note_node("a", 0)
+    ledger.note_node("a", MAX_OWNER_NODES)
+    assert set(ledger.nodes_of("a")) == {0, *range(2, MAX_OWNER_NODES + 1)}
+
+
+def test_of_an_unknown_owner_nothing_is_noted() -> None:
+    ledger, _ = ledger_with("a")
+    ledger.note_node("stranger", 1)
+    assert not ledger.nodes_of("stranger")
+    assert (ledger.calls_of("a"), ledger.calls_of("stranger")) == (1, 0)

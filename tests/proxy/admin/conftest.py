@@ -68,9 +68,11 @@ def _timeless(agent: AgentSnapshot) -> tuple[object, ...]:
 
 
 @asynccontextmanager
-async def started(settings: Settings, **limits: Any) -> AsyncIterator[Proxy]:
+async def started(
+    settings: Settings, adapter: FakeAdapter | None = None, **limits: Any
+) -> AsyncIterator[Proxy]:
     controller = Controller(ControllerConfig(mode=settings.mode, **limits))
-    adapter = FakeAdapter()
+    adapter = adapter or FakeAdapter()
     runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
     loop = asyncio.create_task(runtime.run())
     app = create_admin(runtime, controller, Nothing(), settings, time.monotonic)

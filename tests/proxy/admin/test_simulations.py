@@ -98,6 +98,16 @@ async def test_agents_come_in_pages(proxy: Proxy) -> None:
         "source": "activation",
         "running": True,
         "engine": "fake",
+        "adapter": None,
+        "memories": [
+            {
+                "kind": "kv_prefix",
+                "key": f"{town}/Bob",
+                "device_bytes": None,
+                "missing_bytes": None,
+                "loading": False,
+            }
+        ],
     }
     assert (await proxy.client.get(f"{PATH}/{town}/agents?offset=3")).json()["agents"] == []
 

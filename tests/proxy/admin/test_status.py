@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from scalesim.proxy.core.model import Part
 from tests.support.fake_adapter import EXTENDED
 
 from .conftest import Proxy
@@ -51,6 +52,7 @@ async def test_the_status_shows_everything_at_a_glance(proxy: Proxy) -> None:
     status = (await proxy.client.get("/admin/v1/status")).json()
     assert status["mode"] == "on"
     assert status["policy"] == "nearest_first"
+    assert status["parts"] == sorted(Part)
     assert [one["engine"] for one in status["engines"]] == ["fake"]
     assert town in [one["simulation"] for one in status["simulations"]]
     assert status["sizes"].keys() >= {"agents", "calls", "actions_waiting", "requests_in_flight"}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesim.proxy.core.actions import Action
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     ActionStarted,
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterRegistered,
     AgentLeft,
     CallEnded,
     CallStarted,
@@ -15,6 +19,7 @@ from scalesim.proxy.core.events import (
     EngineFound,
     EngineLost,
     Event,
+    HostCopySet,
     ModeSet,
     Reported,
     Settled,
@@ -22,16 +27,25 @@ from scalesim.proxy.core.events import (
     StepTicked,
     Ticked,
 )
+from scalesim.proxy.core.kinds import Kind
 from scalesim.proxy.core.model import (
+    KV_PREFIX,
+    LORA,
+    AdapterName,
     AgentName,
     CallId,
     Capabilities,
     Clock,
     EngineId,
     EngineReport,
+    LoadResult,
+    LoadState,
+    MemoryId,
+    MemoryReport,
     Mode,
     Outcome,
     Owner,
+    Pool,
     SimulationId,
     Usage,
 )
@@ -41,20 +55,46 @@ from scalesim.proxy.core.wanted import Policy
 TOWN = SimulationId("town")
 GPU = EngineId("gpu")
 BOTH = frozenset({"order", "pin"})
+HOST_TIER = BOTH | {"load_kv_prefix", "host_copy"}
+LORAS = BOTH | {"adapters", "load_lora", "fetch_adapters"}
 
 
 def own(*agents: str, simulation: str = TOWN) -> tuple[Owner, ...]:
     return tuple(Owner(f"{simulation}/{agent}") for agent in agents)
 
 
+def prefix(agent: str, simulation: str = TOWN) -> MemoryId:
+    return MemoryId(KV_PREFIX, f"{simulation}/{agent}")
+
+
+def lora(adapter: str) -> MemoryId:
+    return MemoryId(LORA, adapter)
+
+
+def key(adapter: str) -> AdapterName:
+    return AdapterName(adapter)
+
+
+def pool(
+    kind: str = KV_PREFIX, *others: str, free: int, capacity: int = 1000, name: str | None = None
+) -> Pool:
+    return Pool(name or kind, frozenset({kind, *others}), capacity, free)
+
+
 class Conversation:
     """Time stands at `at`, and moves only by `wait`."""
 
-    def __init__(self, *, policy: str | Policy = "nearest_first", **config: Any) -> None:
+    def __init__(
+        self,
+        *,
+        policy: str | Policy = "nearest_first",
+        kinds: Sequence[Kind] | None = None,
+        **config: Any,
+    ) -> None:
         if isinstance(policy, str):
-            self.controller = Controller(ControllerConfig(policy=policy, **config))
+            self.controller = Controller(ControllerConfig(policy=policy, **config), kinds=kinds)
         else:
-            self.controller = Controller(ControllerConfig(**config), policy=policy)
+            self.controller = Controller(ControllerConfig(**config), policy=policy, kinds=kinds)
         self.at = 0.0
         self._calls = 0
 
@@ -75,8 +115,12 @@ class Conversation:
         features: frozenset[str] = BOTH,
         boot: str | None = "boot-1",
         capacity: int | None = 1000,
+        slots: int | None = None,
+        host_adapters: int | None = None,
     ) -> list[Action]:
-        capabilities = Capabilities("emulated", "1", bool(features), features, boot, capacity)
+        capabilities = Capabilities(
+            "emulated", "1", bool(features), features, boot, capacity, slots, host_adapters
+        )
         return self.post(EngineFound(self.at, engine, capabilities))
 
     def lose(self, engine: EngineId = GPU) -> None:
@@ -90,14 +134,32 @@ class Conversation:
         plan: bool = True,
         pins: tuple[Owner, ...] = (),
         capacity: int = 1000,
+        pools: Sequence[Pool] = (),
+        memories: Mapping[MemoryId, tuple[int, int]] | None = None,
+        loading: Sequence[MemoryId] = (),
+        running: Sequence[str] = (),
     ) -> list[Action]:
-        return self.post(
-            Reported(self.at, engine, EngineReport(boot, plan, frozenset(pins), 0, capacity)),
+        """`memories` are bytes on the device and bytes missing."""
+        known = {memory: MemoryReport(*sizes) for memory, sizes in (memories or {}).items()}
+        report = EngineReport(
+            boot,
+            plan,
+            frozenset(pins),
+            0,
+            capacity,
+            tuple(pools),
+            known,
+            frozenset(loading),
+            frozenset(map(key, running)),
         )
+        return self.post(Reported(self.at, engine, report))
 
-    def settle(self, actions: list[Action], error: str | None = None) -> None:
+    def settle(
+        self, actions: Sequence[Action], error: str | None = None, state: LoadState | None = None
+    ) -> None:
+        result = None if state is None else LoadResult(state)
         for action in actions:
-            assert self.post(Settled(self.at, action, error)) == []
+            assert self.post(Settled(self.at, action, error, result)) == []
 
     def tick(self) -> list[Action]:
         return self.post(Ticked(self.at))
@@ -110,11 +172,19 @@ class Conversation:
 
     # Simulations
 
-    def start(self, agent: str | None, *, simulation: str = TOWN, engine: EngineId = GPU) -> CallId:
+    def start(
+        self,
+        agent: str | None,
+        *,
+        simulation: str = TOWN,
+        engine: EngineId = GPU,
+        adapter: str | None = None,
+    ) -> CallId:
         self._calls += 1
         call = CallId(self._calls)
         name = None if agent is None else AgentName(agent)
-        assert self.post(CallStarted(self.at, call, SimulationId(simulation), name, engine)) == []
+        runs_on = None if adapter is None else key(adapter)
+        assert self.post(CallStarted(self.at, call, SimulationId(simulation), name, engine, runs_on)) == []
         return call
 
     def end(
@@ -132,9 +202,17 @@ class Conversation:
         acts = None if acts_for is None else (acts_for, clock)
         assert self.post(CallEnded(self.at, call, outcome, usage, acts)) == []
 
-    def call(self, agent: str, *, simulation: str = TOWN, engine: EngineId = GPU, **end: Any) -> None:
+    def call(
+        self,
+        agent: str,
+        *,
+        simulation: str = TOWN,
+        engine: EngineId = GPU,
+        adapter: str | None = None,
+        **end: Any,
+    ) -> None:
         """A call that takes no time."""
-        self.end(self.start(agent, simulation=simulation, engine=engine), **end)
+        self.end(self.start(agent, simulation=simulation, engine=engine, adapter=adapter), **end)
 
     def hint(self, clock: Clock = Clock.STEPS, *, simulation: str = TOWN, **distances: float) -> None:
         told = {AgentName(name): distance for name, distance in distances.items()}
@@ -154,6 +232,22 @@ class Conversation:
 
     def set_mode(self, mode: Mode, simulation: str = TOWN) -> list[Action]:
         return self.post(ModeSet(self.at, SimulationId(simulation), mode))
+
+    # Operators
+
+    def register(self, name: str, path: str = "/adapters") -> None:
+        assert self.post(AdapterRegistered(self.at, name, path)) == []
+
+    def forget_adapter(self, name: str) -> None:
+        assert self.post(AdapterForgotten(self.at, name)) == []
+
+    def assign(self, agent: str, name: str | None, simulation: str = TOWN) -> None:
+        told = AdapterAssigned(self.at, SimulationId(simulation), AgentName(agent), name)
+        assert self.post(told) == []
+
+    def host_copy(self, agent: str | None, wanted: bool, kind: str = KV_PREFIX) -> None:
+        name = None if agent is None else AgentName(agent)
+        assert self.post(HostCopySet(self.at, TOWN, name, kind, wanted)) == []
 
     # Reading
 

@@ -381,6 +381,12 @@ def test_sizes_name_every_table() -> None:
         "engines": 1,
         "ordered_owners": 1,
         "pinned_owners": 1,
+        "adapters": 0,
+        "leaving_adapters": 0,
+        "hosted_adapters": 0,
+        "reported_memories": 0,
+        "loads_in_flight": 0,
+        "loads_waiting": 0,
     }
 
 
@@ -392,6 +398,11 @@ def test_sizes_name_every_table() -> None:
         ({"simulation_limit": -1}, "simulation_limit must be 1 or more, not -1"),
         ({"plan_limit": 0}, "plan_limit must be 1 or more, not 0"),
         ({"pin_share": 1.5}, "pin_share must be from 0 to 1, not 1.5"),
+        ({"loads_in_flight": 0}, "loads_in_flight must be 1 or more, not 0"),
+        ({"load_budget_bytes": 0}, "load_budget_bytes must be 1 or more, not 0"),
+        ({"adapter_limit": 0}, "adapter_limit must be 1 or more, not 0"),
+        ({"prefetch_steps": -1.0}, "prefetch_steps must be 0 or more, not -1.0"),
+        ({"prefetch_s": math.inf}, "prefetch_s must be 0 or more, not inf"),
         ({"policy": "clairvoyant"}, "no policy is called 'clairvoyant'"),
         ({"distance": "astrology"}, "no distance is called 'astrology'"),
     ],

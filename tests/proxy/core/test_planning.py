@@ -3,12 +3,14 @@ import math
 import pytest
 
 from scalesim.proxy.core.actions import Order, Pin
-from scalesim.proxy.core.model import Clock, EngineId, Mode, Owner
+from scalesim.proxy.core.model import Clock, EngineId, Mode, Owner, Part
 from scalesim.proxy.core.planning import keep_invariants
 from scalesim.proxy.core.policies import find
 from scalesim.proxy.core.wanted import Candidate, View, Wanted
 
-from .conversation import GPU, Conversation, own
+from .conversation import BOTH, GPU, LORAS, Conversation, key, own, pool
+
+ALL = frozenset(Part)
 
 ANN, BOB, CEM, DEE, FAY = own("Ann", "Bob", "Cem", "Dee", "Fay")
 
@@ -134,3 +136,112 @@ def test_simulations_in_shadow_are_seen_only_by_the_shadow_plan() -> None:
         talk.call("Ann", simulation=name)
     talk.tick()
     assert [sorted(_distances(view)) for view in views[-2:]] == [["town/Ann"], ["city/Ann", "town/Ann"]]
+
+
+# What follows from an order
+
+EVERYTHING = LORAS | {"host_copy", "ready_first"}
+
+
+def _poets(
+    parts: frozenset[Part] = ALL, slots: int = 4, features: frozenset[str] = EVERYTHING
+) -> Conversation:
+    """Ann is in an activation, Bob calls in 5 steps, and each has an adapter."""
+    talk = Conversation(parts=parts)
+    talk.find(features=features, slots=slots)
+    talk.call("Bob", adapter="clerk", acts_for=5)
+    talk.call("Ann", adapter="poet")
+    return talk
+
+
+def test_an_order_carries_what_follows_from_it() -> None:
+    talk = _poets()
+    talk.host_copy("Bob", False)
+    assert talk.plan() == [
+        Order(
+            GPU,
+            ((ANN, 0.0), (BOB, 5.0)),
+            ((key("poet"), 0.0), (key("clerk"), 5.0)),
+            pinned_adapters=(key("poet"),),
+            no_host_copy=(BOB,),
+            ready_first=True,
+        ),
+        Pin(GPU, (ANN,)),
+    ]
+    assert talk.tick() == []
+
+
+def test_an_order_says_nothing_that_the_engine_does_not_understand() -> None:
+    talk = _poets(features=BOTH)
+    talk.host_copy("Bob", False)
+    assert talk.plan() == [Order(GPU, ((ANN, 0.0), (BOB, 5.0))), Pin(GPU, (ANN,))]
+
+
+@pytest.mark.parametrize(
+    ("off", "left"),
+    [
+        (Part.ORDER, Order(GPU, (), (), (key("poet"),), (), True)),
+        (
+            Part.PIN,
+            Order(GPU, ((ANN, 0.0), (BOB, 5.0)), ((key("poet"), 0.0), (key("clerk"), 5.0)), (), (), True),
+        ),
+        (
+            Part.READY_FIRST,
+            Order(GPU, ((ANN, 0.0), (BOB, 5.0)), ((key("poet"), 0.0), (key("clerk"), 5.0)), (key("poet"),)),
+        ),
+    ],
+)
+def test_each_part_can_be_switched_off(off: Part, left: Order) -> None:
+    actions = _poets(ALL - {off}).plan()
+    assert actions[0] == left
+    assert (Pin(GPU, (ANN,)) in actions) == (off is not Part.PIN)
+
+
+def test_with_all_parts_off_an_engine_is_left_alone() -> None:
+    assert _poets(frozenset()).plan() == []
+
+
+def test_an_adapter_is_as_near_as_its_nearest_owner_and_a_running_one_is_nearest() -> None:
+    talk = Conversation(parts=frozenset({Part.ORDER}))
+    talk.find(features=LORAS, slots=8)
+    for agent, adapter, away in (("Ann", "poet", 5), ("Bob", "poet", 3), ("Cem", "clerk", 4)):
+        talk.call(agent, adapter=adapter, acts_for=away)
+    talk.start(None, adapter="smith")
+    assert talk.plan() == [
+        Order(
+            GPU,
+            ((BOB, 3.0), (CEM, 4.0), (ANN, 5.0)),
+            ((key("smith"), 0.0), (key("poet"), 3.0), (key("clerk"), 4.0)),
+        )
+    ]
+
+
+@pytest.mark.parametrize(("slots", "pinned"), [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (9, 2)])
+def test_pinned_adapters_leave_a_slot_beside_those_that_run(slots: int, pinned: int) -> None:
+    """One runs through us, another by the engine's own account; both of ours wait between two calls."""
+    talk = Conversation()
+    talk.find(features=LORAS, slots=slots)
+    talk.call("Ann", adapter="poet")
+    talk.call("Bob", adapter="clerk")
+    talk.start("Cem", adapter="smith")
+    talk.report(plan=False, pools=[pool("lora", free=100)], running=["stray"])
+    talk.tick()
+    assert len(talk.engine.wanted.pinned_adapters) == pinned
+
+
+def test_a_call_of_a_stranger_on_another_adapter_takes_a_pin_away() -> None:
+    talk = _poets(slots=2)
+    talk.plan()
+    assert list(talk.engine.wanted.pinned_adapters) == ["poet"]
+    talk.start(None, adapter="smith")
+    talk.plan()
+    assert list(talk.engine.wanted.pinned_adapters) == []
+
+
+def test_a_change_of_adapters_alone_is_sent() -> None:
+    talk = _poets(ALL - {Part.PIN})
+    talk.plan()
+    talk.call("Bob", adapter="smith", acts_for=5)
+    (order,) = talk.plan()
+    assert isinstance(order, Order)
+    assert order.adapters == ((key("poet"), 0.0), (key("smith"), 5.0))

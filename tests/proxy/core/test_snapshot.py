@@ -1,8 +1,8 @@
-from scalesim.proxy.core.actions import Order
-from scalesim.proxy.core.model import Clock, Mode
-from scalesim.proxy.core.snapshot import AgentSnapshot
+from scalesim.proxy.core.actions import Load, Order
+from scalesim.proxy.core.model import Clock, LoadState, Mode
+from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, MemorySnapshot, Place
 
-from .conversation import GPU, TOWN, Conversation, own
+from .conversation import GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool, prefix
 
 (ANN,) = own("Ann")
 
@@ -62,7 +62,75 @@ def test_an_agent_shows_its_distance_and_where_that_comes_from() -> None:
         engine=GPU,
         size_tokens=100,
         used_at=0.0,
+        adapter=None,
+        memories=(MemorySnapshot("kv_prefix", ANN, None, None, False),),
     )
+
+
+def test_an_agent_shows_its_memories_as_the_engine_reported_them() -> None:
+    talk = Conversation()
+    talk.find(features=LORAS, slots=4)
+    talk.call("Ann", adapter="poet", acts_for=9)
+    talk.report(
+        pools=[pool(free=0)],
+        memories={prefix("Ann"): (300, 100), lora("poet"): (0, 50)},
+        loading=[lora("poet")],
+    )
+    assert talk.agent("Ann").adapter == "poet"
+    assert talk.agent("Ann").memories == (
+        MemorySnapshot("kv_prefix", ANN, 300, 100, False),
+        MemorySnapshot("lora", "poet", 0, 50, True),
+    )
+
+
+def test_an_engine_shows_its_pools_and_what_is_on_its_way() -> None:
+    talk = Conversation()
+    talk.find(features=HOST_TIER)
+    talk.call("Ann", acts_for=1)
+    talk.start("Bob")
+    talk.tick()
+    loads = talk.report(pools=[pool(free=500)], memories={prefix("Ann"): (0, 100)})
+    gpu = talk.engine
+    assert gpu.pools == (pool(free=500),)
+    assert (gpu.loading, gpu.loading_bytes, gpu.running_calls) == ((prefix("Ann"),), 100, 1)
+    assert [type(action) for action in gpu.in_flight] == [Order, Load]
+    assert gpu.loads.started == 1
+    talk.settle(loads, state=LoadState.LOADED)
+    assert (talk.engine.loading, talk.engine.loads.loaded) == ((), 1)
+    assert talk.engine.pools == (pool(free=400),)
+
+
+def test_an_adapter_shows_where_it_is() -> None:
+    talk = Conversation()
+    talk.find(features=LORAS, slots=4)
+    for name in ("poet", "clerk", "smith", "baker"):
+        talk.register(name)
+    talk.assign("Ann", "poet")
+    talk.report(
+        pools=[pool("lora", free=0)],
+        memories={lora("poet"): (50, 0), lora("clerk"): (0, 50), lora("smith"): (0, 50)},
+        loading=[lora("smith")],
+    )
+    assert [list(known.engines.values()) for known in talk.controller.adapters()] == [
+        [Place.SLOT],
+        [Place.HOST],
+        [Place.LOADING],
+        [Place.UNKNOWN],
+    ]
+    assert [known.name for known in talk.controller.adapters(offset=1, limit=2)] == ["clerk", "smith"]
+    poet = talk.controller.adapter("poet")
+    assert poet == AdapterSnapshot("poet", "/adapters", 1, key("poet"), 1, {GPU: Place.SLOT}, {})
+    assert talk.controller.adapter("stranger") is None
+
+
+def test_an_adapter_shows_why_it_could_not_be_fetched() -> None:
+    talk = Conversation()
+    talk.find(features=LORAS, slots=4)
+    talk.register("poet", "/nowhere")
+    talk.assign("Ann", "poet")
+    talk.settle(talk.tick(), "no such file")
+    (poet,) = talk.controller.adapters()
+    assert poet.problems == {GPU: "no such file"}
 
 
 def test_copies_do_not_change_with_the_world() -> None:

@@ -213,6 +213,25 @@ def test_the_memory_of_an_agent_is_where_its_last_call_went() -> None:
     assert [engine.agents for engine in talk.controller.engines()] == [0, 1]
 
 
+def test_who_has_not_called_belongs_to_the_only_engine_if_an_adapter_was_assigned_to_it() -> None:
+    other = EngineId("other")
+    talk = Conversation()
+    talk.find()
+    talk.register("poet")
+    talk.hint(Ann=1, Bob=2)
+    talk.assign("Ann", "poet")
+    assert talk.agent("Ann").engine == GPU
+    assert talk.agent("Bob").engine is None
+    talk.assign("Bob", "poet")
+    assert talk.agent("Bob").engine == GPU
+    talk.find(other)
+    talk.assign("Cem", "poet")
+    talk.hint(Cem=1)
+    assert talk.agent("Cem").engine is None
+    talk.call("Ann", engine=other)
+    assert talk.agent("Ann").engine == other
+
+
 def test_only_first_calls_of_later_activations_count_as_first() -> None:
     talk = Conversation()
     for _ in range(2):

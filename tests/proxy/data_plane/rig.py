@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Self
 
@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
-from scalesim.proxy.core.model import Mode
+from scalesim.proxy.core.model import AdapterName, AgentName, Mode, Owner, SimulationId
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.identity import Recogniser
@@ -22,6 +22,7 @@ from scalesim.proxy.data_plane.upstream import Upstream
 from tests.support.fake_adapter import FakeAdapter
 
 Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
+Remembered = tuple[Owner, str, Mapping[str, object], int]
 Head = tuple[int, list[tuple[bytes, bytes]]]
 
 SOON_S = 0.25
@@ -29,10 +30,13 @@ SOON_S = 0.25
 
 
 class Rig:
-    def __init__(self, adapter: FakeAdapter, relay: Relay, log: EventLog, url: str) -> None:
+    def __init__(
+        self, adapter: FakeAdapter, relay: Relay, log: EventLog, url: str, remembered: list[Remembered]
+    ) -> None:
         self.adapter = adapter
         self.relay = relay
         self.log = log
+        self.remembered = remembered
         self.url = url
         self.port = int(url.rpartition(":")[2])
 
@@ -85,14 +89,21 @@ async def rig(
     max_body_bytes: int = 1 << 20,
     max_connections: int = 100,
     connect_timeout_s: float = 1.0,
+    assigned: Mapping[tuple[str, str], str] | None = None,
 ) -> AsyncIterator[Rig]:
-    """`engine`: an ASGI app, or the URL of one. At the end all calls must have ended, and nothing may be held."""
+    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. At the end all calls must have ended, and nothing may be held."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(_Servers())
         base_url = engine if isinstance(engine, str) else await servers.start(engine)
         adapter = FakeAdapter(base_url)
         log = EventLog()
         ticks = itertools.count()
+        remembered: list[Remembered] = []
+
+        def assigned_to(simulation: SimulationId, agent: AgentName) -> AdapterName | None:
+            name = (assigned or {}).get((simulation, agent))
+            return None if name is None else AdapterName(name)
+
         upstream = Upstream(connect_timeout_s=connect_timeout_s, max_connections=max_connections)
         relay = Relay(
             adapter=adapter,
@@ -103,6 +114,8 @@ async def rig(
             clock=lambda: float(next(ticks)),
             max_body_bytes=max_body_bytes,
             features=lambda: adapter.capabilities.features,
+            assigned=assigned_to,
+            remember=lambda *told: remembered.append(told),
         )
         crashes: list[BaseException] = []
 
@@ -113,13 +126,14 @@ async def rig(
                 crashes.append(exc)  # uvicorn only logs it
                 raise
 
-        yield Rig(adapter, relay, log, await servers.start(watched))
+        yield Rig(adapter, relay, log, await servers.start(watched), remembered)
         await relay.drained()
     # The servers have waited for their tasks.
     log.check_each_ended_once()
     assert not crashes
     assert relay.sizes()["requests_in_flight"] == 0
     assert relay.sizes()["aborts_in_flight"] == 0
+    assert relay.demand(adapter.engine) == 0
 
 
 class _Servers:

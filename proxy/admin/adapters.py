@@ -1,0 +1,145 @@
+"""Adapters: which there are, whose calls run on them, and what has a copy in host memory.
+
+Whether an adapter can be loaded is found out by the engine: what it says is told with the adapter, and the calls that
+need it get the engine's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, AdapterRegistered, HostCopySet
+from scalesim.proxy.core.model import AgentName, SimulationId
+from scalesim.proxy.core.snapshot import AdapterSnapshot
+
+from .answers import AdapterAnswer, AdaptersAnswer, AgentAnswer, SimulationAnswer, TakenAnswer
+from .bodies import (
+    AdapterBody,
+    AdapterPath,
+    AgentPath,
+    AssignmentBody,
+    AssignmentsBody,
+    HostCopyBody,
+    SimulationPath,
+)
+from .desk import Desk
+from .problems import SHOWN, Problem, some
+
+
+def adapter_routes(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["adapters"])
+    of_adapters = "/admin/v1/adapters"
+    of_a_simulation = "/admin/v1/simulations/{simulation}"
+    of_an_agent = of_a_simulation + "/agents/{agent:path}"
+
+    @router.get(of_adapters)
+    async def every_adapter(
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+    ) -> AdaptersAnswer:
+        """Registered adapters in the order in which they became known, `limit` of them from `offset` on."""
+        page = desk.controller.adapters(offset, limit)
+        total = desk.controller.sizes()["adapters"]
+        return AdaptersAnswer(total=total, adapters=[AdapterAnswer.of(one) for one in page])
+
+    @router.get(of_adapters + "/{name}")
+    async def one_adapter(name: AdapterPath) -> AdapterAnswer:
+        return AdapterAnswer.of(_adapter(name))
+
+    @router.put(
+        of_adapters + "/{name}", responses={201: {"description": "It was new.", "model": AdapterAnswer}}
+    )
+    async def register(name: AdapterPath, body: AdapterBody, response: Response) -> AdapterAnswer:
+        """Says where an adapter lies. Again with the same path: tries anew what failed; with another: a new version."""
+        is_new = not desk.controller.knows_adapter(name)
+        desk.runtime.post(AdapterRegistered(desk.clock(), name, body.path))
+        known = desk.controller.adapter(name)
+        if known is None:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"there is no room for the adapter {name!r}", adapters=[name]
+            )
+        if is_new:
+            response.status_code = HTTPStatus.CREATED
+        return AdapterAnswer.of(known)
+
+    @router.delete(of_adapters + "/{name}", status_code=HTTPStatus.NO_CONTENT)
+    async def forget(name: AdapterPath) -> None:
+        """It is assigned to nobody any more, and dropped from the engines once no call runs on it."""
+        _adapter(name)
+        desk.runtime.post(AdapterForgotten(desk.clock(), name))
+
+    @router.put(of_a_simulation + "/adapters")
+    async def assign_many(simulation: SimulationPath, body: AssignmentsBody) -> TakenAnswer:
+        """On which adapter the calls of these agents run, unless a call names one itself. It needs a name given
+        outright: by the header X-Agent-ID or the URL."""
+        name = SimulationId(simulation)
+        _assign(name, body.agents, create=body.create_agents)
+        return TakenAnswer(simulation=name, agents=len(body.agents))
+
+    @router.put(of_an_agent + "/adapter")
+    async def assign(simulation: SimulationPath, agent: AgentPath, body: AssignmentBody) -> AgentAnswer:
+        """On which adapter this agent's calls run, unless a call names one itself."""
+        name = SimulationId(simulation)
+        _assign(name, {agent: body.name}, create=body.create_agents)
+        return _agent(name, agent)
+
+    @router.delete(of_an_agent + "/adapter", status_code=HTTPStatus.NO_CONTENT)
+    async def assign_none(simulation: SimulationPath, agent: AgentPath) -> None:
+        """The agent's calls run on what they name, else on the base model."""
+        _assign(SimulationId(simulation), {agent: None}, create=False)
+
+    @router.put(of_a_simulation + "/host-copy")
+    async def set_host_copy(simulation: SimulationPath, body: HostCopyBody) -> SimulationAnswer:
+        """For all agents of a simulation but those for which it was set one by one."""
+        name = SimulationId(simulation)
+        desk.simulation(name)
+        desk.runtime.post(HostCopySet(desk.clock(), name, None, body.kind, body.wanted))
+        return SimulationAnswer.of(desk.simulation(name))
+
+    @router.put(of_an_agent + "/host-copy")
+    async def set_host_copy_of_one(
+        simulation: SimulationPath, agent: AgentPath, body: HostCopyBody
+    ) -> AgentAnswer:
+        """For one agent."""
+        name = SimulationId(simulation)
+        desk.check_known(name, [agent], create=False)
+        desk.runtime.post(HostCopySet(desk.clock(), name, AgentName(agent), body.kind, body.wanted))
+        return _agent(name, agent)
+
+    def _adapter(name: str) -> AdapterSnapshot:
+        known = desk.controller.adapter(name)
+        if known is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"the adapter {name!r} is not registered; PUT {of_adapters}/{name} does that",
+                adapters=[name],
+            )
+        return known
+
+    def _agent(simulation: SimulationId, agent: str) -> AgentAnswer:
+        desk.check_taken(simulation, [agent])
+        known = desk.controller.agent(simulation, AgentName(agent))
+        assert known is not None  # it was taken just now
+        return AgentAnswer.of(known)
+
+    def _assign(simulation: SimulationId, agents: Mapping[str, str | None], *, create: bool) -> None:
+        """As a whole or not at all, but for want of room."""
+        named = sorted({name for name in agents.values() if name is not None})
+        unknown = [name for name in named if not desk.controller.knows_adapter(name)]
+        if unknown:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"not registered as adapters: {some(unknown)}; nothing was changed",
+                adapters=unknown[:SHOWN],
+            )
+        desk.check_known(simulation, agents, create=create)
+        now = desk.clock()
+        for agent, name in agents.items():
+            desk.runtime.post(AdapterAssigned(now, simulation, AgentName(agent), name))
+        desk.check_taken(simulation, agents)
+
+    return router

@@ -1,0 +1,109 @@
+"""The adapters that operators registered, and what each is called towards engines.
+
+An engine-side name never means two things: a new path for a known name is a new version with a name of its own, so what
+an engine computed or keeps under the old one is never taken for the new one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .model import AdapterName, SimulationId
+
+LEAVING_LIMIT = 4_096
+"""Superseded and forgotten versions that engines may still hold. Beyond it the oldest stays there until they restart."""
+
+
+@dataclass(slots=True, eq=False)
+class Adapter:
+    """Agents hold on to it, so a new version reaches all of them at once, and so does its end."""
+
+    name: str
+    path: str
+    key: AdapterName
+    """Of its current version, towards engines."""
+    version: int = 1
+    forgotten: bool = False
+    assigned: dict[SimulationId, int] = field(default_factory=dict)
+    """Agents to which it is assigned, by simulation; none is zero."""
+
+    @property
+    def agents(self) -> int:
+        return sum(self.assigned.values())
+
+    def assign(self, simulation: SimulationId) -> None:
+        self.assigned[simulation] = self.assigned.get(simulation, 0) + 1
+
+    def release(self, simulation: SimulationId) -> None:
+        left = self.assigned[simulation] - 1
+        if left:
+            self.assigned[simulation] = left
+        else:
+            del self.assigned[simulation]
+
+
+class Adapters:
+    """Of the same name and path is the same version, also when it was forgotten in between."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.current: dict[str, Adapter] = {}
+        self.by_key: dict[AdapterName, Adapter] = {}
+        """The current ones by what engines call them."""
+        self.leaving: OrderedDict[AdapterName, None] = OrderedDict()
+        """To be dropped from engines once no call runs on them, the oldest first."""
+        self._forgotten: OrderedDict[str, Adapter] = OrderedDict()
+        """The last versions of names that nobody shall use, so that theirs are not given away again."""
+
+    def register(self, name: str, path: str) -> Adapter | None:
+        """None if there is no room."""
+        known = self.current.get(name)
+        if known is not None:
+            if known.path != path:
+                self._leave(known.key)
+                self._renumber(known, path)
+            return known
+        if len(self.current) >= self.limit:
+            return None
+        before = self._forgotten.pop(name, None)
+        adapter = Adapter(name, path, AdapterName(name))
+        if before is not None:
+            adapter.key, adapter.version = before.key, before.version
+        if (before is not None and before.path != path) or adapter.key in self.by_key:
+            self._renumber(adapter, path)
+        self.current[name] = self.by_key[adapter.key] = adapter
+        self.leaving.pop(adapter.key, None)
+        return adapter
+
+    def forget(self, name: str) -> Adapter | None:
+        """It is assigned to nobody from then on, whatever is registered later."""
+        adapter = self.current.pop(name, None)
+        if adapter is not None:
+            adapter.forgotten = True
+            self._leave(adapter.key)
+            self._forgotten[name] = adapter
+            if len(self._forgotten) > self.limit:
+                self._forgotten.popitem(last=False)
+        return adapter
+
+    def gone(self, keys: Iterable[AdapterName]) -> None:
+        """No engine holds them any more."""
+        for key in keys:
+            self.leaving.pop(key, None)
+
+    def _leave(self, key: AdapterName) -> None:
+        del self.by_key[key]
+        self.leaving[key] = None
+        if len(self.leaving) > LEAVING_LIMIT:
+            self.leaving.popitem(last=False)
+
+    def _renumber(self, adapter: Adapter, path: str) -> None:
+        taken = True
+        while taken:  # somebody may have called an adapter `poet@2`
+            adapter.version += 1
+            adapter.key = AdapterName(f"{adapter.name}@{adapter.version}")
+            taken = adapter.key in self.by_key or adapter.key in self.leaving
+        adapter.path = path
+        self.by_key[adapter.key] = adapter

@@ -1,0 +1,166 @@
+"""Which adapters one engine knows, and which it is to be told of or rid of: between its disk and its host memory.
+
+One step at a time, because each occupies the engine. The way up to the device is the load queue's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from .actions import DropAdapter, FetchAdapter
+from .adapters import Adapters
+from .model import AdapterName, EngineId
+
+ATTEMPTS = 3
+"""To fetch an adapter, until it is registered anew: a broken one is not tried for ever."""
+FAILURE_LIMIT = 4_096
+_RETRY_AFTER_S, _RETRY_LIMIT_S = 0.5, 30.0
+_QUEUE_SEEN = 64
+"""Assigned adapters of which one plan looks whether they can be fetched, beyond those that can never be."""
+_QUEUE_LIMIT = 131_072
+_PROBLEM_CHARS = 300
+
+
+class Failure(NamedTuple):
+    attempts: int
+    until: float
+    """Not to be tried again before."""
+    problem: str
+
+
+@dataclass(slots=True)
+class Hosting:
+    held: dict[AdapterName, None] = field(default_factory=dict)
+    """Known to the engine: as it reports, or else as we fetched them."""
+    flying: FetchAdapter | DropAdapter | None = None
+    failures: dict[AdapterName, Failure] = field(default_factory=dict)
+    wake_at: float = math.inf
+    """When something that waits for time alone may be tried: plan again then."""
+    _queue: dict[AdapterName, None] = field(default_factory=dict)
+    """Assigned adapters that this engine was not asked about yet, whoever may call first. In every mode: a call that
+    names an adapter which the engine does not know fails."""
+
+    def plan(
+        self,
+        engine: EngineId,
+        adapters: Adapters,
+        distances: Mapping[AdapterName, float],
+        soon: Iterable[AdapterName],
+        in_use: Collection[AdapterName],
+        host_limit: int | None,
+        at: float,
+    ) -> list[FetchAdapter | DropAdapter]:
+        """At most one step. `distances` are of all adapters that are near; `soon` are those needed soon, nearest first;
+        `in_use` are not to be dropped."""
+        self.wake_at = math.inf
+        if self.flying is not None:
+            return []
+        for key in adapters.leaving:
+            if key in self.held and key not in in_use and self._may_try(key, at):
+                return self._send(DropAdapter(engine, key))
+        wanted = self._next(adapters, soon, at)
+        if wanted is None:
+            return []
+        if host_limit is not None and len(self.held) >= host_limit:
+            victim = self._victim(adapters, distances, distances.get(wanted, math.inf), in_use, at)
+            return [] if victim is None else self._send(DropAdapter(engine, victim))
+        return self._send(FetchAdapter(engine, wanted, adapters.by_key[wanted].path))
+
+    def settle(self, action: FetchAdapter | DropAdapter, error: str | None, at: float) -> bool:
+        """True if it was one of ours in flight."""
+        if self.flying != action:
+            return False
+        self.flying = None
+        if error is not None:
+            self._fail(action, error, at)
+            return True
+        self.failures.pop(action.adapter, None)
+        if isinstance(action, FetchAdapter):
+            self.held[action.adapter] = None
+        else:
+            self.held.pop(action.adapter, None)
+        return True
+
+    def learn(self, held: Iterable[AdapterName]) -> None:
+        self.held = dict.fromkeys(held)
+
+    def renew(self, key: AdapterName) -> None:
+        """It was registered anew: it may be tried again."""
+        self.failures.pop(key, None)
+
+    def ask(self, key: AdapterName) -> None:
+        """It is assigned, so that somebody may call with it at any time."""
+        if len(self._queue) < _QUEUE_LIMIT:
+            self._queue[key] = None
+
+    def forget(self, at: float) -> None:
+        """The engine started anew or cannot be reached. Failures are kept: an adapter on which an engine dies would
+        otherwise be its end each time."""
+        if isinstance(self.flying, FetchAdapter):
+            self._fail(self.flying, "the engine was lost meanwhile", at)
+        self.held, self.flying, self.wake_at = {}, None, math.inf
+        self._queue = {}
+
+    def _next(self, adapters: Adapters, soon: Iterable[AdapterName], at: float) -> AdapterName | None:
+        for key in soon:
+            if key in adapters.by_key and key not in self.held and self._may_try(key, at):
+                return key
+        for key in list(islice(self._queue, _QUEUE_SEEN)):
+            adapter = adapters.by_key.get(key)
+            if adapter is None or key in self.held or not adapter.assigned:
+                del self._queue[key]
+            elif self._may_try(key, at):
+                return key
+            else:
+                # Those behind it have their turn; one that was given up is asked for again when it is registered anew.
+                del self._queue[key]
+                if self.failures[key].until < math.inf:
+                    self._queue[key] = None
+        if len(self._queue) > _QUEUE_SEEN:
+            self.wake_at = min(self.wake_at, at + _RETRY_AFTER_S)
+        return None
+
+    def _victim(
+        self,
+        adapters: Adapters,
+        distances: Mapping[AdapterName, float],
+        nearer_than: float,
+        in_use: Collection[AdapterName],
+        at: float,
+    ) -> AdapterName | None:
+        """The farthest that can come back, strictly farther than the one it makes room for."""
+        able = [
+            (distance, key)
+            for key in self.held
+            if (distance := distances.get(key, math.inf)) > nearer_than
+            and key in adapters.by_key
+            and key not in in_use
+            and self._may_try(key, at)
+        ]
+        return max(able)[1] if able else None
+
+    def _may_try(self, key: AdapterName, at: float) -> bool:
+        failure = self.failures.get(key)
+        if failure is None:
+            return True
+        if at < failure.until < math.inf:
+            self.wake_at = min(self.wake_at, failure.until)
+        return at >= failure.until
+
+    def _send(self, action: FetchAdapter | DropAdapter) -> list[FetchAdapter | DropAdapter]:
+        self.flying = action
+        return [action]
+
+    def _fail(self, action: FetchAdapter | DropAdapter, problem: str, at: float) -> None:
+        before = self.failures.pop(action.adapter, None)
+        attempts = 1 if before is None else before.attempts + 1
+        until = at + min(_RETRY_LIMIT_S, _RETRY_AFTER_S * 2.0 ** min(attempts - 1, 10))
+        if isinstance(action, FetchAdapter) and attempts >= ATTEMPTS:
+            until = math.inf
+        self.failures[action.adapter] = Failure(attempts, until, problem[:_PROBLEM_CHARS])
+        if len(self.failures) > FAILURE_LIMIT:
+            del self.failures[next(iter(self.failures))]

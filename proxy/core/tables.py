@@ -1,0 +1,279 @@
+"""What is known of one simulation, one agent, one call, one engine. `World` has the tables of them and changes them."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .adapters import Adapter
+from .average import Average
+from .clock import StepClock
+from .counters import Counters
+from .hosting import Hosting
+from .loads import LoadQueue
+from .model import (
+    LORA,
+    AdapterName,
+    AgentName,
+    Capabilities,
+    Clock,
+    EngineId,
+    EngineReport,
+    MemoryId,
+    Mode,
+    Moment,
+    Owner,
+    SimulationId,
+    Usage,
+)
+from .reconciler import Belief
+from .residency import Residency
+from .wanted import Wanted
+
+_FIRST_PAUSE_S = 2.0
+_PAUSES_WAITED = 4.0
+_PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
+
+
+class Told(NamedTuple):
+    """A moment that the simulation told; the higher `number` was told later."""
+
+    moment: Moment
+    number: int
+
+
+@dataclass(slots=True, eq=False)
+class Simulation:
+    id: SimulationId
+    mode: Mode
+    seen_at: float
+    steps: StepClock = field(default_factory=StepClock)
+    agents: dict[AgentName, Agent] = field(default_factory=dict)
+    idle: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
+    """Agents without a running call, the least recently seen first."""
+    pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
+    """Agents between two calls of an activation, or after its last: by the end of their last call."""
+    running: int = 0
+    pause_s: float = _FIRST_PAUSE_S
+    """An activation is over when its agent has not called for so long."""
+    counters: Counters = field(default_factory=Counters)
+    host_copy: dict[str, bool] = field(default_factory=dict)
+    """By kind, where it was set; else there is a copy in host memory."""
+    _pause: Average = field(default_factory=Average)
+
+    @property
+    def clock(self) -> Clock:
+        """Its own one where it ticks."""
+        return Clock.STEPS if self.steps.ticked else Clock.SECONDS
+
+    def now(self, clock: Clock, at: float) -> float:
+        return self.steps.passed if clock is Clock.STEPS else at
+
+    def moment(self, at: float) -> Moment:
+        clock = self.clock
+        return Moment(clock, self.now(clock, at))
+
+    def learn_pause(self, pause_s: float) -> None:
+        self._pause.add(pause_s)
+        self.pause_s = min(max(self._pause.mean * _PAUSES_WAITED, _PAUSE_MIN_S), _PAUSE_MAX_S)
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    name: AgentName
+    owner: Owner
+    simulation: Simulation
+    engine: Engine | None = None
+    """Where its last call went, and so its memory is."""
+    running: int = 0
+    activated: bool = False
+    acts_next: bool = False
+    """It was said to act, while a call of it ran: the activation ends with that call."""
+    activations: int = 0
+    began: Moment | None = None
+    """The last activation."""
+    gap: Average | None = None
+    """Between beginnings of activations, on the clock of `began`."""
+    hinted: Told | None = None
+    action: Told | None = None
+    """The end of what it does in the simulated world."""
+    used_at: float = 0.0
+    ended_at: float = 0.0
+    size_tokens: int | None = None
+    requested: AdapterName | None = None
+    """What its last request named of its own accord."""
+    assigned: Adapter | None = None
+    """By an operator. It may have been forgotten since."""
+    host_copy: dict[str, bool] | None = None
+    """By kind, where it was set for this agent: it overrides its simulation's."""
+    gone: bool = False
+    """In no table any more, while calls of it may still run."""
+
+    @property
+    def assigned_adapter(self) -> AdapterName | None:
+        return None if self.assigned is None or self.assigned.forgotten else self.assigned.key
+
+    @property
+    def adapter(self) -> AdapterName | None:
+        """On which its next call is expected to run."""
+        return self.requested or self.assigned_adapter
+
+    def has_host_copy(self, kind: str) -> bool:
+        if self.host_copy is not None and kind in self.host_copy:
+            return self.host_copy[kind]
+        return self.simulation.host_copy.get(kind, True)
+
+    def in_activation(self, at: float) -> bool:
+        return self.running > 0 or (self.activated and at - self.ended_at <= self.simulation.pause_s)
+
+    def begin_activation(self, at: float) -> None:
+        began = self.simulation.moment(at)
+        if self.began is not None and self.began.clock is began.clock:
+            self.gap = self.gap or Average()
+            self.gap.add(began.value - self.began.value)
+        else:
+            self.gap = None
+        self.began = began
+        self.activated = True
+        self.activations += 1
+        self.simulation.counters.activations += 1
+        # They were told of this activation, and say nothing of the one after it.
+        self.hinted = self.action = None
+
+    def end_activation(self) -> None:
+        self.activated = self.acts_next = False
+        self.simulation.pausing.pop(self.name, None)
+
+    def learn_size(self, usage: Usage) -> None:
+        # A short call between long ones says nothing of what the long ones left behind; only slowly does size shrink.
+        size = self.size_tokens or 0
+        self.size_tokens = max(usage.prompt + usage.output, size - size // 8)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    simulation: Simulation
+    agent: Agent | None
+    engine: Engine
+    adapter: AdapterName | None
+    first: bool
+    """It opened an activation, and not the agent's first one."""
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    id: EngineId
+    loads: LoadQueue
+    agents: dict[Agent, None] = field(default_factory=dict)
+    """Those whose memory is on it."""
+    reachable: bool = False
+    capabilities: Capabilities | None = None
+    boot_id: str | None = None
+    capacity_tokens: int | None = None
+    belief: Belief = field(default_factory=Belief)
+    dirty: bool = False
+    """Something changed since its last plan."""
+    blocked: bool = False
+    """Its last plan asked for something that waits for the end of what is in flight."""
+    wanted: Wanted = field(default_factory=Wanted)
+    shadow: Wanted | None = None
+    """What would be wanted if the simulations in shadow were on; None if there are none."""
+    budget_tokens: int = 0
+    """For pins, at the last plan."""
+    pinned_tokens: int = 0
+    """Of `wanted.pins`, at the last plan."""
+    adapter_pin_limit: int = 0
+    """At the last plan."""
+    running: int = 0
+    """Calls, of whomever."""
+    running_adapters: dict[AdapterName, int] = field(default_factory=dict)
+    """How many of these run on each; none is zero."""
+    residency: Residency = field(default_factory=Residency)
+    hosting: Hosting = field(default_factory=Hosting)
+    loads_due: bool = False
+    """Its last plan left loads in flight or waiting, to which the first and the last running call make a difference."""
+    wake_at: float = math.inf
+    """When time alone makes a plan due: somebody comes near by then, or may be tried again."""
+    shadow_loads: frozenset[MemoryId] = frozenset()
+    """What would be loaded ahead if the simulations in shadow were on, and is not, at the last plan."""
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What we may ask of it now."""
+        if self.capabilities is None or not self.reachable:
+            return frozenset()
+        return self.capabilities.features
+
+    @property
+    def loads_ahead(self) -> bool:
+        """Whether it told enough of itself to bring anything to it before it is called for."""
+        return self.reachable and (bool(self.residency.pools) or "fetch_adapters" in self.features)
+
+    @property
+    def adapters_in_use(self) -> set[AdapterName]:
+        """By calls of whomever, as far as we or it know."""
+        return {*self.running_adapters, *self.residency.running_adapters}
+
+    def may_hold(self, adapter: AdapterName) -> bool:
+        """Whether it may still know it, or be about to."""
+        if self.capabilities is None or "fetch_adapters" not in self.capabilities.features:
+            return False
+        if not self.reachable or ("adapters" in self.features and not self.residency.pools):
+            return True  # it did not say yet
+        flying = self.hosting.flying
+        return (
+            adapter in self.hosting.held
+            or adapter in self.adapters_in_use
+            or (flying is not None and flying.adapter == adapter)
+        )
+
+    def forget(self, at: float) -> None:
+        self.belief.forget()
+        self.loads.forget()
+        self.residency.forget()
+        self.hosting.forget(at)
+        self.blocked = self.loads_due = False
+        self.wake_at = math.inf
+
+    def find(self, capabilities: Capabilities) -> None:
+        """It can be reached, and is what it says."""
+        self.reachable, self.capabilities = True, capabilities
+        if capabilities.capacity_tokens is not None:
+            self.capacity_tokens = capabilities.capacity_tokens
+        # Not where there is an order: what that keeps is not what was used last.
+        is_stock = self.features.isdisjoint({"order", "residency"}) and "warm_up" in self.features
+        if is_stock and self.capacity_tokens is not None:
+            self.residency.assume(self.capacity_tokens)
+
+    def learn(self, report: EngineReport, at: float) -> bool:
+        """True if that makes a difference to what is loaded ahead."""
+        changed = self.residency.learn(report)
+        if report.pools:
+            self.hosting.learn(AdapterName(key) for kind, key in report.memories if kind == LORA)
+        return self.loads.heal(report.loading, at) or changed
+
+    def start(self, adapter: AdapterName | None) -> None:
+        self.running += 1
+        first_of_adapter = False
+        if adapter is not None:
+            first_of_adapter = adapter not in self.running_adapters
+            self.running_adapters[adapter] = self.running_adapters.get(adapter, 0) + 1
+        self._note(first_of_adapter, self.running == 1)
+
+    def end(self, adapter: AdapterName | None) -> None:
+        self.running -= 1
+        last_of_adapter = False
+        if adapter is not None:
+            self.running_adapters[adapter] -= 1
+            last_of_adapter = not self.running_adapters[adapter]
+            if last_of_adapter:
+                del self.running_adapters[adapter]
+        self._note(last_of_adapter, self.running == 0)
+
+    def _note(self, adapters_changed: bool, idleness_changed: bool) -> None:
+        # Whoever calls, also those for whom nothing is done: pins leave room for their adapters, and what is computed
+        # ahead for others gives way to them.
+        if (adapters_changed and self.wanted.pinned_adapters) or (idleness_changed and self.loads_due):
+            self.dirty = True

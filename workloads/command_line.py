@@ -1,0 +1,63 @@
+"""What the commands have in common: options, and how a command ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from . import scenarios
+from .engines import EngineUnfit
+from .player import HintRefused
+from .program import Impossible
+from .servers import ROOT, Installation, ServerFailed
+from .turns import WarmUpFailed
+
+DEFAULT = Installation()
+PROBLEM = 1
+
+ScenarioName = Annotated[str, typer.Option(help=f"One of: {', '.join(scenarios.names())}.")]
+Agents = Annotated[int, typer.Option(help="Simulated agents.")]
+Steps = Annotated[int, typer.Option(help="Simulated steps.")]
+Seed = Annotated[int, typer.Option(help="The same seed asks for the same.")]
+PersonaTokens = Annotated[int, typer.Option(help="Tokens of each agent's persona.")]
+GrowthTokens = Annotated[int, typer.Option(help="Tokens by which a history grows with each call.")]
+OutDir = Annotated[Path | None, typer.Option(help="For logs and raw records (out/COMMAND-TIME).")]
+
+
+def new_out_dir(name: str) -> Path:
+    return ROOT / "out" / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def finish(work: Coroutine[object, object, bool]) -> None:
+    """Runs it to its end and exits. Ctrl-C, SIGTERM and a closed terminal end it early, in order."""
+    began_s = time.monotonic()
+    problem: str | None = None
+    well = False
+    try:
+        well = asyncio.run(_stoppable(work))
+    except (ServerFailed, EngineUnfit, WarmUpFailed, HintRefused) as exc:
+        problem = str(exc)
+    except Impossible as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        problem = f"stopped after {time.monotonic() - began_s:.0f} s; nothing was written but logs"
+    if problem is not None:
+        Console(stderr=True).print(problem, style="red", markup=False, highlight=False)
+    if not well:
+        raise typer.Exit(PROBLEM)
+
+
+async def _stoppable(work: Coroutine[object, object, bool]) -> bool:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    return await task

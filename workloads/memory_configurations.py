@@ -1,0 +1,59 @@
+"""The configurations of the memory benchmark. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .builds import Flavour
+from .configurations import Configuration
+
+REFERENCE = "hicache"
+STOCK = "stock"
+ALL_PARTS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first", "warm_up")
+"""The proxy's words for the parts of its memory control."""
+
+
+def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
+    """With every hint, and only these parts of memory control."""
+    return Configuration(about, Flavour.EXTENDED, mode="on", hints=True, host_tier=host_tier, parts=parts)
+
+
+def _stock(about: str, *, host_tier: bool = False, overlap: bool = False) -> Configuration:
+    return Configuration(about, Flavour.STOCK, mode=None, host_tier=host_tier, overlap=overlap)
+
+
+WITH_HOST_TIER: Mapping[str, Configuration] = {
+    STOCK: _stock("SGLang, prefixes on the device only"),
+    REFERENCE: _stock(
+        "SGLang with a copy of prefixes in host memory, loaded when a call asks", host_tier=True
+    ),
+    "best": _stock("hicache, and adapters move beside computing", host_tier=True, overlap=True),
+    "order": _ours("the farthest leaves first, nothing else", "order"),
+    "prefixes": _ours("prefixes come before the call", "prefixes"),
+    "adapters": _ours("adapters come before the call", "adapters"),
+    "pin": _ours("who is in an activation is pinned", "pin"),
+    "prefetch": _ours("prefixes and adapters come before the call", "prefixes", "adapters"),
+    "preempt": _ours("prefetch, and nearer loads interrupt farther", "prefixes", "adapters", "preempt"),
+    "ready": _ours("whose memory is ready goes first", "ready_first"),
+    "all": _ours("every part", *ALL_PARTS),
+}
+
+WITHOUT_HOST_TIER: Mapping[str, Configuration] = {
+    STOCK: _stock("SGLang, prefixes on the device only"),
+    "order": _ours("the farthest leaves first, nothing else", "order", host_tier=False),
+    "warm-up": _ours(
+        "order, and prefixes are prefilled again before the call", "order", "warm_up", host_tier=False
+    ),
+    "all-no-host": _ours("every part", *ALL_PARTS, host_tier=False),
+}
+
+
+def configurations(host_tier: bool) -> Mapping[str, Configuration]:
+    return WITH_HOST_TIER if host_tier else WITHOUT_HOST_TIER
+
+
+def reference_first(names: tuple[str, ...]) -> tuple[str, ...]:
+    """As they are played: the reference is `hicache`, or else the first."""
+    if REFERENCE not in names:
+        return names
+    return (REFERENCE, *(name for name in names if name != REFERENCE))
