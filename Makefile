@@ -71,16 +71,16 @@ sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000
 bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part, behind the link of the paper (about 35 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --json $(OUT)
 
-bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 10 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 3 --configs stock,hicache,best,all \
+bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 4 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 1 --configs stock,hicache,best,all \
 	  --json out/bench-memory-h100.json
 
-bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 10 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 3 --configs stock,hicache,best,all \
+bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 4 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 1 --configs stock,hicache,best,all \
 	  --json out/bench-memory-off.json
 
-bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 10 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host.json
+bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 4 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 1 --no-host-tier --json out/bench-memory-no-host.json
 
 calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
 	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link.json

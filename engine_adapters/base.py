@@ -43,6 +43,10 @@ class EngineRefused(EngineError):
     """The engine answered that it will not: asking the same again gives the same."""
 
 
+class AdapterNameTaken(EngineRefused):
+    """The engine has an adapter of that name from another path."""
+
+
 class FenceLost(EngineRefused):
     """Somebody with a higher fence commands this engine: stop sending."""
 

@@ -36,7 +36,15 @@ from scalesim.proxy.core.model import (
 )
 
 from . import sglang_requests
-from .base import ADAPTER_S, LOAD_GRACE_S, EngineRefused, EngineUnreachable, Fence, FenceLost
+from .base import (
+    ADAPTER_S,
+    LOAD_GRACE_S,
+    AdapterNameTaken,
+    EngineRefused,
+    EngineUnreachable,
+    Fence,
+    FenceLost,
+)
 from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of, useless
 from .sglang_plugin import wire
 from .sglang_requests import can_be_told
@@ -186,7 +194,7 @@ class SGLangAdapter:
             loaded = mapping(_json_object(refusal).get("loaded_adapters")).get(name)
             if not isinstance(loaded, str) or posixpath.normpath(loaded) == posixpath.normpath(path):
                 return
-            raise EngineRefused(
+            raise AdapterNameTaken(
                 self._engine, f"the adapter {name!r} is loaded from {loaded!r} already, not from {path!r}"
             )
         raise EngineRefused(self._engine, f"{_why(refusal):.300}")

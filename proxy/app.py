@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 import uvicorn
@@ -18,9 +19,21 @@ from starlette.types import ASGIApp
 from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from .admin import create_admin
+from .core.actions import FetchAdapter
 from .core.controller import Controller, ControllerConfig
-from .core.events import AgentLeft, Event, SimulationEnded, Ticked
-from .core.model import KV_PREFIX, EngineId, Part, owner_of
+from .core.events import (
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterRegistered,
+    AgentLeft,
+    Event,
+    Settled,
+    SimulationEnded,
+    Ticked,
+)
+from .core.kinds import Way
+from .core.kinds import find as find_kind
+from .core.model import KV_PREFIX, AdapterName, AgentName, EngineId, Owner, Part, SimulationId, owner_of
 from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
 from .data_plane.relay import Relay
@@ -147,8 +160,15 @@ async def _assembled(
                 report_every_s=settings.report_every_s,
                 probe_every_s=settings.probe_every_s,
                 warm_up=warm_up,
-                listener=_Forgetting(store, controller),
+                listener=_Forgetting(store, warm_up, controller),
             )
+            way = find_kind(KV_PREFIX).way
+
+            def recomputed(simulation: SimulationId, agent: AgentName) -> bool:
+                """Texts that nobody will send need not be taken apart and packed on the way of the calls."""
+                host_copy = controller.has_host_copy(simulation, agent, KV_PREFIX)
+                return way(runtime.features(adapter.engine), host_copy, settings.parts) is Way.RECOMPUTE
+
             relay = Relay(
                 adapter=adapter,
                 upstream=upstream,
@@ -159,6 +179,7 @@ async def _assembled(
                 max_body_bytes=int(settings.max_body_mb * 1_000_000),
                 features=lambda: runtime.features(adapter.engine),
                 assigned=controller.adapter_of,
+                recomputed=recomputed,
                 remember=runtime.guarded("warm-up store", store.remember) if warms_up else _forget,
             )
             data = _Listener(relay)
@@ -179,11 +200,17 @@ async def _assembled(
                     loop.cancel()
 
 
-class _Forgetting:
-    """Takes out of the store what the core has forgotten, or expects too far off to need."""
+class _GivesUp(Protocol):
+    def give_up(self, owner: Owner) -> None: ...
 
-    def __init__(self, store: PrefixStore, controller: Controller) -> None:
+
+class _Forgetting:
+    """Takes out of the store what the core has forgotten, or expects too far off to need, and what ran on adapters that
+    are not current any more: to send it would make an engine fetch them again."""
+
+    def __init__(self, store: PrefixStore, warm_up: _GivesUp, controller: Controller) -> None:
         self._store = store
+        self._warm_up = warm_up
         self._controller = controller
         self._looked_at = 0.0
 
@@ -193,11 +220,33 @@ class _Forgetting:
                 self._store.forget(owner_of(simulation, agent))
             case SimulationEnded(simulation=simulation):
                 self._store.forget_simulation(simulation)
+            case AdapterAssigned(simulation=simulation, agent=agent):
+                owner = owner_of(simulation, agent)
+                if self._store.keep_adapter(owner, self._controller.adapter_of(simulation, agent)):
+                    self._warm_up.give_up(owner)
+            case AdapterRegistered(name=name) | AdapterForgotten(name=name):
+                self._forget_versions(name)
+            case Settled(action=FetchAdapter(adapter=adapter), name_taken=True):
+                self._forget_versions(_registered_name(adapter))
             case Ticked(at=at) if at - self._looked_at >= NEAR_EVERY_S:
                 self._looked_at = at
                 near = {owner for one in self._controller.engines() for owner, _ in one.wanted.order}
                 if near:  # else the policy has no order, and nothing says who is far
                     self._store.keep_only(near)
+
+    def _forget_versions(self, name: str) -> None:
+        """All but the current one, if there is one."""
+        known = self._controller.adapter(name)
+        current = None if known is None else known.key
+        for owner in self._store.forget_adapters(
+            lambda one: one != current and _registered_name(one) == name
+        ):
+            self._warm_up.give_up(owner)
+
+
+def _registered_name(adapter: AdapterName) -> str:
+    """Engines know versions after the first as NAME@VERSION."""
+    return adapter.partition("@")[0]
 
 
 def _forget(*_: object) -> None:

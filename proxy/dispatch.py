@@ -17,6 +17,7 @@ from typing import Protocol
 from scalesim.engine_adapters.base import (
     ADAPTER_S,
     LOAD_GRACE_S,
+    AdapterNameTaken,
     EngineAdapter,
     EngineError,
     EngineUnreachable,
@@ -25,12 +26,14 @@ from scalesim.engine_adapters.base import (
 )
 
 from .core.actions import Action, DropAdapter, FetchAdapter, Load, Order, Renew, StopLoad
-from .core.model import KV_PREFIX, LoadResult, LoadState, Owner
+from .core.model import LoadResult, LoadState
 
 WAITING_LIMIT = 256
 """Actions that wait in one line; those beyond it fail at once, and the next plan asks for them again."""
 LOADS_LIMIT = 16
-"""Loads of one engine at a time, and as many stops; those beyond it fail at once too."""
+"""Copies for one engine at a time."""
+FLIGHTS_LIMIT = LOADS_LIMIT + 1
+"""Those and a recomputation, and as many stops; what is beyond it fails at once too."""
 
 
 class WarmUp(Protocol):
@@ -55,6 +58,8 @@ class Outcome:
     load: LoadResult | None = None
     seconds: float = 0.0
     """From when it was sent. 0 for what was not."""
+    name_taken: bool = False
+    """It was to fetch an adapter whose name the engine has from another path."""
 
 
 @dataclass(slots=True)
@@ -90,8 +95,6 @@ class Dispatch:
     ) -> None:
         """`deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
         an `except` for whatever an adapter should not have raised."""
-        self.features: frozenset[str] = frozenset()
-        """Of the engine, as it was last found."""
         self._adapter = adapter
         self._fence_token = fence_token
         self._sequence = 0
@@ -108,7 +111,6 @@ class Dispatch:
         self._tasks: asyncio.TaskGroup | None = None
         self._flights: dict[asyncio.Task[None], Action] = {}
         """What is being carried out, but for the ordered line. Who takes an entry out tells how it ended."""
-        self._no_host_copy: frozenset[Owner] = frozenset()
 
     @property
     def waiting(self) -> int:
@@ -131,8 +133,6 @@ class Dispatch:
             case FetchAdapter() | DropAdapter():
                 self._queue(self._adapters, action)
             case Order() | Renew():
-                if isinstance(action, Order):
-                    self._no_host_copy = frozenset(action.no_host_copy)
                 # Full state: what still waits of it is out of date. At most one of each kind does. Its place is ahead of
                 # the loads that were given after it.
                 for place, waiting in enumerate(self._ordered.waiting):
@@ -150,7 +150,6 @@ class Dispatch:
         for line in (self._ordered, self._adapters):
             while line.waiting:
                 self._refused(line.waiting.popleft(), Outcome("dropped", why))
-        self._no_host_copy = frozenset()
         flights, self._flights = self._flights, {}
         for task, action in flights.items():
             task.cancel()
@@ -177,7 +176,7 @@ class Dispatch:
         return sum(type(action) is kind for action in self._flights.values())
 
     def _let_fly(self, action: Load | StopLoad) -> None:
-        if self._tasks is None or self._in_flight(type(action)) >= LOADS_LIMIT:
+        if self._tasks is None or self._in_flight(type(action)) >= FLIGHTS_LIMIT:
             self._refused(action, Outcome("dropped", "too many loads are under way at this engine"))
         else:
             self._start(action, self._tasks)
@@ -234,7 +233,7 @@ class Dispatch:
         except EngineUnreachable as exc:
             outcome = Outcome("unreachable", str(exc))
         except EngineError as exc:
-            outcome = Outcome("refused", str(exc))
+            outcome = Outcome("refused", str(exc), name_taken=isinstance(exc, AdapterNameTaken))
         except Exception:  # noqa: BLE001  the task runner: the core must hear of every action, whatever broke
             self._survived(f"adapter of {action.engine} on {kind_of(action)}")
             outcome = Outcome("failed", "the adapter failed; the log says how")
@@ -243,7 +242,7 @@ class Dispatch:
         return outcome
 
     async def _send(self, action: Action) -> LoadResult | None:
-        if self._warm_up is not None and isinstance(action, Load | StopLoad) and self._computes_again(action):
+        if self._warm_up is not None and isinstance(action, Load | StopLoad) and action.recompute:
             if isinstance(action, Load):
                 return await self._warm_up.load(self._adapter, action)
             self._warm_up.stop(action)
@@ -251,12 +250,6 @@ class Dispatch:
         fence = Fence(self._fence_token, self._sequence)
         self._sequence += 1
         return await self._adapter.carry_out(action, fence)
-
-    def _computes_again(self, action: Load | StopLoad) -> bool:
-        kind, key = action.memory
-        return kind == KV_PREFIX and (
-            f"load_{KV_PREFIX}" not in self.features or Owner(key) in self._no_host_copy
-        )
 
     def _deadline_of(self, action: Action) -> float:
         match action:

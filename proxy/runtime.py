@@ -248,7 +248,7 @@ class Runtime:
                 line.problem = f"{kind_of(action)}: {outcome.error}"
             case "unreachable":
                 line.doubted.set()
-        self.post(Settled(self._clock(), action, outcome.error, outcome.load))
+        self.post(Settled(self._clock(), action, outcome.error, outcome.load, outcome.name_taken))
         if outcome.result == "fenced":
             self._give_up_command(line, outcome.error or "")
 
@@ -329,7 +329,6 @@ class Runtime:
         if not line.up:
             line.up, line.since = True, self._clock()
         line.capabilities = capabilities
-        line.dispatch.features = capabilities.features
         if line.commanded:
             line.problem = capabilities.reason
         else:

@@ -166,7 +166,7 @@ async def measure(order: Order, prepared: Prepared, fleet: Fleet, console: Conso
     last = groups[-1][0].engine
     model, prompts, notes = await ask_afterwards(program, plays, (await fleet.engines([last]))[last])
     records = order.out_dir / "calls.jsonl"
-    write_calls(records, [(play.about(), play.calls) for play in plays])
+    write_calls(records, [(play.about(), play.every_call) for play in plays])
     told = summaries(plays, prompts, prepared.capacity_tokens)
     reference = reference_first(order.names)[0]
     comparison = MemoryComparison(

@@ -27,7 +27,12 @@ WITH_HOST_TIER: Mapping[str, Configuration] = {
     REFERENCE: _stock(
         "SGLang with a copy of prefixes in host memory, loaded when a call asks", host_tier=True
     ),
-    "best": _stock("hicache, and adapters move beside computing", host_tier=True, overlap=True),
+    "best": _stock(
+        "hicache, and adapters move beside computing; SGLang then holds at most two per slot in host memory, and reads"
+        " the others from disk again",
+        host_tier=True,
+        overlap=True,
+    ),
     "order": _ours("the farthest leaves first, nothing else", "order"),
     "prefixes": _ours("prefixes come before the call", "prefixes"),
     "adapters": _ours("adapters come before the call", "adapters"),

@@ -39,7 +39,13 @@ class Play:
 
     @property
     def calls(self) -> list[CallRecord]:
+        """Those that are measured."""
         return [record for step in self.steps for record in step.calls]
+
+    @property
+    def every_call(self) -> list[CallRecord]:
+        """With those of the lead-in: they must be right as well."""
+        return [record for step in (*self.lead_in, *self.steps) for record in step.calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ def compare_texts(plays: Sequence[Play], reference: str) -> Match:
     """The plays of all other configurations against the first one of the reference; of its own repeats if it is alone."""
     first = next(play for play in plays if play.configuration == reference)
     others = [play for play in plays if play.configuration != reference]
-    matches = [match(first.calls, play.calls) for play in others or plays if play is not first]
+    matches = [match(first.every_call, play.every_call) for play in others or plays if play is not first]
     return Match(
         sum(one.compared for one in matches),
         sum(one.equal for one in matches),
@@ -155,7 +161,7 @@ class Summary:
 
     @property
     def errors(self) -> int:
-        return sum(call.error is not None for play in self.plays for call in play.calls)
+        return sum(call.error is not None for play in self.plays for call in play.every_call)
 
     @property
     def steps_s(self) -> list[float]:

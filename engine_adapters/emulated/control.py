@@ -21,7 +21,7 @@ from .scheduler import Scheduler
 Json = dict[str, Any]
 
 MAX_TOLD = 512
-"""Owners whose memory is told in the stats: the nearest of the plan."""
+"""Owners whose memory is told in the stats: the nearest of the plan, or without one those that called last."""
 
 
 class Control:
@@ -173,6 +173,7 @@ class Control:
         """Of each memory the bytes on the device and those that a load would move, where there are any."""
         distances = self.ledger.distances
         nearest = heapq.nsmallest(MAX_TOLD, distances, key=distances.__getitem__)
+        nearest = nearest or list(self.ledger.owners)[: -MAX_TOLD - 1 : -1]
         told = {kind: store.sizes_of(nearest) for kind, store in self._loads.stores.items()}
         # Also where nothing can be loaded: what is there is what a prefix computed ahead might replace.
         return {KV_PREFIX: self._prefixes.sizes_of(nearest), **told}

@@ -105,6 +105,11 @@ class AdapterSlots:
         ref = self.manager.lora_refs.get(uid)
         return uid if ref is None else str(ref.lora_name)
 
+    def _is_pinned(self, uid: str) -> bool:
+        """By whoever loaded it into the server: such an adapter never leaves its slot."""
+        ref = self.manager.lora_refs.get(uid)
+        return ref is not None and bool(ref.pinned)
+
     def _id_of(self, name: str) -> str | None:
         for uid, ref in self.manager.lora_refs.items():
             if ref.lora_name == name:
@@ -135,11 +140,15 @@ class AdapterSlots:
         """Ids of the calls that run or wait: their slots are not taken for anything ahead."""
         scheduler = self._scheduler
         requests = [*scheduler.running_batch.reqs, *scheduler.waiting_queue]
-        for batch in (scheduler.last_batch, self.planned):
+        # With overlapped steps, a call that ends by its length has left its batch while its last step still runs.
+        launched = [batch for batch, _ in getattr(scheduler, "result_queue", ())]
+        for batch in (scheduler.last_batch, self.planned, *launched):
             requests += [] if batch is None else batch.reqs
         if scheduler.chunked_req is not None:
             requests.append(scheduler.chunked_req)
-        return {request.lora_id for request in requests if not request.finished()}
+        return {request.lora_id for request in requests if not request.finished()} | {
+            request.lora_id for batch in launched for request in batch.reqs
+        }
 
     def is_ready(self, uid: str | None) -> bool:
         return uid is None or (uid in self.pool.uid_to_buffer_id and uid not in self._pending())
@@ -198,11 +207,11 @@ class AdapterSlots:
         self._ahead[uid] = self._size(uid)
         return self._size(uid)
 
-    def fetch_beside(self, uid: str) -> bool:
+    def fetch_beside(self, uid: str, in_batch: set[str | None]) -> bool:
         """Brings the adapter of a waiting call to a slot beside the steps of others. Whether it is on its way."""
         if uid in self._pending():
             return True
-        wanted = self._wanted_now() - {uid}
+        wanted = (self._wanted_now() | in_batch) - {uid}
         if not self._has_room(0.0, wanted):
             return False
         self._fetch(uid, wanted)
@@ -211,6 +220,8 @@ class AdapterSlots:
     def _fetch(self, uid: str, wanted: set[str | None]) -> None:
         """Into a slot that holds nothing of `wanted`."""
         self._pin_in_host_memory(uid)
+        # What was queued on the slots before, an unload's zeroing among it, comes first.
+        self.load_stream.wait_stream(self._device.current_stream())
         with self._device.stream(self.load_stream):
             setattr(self.manager, _AHEAD, True)
             try:
@@ -238,7 +249,11 @@ class AdapterSlots:
             return False
         if any(uid == EMPTY_SLOT for uid in self.pool.buffer_id_to_uid):
             return True
-        held = [uid for uid in self.pool.uid_to_buffer_id if uid is not None and uid not in wanted]
+        held = [
+            uid
+            for uid in self.pool.uid_to_buffer_id
+            if uid is not None and uid not in wanted and not self._is_pinned(uid)
+        ]
         if not held:
             return False
         class_, nearness, _ = min(self.order.ranks(held).values())

@@ -280,9 +280,9 @@ class OwnedRadixCache(UnifiedRadixCache):
         while leaves:
             parents = {leaf.parent.id: leaf.parent for leaf in leaves}
             for leaf in leaves:
-                self.prefixes.evicted(leaf)
                 # Write-back wants a copy on the host first: such a leaf is left to the ordinary eviction.
-                self._evict_device_leaf(leaf.id, tracker)
+                if self._evict_device_leaf(leaf.id, tracker) is None:
+                    self.prefixes.evicted(leaf)
             leaves = leaves_of(parents.values())
         return int(tracker[FULL])
 

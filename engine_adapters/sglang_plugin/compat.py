@@ -65,7 +65,7 @@ CACHE_HOOKS: dict[str, tuple[str, ...]] = {
     "sglang.srt.managers.scheduler:Scheduler.init_request_dispatcher": ("self",),
     "sglang.srt.managers.scheduler:Scheduler.get_next_batch_to_run": ("self", "running_batch", "last_batch"),
     "sglang.srt.managers.scheduler:Scheduler._add_request_to_queue": ("self", "req", "is_retracted"),
-    "sglang.srt.managers.scheduler:Scheduler.is_fully_idle": ("self", "for_health_check", "ignore_waiting"),
+    "sglang.srt.managers.scheduler:Scheduler.maybe_sleep_on_idle": ("self",),
     "sglang.srt.managers.scheduler:Scheduler.send_control_output": ("self", "output", "recv_req"),
     "sglang.srt.managers.schedule_policy:SchedulePolicy.calc_priority": (
         "self",

@@ -107,11 +107,12 @@ class Ledger:
     def admit(self, fence: tuple[int, int], *, ordered: bool = True) -> None:
         """Takes the fence of a call, or raises `FenceLost`. An equal one is a repetition: every call is idempotent.
 
-        Of a call that is not `ordered` only the token counts: it may overtake others of the same proxy.
+        Of a call that is not `ordered` only the token counts: it may overtake others of the same proxy, which must not
+        find their own fence gone by then.
         """
         if fence < self.fence and (ordered or fence[0] < self.fence[0]):
             raise FenceLost(self.fence)
-        self.fence = max(fence, self.fence)
+        self.fence = max(self.fence, fence if ordered else (fence[0], 0))
 
     def set_plan(
         self,

@@ -100,7 +100,8 @@ class Loads:
         return [[load.kind, load.key] for load in self._loads.values() if load.moving or load.moved_bytes]
 
     def ask(self, message: Any, kind: str, key: str, distance: float) -> str:
-        """Queues a load. One that is under way already gets a second waiter. Returns why not, if not."""
+        """Queues a load. One that is under way already gets a second waiter, and a stop that it had not come to yet is
+        taken back. Returns why not, if not."""
         if kind not in self.movers:
             known = ", ".join(sorted(self.movers)) or "none"
             return f"this server cannot load {kind!r:.64}; it can load: {known}"
@@ -126,9 +127,9 @@ class Loads:
         return True
 
     def forget(self) -> None:
-        """The cache was flushed: nothing that was asked for can be brought."""
+        """The cache was flushed: whoever still wants what was asked for asks again."""
         for load in list(self._loads.values()):
-            self._end(load, State.ABSENT)
+            self._end(load, State.STOPPED)
 
     def pump(self) -> None:
         """Ends what has arrived and starts the next slice, the nearest load first, if nothing is on its way."""
@@ -147,6 +148,8 @@ class Loads:
                 continue
             if isinstance(begun, State):
                 self._end(load, begun)
+                if begun is State.NO_ROOM:
+                    break  # to look for room is a walk over the cache: one for each step
                 continue
             load.moved_bytes += begun
             load.moving = self.movers[load.kind].is_moving(load.key)

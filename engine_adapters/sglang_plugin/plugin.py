@@ -56,7 +56,7 @@ def _hook_scheduler() -> None:
         "init_request_dispatcher": (scheduler.after_init_request_dispatcher, HookType.AFTER),
         "get_next_batch_to_run": (steps.after_get_next_batch_to_run, HookType.AFTER),
         "_add_request_to_queue": (steps.after_add_request_to_queue, HookType.AFTER),
-        "is_fully_idle": (steps.around_is_fully_idle, HookType.AROUND),
+        "maybe_sleep_on_idle": (steps.around_maybe_sleep_on_idle, HookType.AROUND),
         "can_schedule_lora_req": (steps.around_can_schedule_lora_req, HookType.AROUND),
     }
     for name, (hook, when) in scheduler_hooks.items():

@@ -8,6 +8,7 @@ event slots for such copies; we use one, and only while none is in use.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from sglang.srt.mem_cache.unified_cache.components import ComponentType
@@ -20,7 +21,7 @@ KIND = "kv_prefix"
 SLICE_TOKENS = 4096
 """Moved at a time: a call's own load waits for at most so much."""
 MAX_REPORTED = 512
-"""Owners whose residency is told with every report: the nearest of the plan."""
+"""Owners whose residency is told with every report."""
 MAX_AHEAD = 4096
 """Owners loaded ahead that were not used yet, remembered for the counts."""
 
@@ -46,14 +47,18 @@ class PrefixLoads:
         """Tokens that the running and the waiting calls will still need: no load takes them, or it would be evicted
         before its call comes."""
         self._bytes_per_token = 0
-        self._moving: tuple[str, int, int] | None = None
-        """Owner, node and producer index of the slice on its way."""
+        self._moving: tuple[str, int, int, int] | None = None
+        """The slice on its way: owner, its last node, the node above its first, and the producer index. A split leaves
+        the ids of both nodes as they are."""
         self._ahead: dict[str, dict[int, int]] = {}
         """Loaded ahead and not used yet: the tokens of each node, by owner and id."""
 
     @property
     def has_host_tier(self) -> bool:
-        return self._cache.cache_controller is not None and self._cache.linker is None
+        """Of a kind that this can load from: nodes have to be cut into slices, which state of other kinds forbids."""
+        return (
+            self._cache.cache_controller is not None and self._cache.linker is None and self._cache.may_split
+        )
 
     @property
     def bytes_per_token(self) -> int:
@@ -84,14 +89,16 @@ class PrefixLoads:
         return [node for node in self._live(owner) if _on_host_only(node)]
 
     def is_ready(self, owner: str) -> bool:
-        return not self._missing(owner) and (self._moving is None or self._moving[0] != owner)
+        return not self._missing(owner) and not self.is_moving(owner)
 
     def memories(self) -> dict[str, list[int]]:
-        """Bytes on the device and bytes that a load would move, of the nearest owners in the plan."""
+        """Bytes on the device and bytes that a load would move, of the nearest owners in the plan; where it orders none,
+        of those that called last."""
         size = self.bytes_per_token
         report = {}
-        nearest = sorted(self._ledger.distances, key=self._ledger.distances.__getitem__)[:MAX_REPORTED]
-        for owner in nearest:
+        distances = self._ledger.distances
+        nearest = sorted(distances, key=distances.__getitem__) or list(self._ledger.owners)[::-1]
+        for owner in islice(nearest, MAX_REPORTED):
             live = self._live(owner)
             there = sum(len(node.key) for node in live if node.component_data[FULL].value is not None)
             missing = sum(len(node.key) for node in live if _on_host_only(node))
@@ -131,11 +138,11 @@ class PrefixLoads:
         tokens = sum(len(node.key) for node in chain)
         if not self._has_room(tokens, load):
             return State.NO_ROOM
-        target = chain[-1]
+        target, above = chain[-1], chain[0].parent
         if not self._cache.load_back(target.id):
             # Too short to be worth a copy (the call computes it), or no room after all.
             return self._nothing_to_move(load) if tokens < self._cache.load_back_threshold else State.NO_ROOM
-        self._moving = load.key, target.id, self._cache.start_load_ahead()
+        self._moving = load.key, target.id, above.id, self._cache.start_load_ahead()
         self._note_ahead(load.key, chain)
         return tokens * self.bytes_per_token
 
@@ -145,17 +152,29 @@ class PrefixLoads:
         return State.RESIDENT if self._live(load.key) else State.ABSENT
 
     def _slice_of(self, missing: list[Any]) -> list[Any]:
-        """The first of them and what follows on its path, up to the size of a slice."""
+        """The first of them, with what has to come before it, and what follows on its path up to the size of a slice."""
         first = missing[0]
-        page = self._cache.page_size
+        while _on_host_only(first.parent):
+            first = first.parent  # of so many owners that this one is not kept by name there
+        page, least = self._cache.page_size, self._cache.load_back_threshold
         if len(first.key) > SLICE_TOKENS:
             self._split(first, SLICE_TOKENS - SLICE_TOKENS % page)
             return [first.parent]
+        path = [first]
+        for node in missing:
+            if node.parent is path[-1]:
+                path.append(node)
         chain, tokens = [first], len(first.key)
-        for node in missing[1:]:
-            if node.parent is chain[-1] and tokens + len(node.key) <= SLICE_TOKENS:
-                chain.append(node)
-                tokens += len(node.key)
+        for node in path[1:]:
+            room = SLICE_TOKENS - tokens
+            if len(node.key) > room:
+                # A first piece too small to be copied must not keep what follows it from coming.
+                if tokens < least <= room - room % page:
+                    self._split(node, room - room % page)
+                    chain.append(node.parent)
+                break
+            chain.append(node)
+            tokens += len(node.key)
         return chain
 
     def _has_room(self, tokens: int, load: Load) -> bool:
@@ -183,12 +202,17 @@ class PrefixLoads:
         """The producer index that a batch of these requests must wait for, -1 if none of them uses a slice on its way."""
         if self._moving is None or self._moving[1] not in self._cache.ongoing_load_back:
             return -1
-        _, moving, index = self._moving
+        _, last, above, index = self._moving
         core = self._cache.tree_core
+        on_way = set()
+        node = core.node_by_id(last)
+        while node is not core.root_node and node.id != above:
+            on_way.add(node.id)
+            node = node.parent
         for request in requests:
             node = core._node_arena.get(request.last_node)
             while node is not None and node is not core.root_node:
-                if node.id == moving:
+                if node.id in on_way:
                     return index
                 node = node.parent
         return -1
@@ -207,8 +231,7 @@ class PrefixLoads:
         A few are not missed: what comes back of a prompt is known in blocks only.
         """
         ahead = self._ahead.pop(owner, None)
-        late = self._moving is not None and self._moving[0] == owner
-        if late:
+        if self.is_moving(owner):
             self.counts.late += 1
         elif loaded_by_itself >= MISSED_TOKENS:
             self.counts.missed += 1

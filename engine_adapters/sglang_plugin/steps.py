@@ -6,10 +6,13 @@ Nothing in here may raise into the loop: that would end the server.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+
+from sglang.srt.managers.schedule_policy import CLIP_MAX_NEW_TOKENS
 
 from . import adapters, prefixes, wire
 from .adapters import AdapterSlots
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MOST_OVERTAKEN = 8
 """A waiting call may be overtaken so often by calls whose memory is ready; then its turn has come."""
+LOOK_AGAIN_S = 0.001
+"""How long an idle scheduler sleeps while a load is on its way."""
 _STEPS = "scalesim_steps"
 
 
@@ -38,6 +43,8 @@ class Steps:
             movers[prefixes.KIND] = cache.prefixes
         if self.slots is not None and self._can_load_adapters:
             movers[adapters.KIND] = self.slots
+        self._planned: Any = None
+        """The batch that runs next."""
         self.loads = Loads(movers, self._answer)
         self.error = ""
         """What failed last between two steps; empty if nothing did."""
@@ -52,37 +59,54 @@ class Steps:
         return bool(self._scheduler.tp_size == 1)
 
     def _reserved_tokens(self) -> int:
-        running = sum(
-            request.sampling_params.max_new_tokens - len(request.output_ids)
-            for request in self._scheduler.running_batch.reqs
+        """As SGLang does, no call is taken to write more than a certain number of tokens."""
+        scheduler = self._scheduler
+        planned = [] if self._planned is None else self._planned.reqs
+        running = {id(request): request for request in (*scheduler.running_batch.reqs, *planned)}
+        tokens = sum(
+            min(request.sampling_params.max_new_tokens - len(request.output_ids), CLIP_MAX_NEW_TOKENS)
+            for request in running.values()
             if not request.finished()
         )
-        waiting = sum(
-            len(request.origin_input_ids) - request.prefix_len + request.sampling_params.max_new_tokens
-            for request in self._scheduler.waiting_queue
+        tokens += sum(
+            len(request.origin_input_ids)
+            - request.prefix_len
+            + min(request.sampling_params.max_new_tokens, CLIP_MAX_NEW_TOKENS)
+            for request in scheduler.waiting_queue
         )
-        return max(0, int(running + waiting))
+        chunked = scheduler.chunked_req
+        if chunked is not None:
+            tokens += max(0, len(chunked.origin_input_ids) - chunked.extend_end)
+        return max(0, int(tokens))
 
     def after_planning(self, batch: Any) -> None:
         """A step was chosen, and what it has to load itself is on its way."""
-        if batch is not None and batch.forward_mode.is_extend():
-            self._batch_begins(batch)
+        self._planned = batch
         if self.slots is not None:
             self.slots.planned = batch
+        if batch is not None and batch.forward_mode.is_extend():
+            self._batch_begins(batch)
+        elif batch is not None:
+            # SGLang leaves the index of a prefill's copy on the batch that then decodes. Its prefill has waited for it; by
+            # now the slot may serve a load ahead, for which no step should wait.
+            batch.hicache_consumer_index = -1
         self.loads.pump()
 
     def _batch_begins(self, batch: Any) -> None:
+        if batch.hicache_consumer_index < 0:
+            # Copies follow each other on one stream: a batch that waits for one of its own waits for ours as well.
+            batch.hicache_consumer_index = self.cache.prefixes.consumer_of(batch.reqs)
         for waiting in self._scheduler.waiting_queue:
             if getattr(waiting, "scalesim_held", False):
                 waiting.scalesim_overtaken = getattr(waiting, "scalesim_overtaken", 0) + 1
                 waiting.scalesim_held = False
         for request in batch.reqs:
-            if request.session_id and not getattr(request, "scalesim_ran", False):
+            # What generates nothing warms a prefix up and is no call.
+            if not request.session_id or not request.sampling_params.max_new_tokens:
+                continue
+            if not getattr(request, "scalesim_ran", False):
                 request.scalesim_ran = True
                 self.cache.prefixes.call_runs(request.session_id, request.host_loaded_length)
-        if batch.hicache_consumer_index < 0:
-            # Copies follow each other on one stream: a batch that waits for one of its own waits for ours as well.
-            batch.hicache_consumer_index = self.cache.prefixes.consumer_of(batch.reqs)
 
     def call_came(self, request: Any) -> None:
         if self.slots is not None and not getattr(request, "scalesim_came", False):
@@ -97,8 +121,9 @@ class Steps:
         return not request.session_id or self.cache.prefixes.is_ready(request.session_id)
 
     def put_ready_first(self, waiting: list[Any]) -> None:
-        """Keeps the order among the ready and among the others."""
-        if not self.ledger.ready_first or len(waiting) < 2 or self._scheduler.tp_size > 1:
+        """Keeps the order among the ready and among the others. Priorities that clients gave are not touched."""
+        scheduler = self._scheduler
+        if not self.ledger.ready_first or scheduler.tp_size > 1 or scheduler.enable_priority_scheduling:
             return
         ready = [self._may_go(request) for request in waiting]
         if all(ready) or not any(ready):
@@ -127,8 +152,8 @@ class Steps:
             return False
         if getattr(request, "scalesim_overtaken", 0) >= MOST_OVERTAKEN:
             return False
-        request.scalesim_held = True
-        return self.slots.fetch_beside(request.lora_id)
+        request.scalesim_held = self.slots.fetch_beside(request.lora_id, in_batch)
+        return bool(request.scalesim_held)
 
     # --- what the control routes ask -----------------------------------------------------------------------------
 
@@ -139,6 +164,8 @@ class Steps:
             *(wire.ADAPTER_FEATURES if self.slots is not None else ()),
         ]
         left_out = set() if self._can_load_adapters else {"load_lora", "ready_first"}
+        if self.cache.is_write_back:
+            left_out.add("host_copy")  # every prefix that leaves the device is copied there
         return [feature for feature in known if feature not in left_out]
 
     def stats(self) -> dict[str, Any]:
@@ -167,13 +194,24 @@ class Steps:
 
 
 def steps_of(scheduler: Any) -> Steps | None:
-    """None where SGLang's own cache is in use."""
-    found: Steps | None = getattr(scheduler, _STEPS, None)
-    if found is None and isinstance(scheduler.tree_cache, OwnedRadixCache):
-        found = Steps(scheduler, scheduler.tree_cache)
-        scheduler.tree_cache.steps = found
+    """None where SGLang's own cache is in use, and where ours could not be set up."""
+    found: Steps | bool | None = getattr(scheduler, _STEPS, None)
+    if found is None:
+        found = _set_up(scheduler)
         setattr(scheduler, _STEPS, found)
-    return found
+    return found if isinstance(found, Steps) else None
+
+
+def _set_up(scheduler: Any) -> Steps | bool:
+    cache = scheduler.tree_cache
+    if not isinstance(cache, OwnedRadixCache):
+        return False
+    try:
+        steps = cache.steps = Steps(scheduler, cache)
+    except Exception:
+        logger.exception("ScaleSim could not be set up in the scheduler; it takes no plan and loads nothing")
+        return False
+    return steps
 
 
 def after_get_next_batch_to_run(plan: Any, scheduler: Any, *_args: Any, **_options: Any) -> None:
@@ -192,21 +230,13 @@ def after_add_request_to_queue(_result: None, scheduler: Any, request: Any, *_ar
             steps.call_came(request)
 
 
-def around_is_fully_idle(
-    original: Callable[..., bool],
-    scheduler: Any,
-    for_health_check: bool = False,
-    ignore_waiting: bool = False,
-) -> bool:
-    """Hook AROUND `Scheduler.is_fully_idle`: with a load to bring, the scheduler must not go to sleep.
-
-    A health check asks whether running calls prove that the engine lives; loads do not.
-    """
-    idle = original(scheduler, for_health_check, ignore_waiting)
-    if for_health_check or not idle:
-        return idle
+def around_maybe_sleep_on_idle(original: Callable[..., None], scheduler: Any) -> None:
+    """Hook AROUND `Scheduler.maybe_sleep_on_idle`: a message would wake it, but not the end of a copy."""
     steps = steps_of(scheduler)
-    return steps is None or not steps.loads.in_progress
+    if steps is not None and steps.loads.in_progress:
+        time.sleep(LOOK_AGAIN_S)
+    else:
+        original(scheduler)
 
 
 def around_can_schedule_lora_req(

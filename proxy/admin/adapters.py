@@ -1,7 +1,7 @@
 """Adapters: which there are, whose calls run on them, and what has a copy in host memory.
 
 Whether an adapter can be loaded is found out by the engine: what it says is told with the adapter, and the calls that
-need it get the engine's own error.
+need it get the engine's own error. Who assigns an adapter is answered once it is there, or it is known why not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, Adapte
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import AdapterSnapshot
 
-from .answers import AdapterAnswer, AdaptersAnswer, AgentAnswer, SimulationAnswer, TakenAnswer
+from .answers import (
+    AdapterAnswer,
+    AdaptersAnswer,
+    AgentAnswer,
+    AssignedAgentAnswer,
+    AssignedAnswer,
+    SimulationAnswer,
+)
+from .arrival import arrived
 from .bodies import (
     AdapterBody,
     AdapterPath,
@@ -54,7 +62,9 @@ def adapter_routes(desk: Desk) -> APIRouter:
         of_adapters + "/{name}", responses={201: {"description": "It was new.", "model": AdapterAnswer}}
     )
     async def register(name: AdapterPath, body: AdapterBody, response: Response) -> AdapterAnswer:
-        """Says where an adapter lies. Again with the same path: tries anew what failed; with another: a new version."""
+        """Says where an adapter lies. Again with the same path: tries anew what failed; with another: a new version.
+
+        One that is assigned already is waited for, as in assigning it."""
         is_new = not desk.controller.knows_adapter(name)
         desk.runtime.post(AdapterRegistered(desk.clock(), name, body.path))
         known = desk.controller.adapter(name)
@@ -64,6 +74,9 @@ def adapter_routes(desk: Desk) -> APIRouter:
             )
         if is_new:
             response.status_code = HTTPStatus.CREATED
+        if known.agents:
+            await arrived(desk, [name])
+            known = desk.controller.adapter(name) or known
         return AdapterAnswer.of(known)
 
     @router.delete(of_adapters + "/{name}", status_code=HTTPStatus.NO_CONTENT)
@@ -73,19 +86,28 @@ def adapter_routes(desk: Desk) -> APIRouter:
         desk.runtime.post(AdapterForgotten(desk.clock(), name))
 
     @router.put(of_a_simulation + "/adapters")
-    async def assign_many(simulation: SimulationPath, body: AssignmentsBody) -> TakenAnswer:
+    async def assign_many(simulation: SimulationPath, body: AssignmentsBody) -> AssignedAnswer:
         """On which adapter the calls of these agents run, unless a call names one itself. It needs a name given
-        outright: by the header X-Agent-ID or the URL."""
+        outright: by the header X-Agent-ID or the URL.
+
+        Waits up to ten seconds for the adapters to come to the engine's host memory, so that calls work after it."""
         name = SimulationId(simulation)
         _assign(name, body.agents, create=body.create_agents)
-        return TakenAnswer(simulation=name, agents=len(body.agents))
+        problems = await arrived(desk, (one for one in body.agents.values() if one is not None))
+        return AssignedAnswer(simulation=name, agents=len(body.agents), problems=problems)
 
     @router.put(of_an_agent + "/adapter")
-    async def assign(simulation: SimulationPath, agent: AgentPath, body: AssignmentBody) -> AgentAnswer:
-        """On which adapter this agent's calls run, unless a call names one itself."""
+    async def assign(
+        simulation: SimulationPath, agent: AgentPath, body: AssignmentBody
+    ) -> AssignedAgentAnswer:
+        """On which adapter this agent's calls run, unless a call names one itself.
+
+        Waits up to ten seconds for the adapter to come to the engine's host memory, so that calls work after it."""
         name = SimulationId(simulation)
         _assign(name, {agent: body.name}, create=body.create_agents)
-        return _agent(name, agent)
+        told = _agent(name, agent)
+        problems = await arrived(desk, [body.name])
+        return AssignedAgentAnswer(**told.model_dump(), problem=problems.get(body.name, ""))
 
     @router.delete(of_an_agent + "/adapter", status_code=HTTPStatus.NO_CONTENT)
     async def assign_none(simulation: SimulationPath, agent: AgentPath) -> None:

@@ -344,6 +344,20 @@ class TakenAnswer(BaseModel):
     agents: int = Field(description="Of how many agents something was told.")
 
 
+class AssignedAnswer(TakenAnswer):
+    model_config = _example({"simulation": "town", "agents": 3, "problems": {}})
+
+    problems: dict[str, str] = Field(
+        description="Why calls on some of these adapters fail for now, by their names; empty if all is well."
+    )
+
+
+class AssignedAgentAnswer(AgentAnswer):
+    model_config = _example({**_AGENT, "problem": ""})
+
+    problem: str = Field(description="Why calls on the adapter fail for now; empty if all is well.")
+
+
 class StepAnswer(BaseModel):
     model_config = _example({"simulation": "town", "step": 17})
 

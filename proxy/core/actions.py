@@ -69,6 +69,8 @@ class Load:
     """Of its nearest owner, as in the order: farther memory may make room for it, nearer may not."""
     within_s: float
     """Seconds after which it is of no use any more; > 0."""
+    recompute: bool = False
+    """There is no copy: the proxy has the engine compute it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class StopLoad:
 
     engine: EngineId
     memory: MemoryId
+    recompute: bool = False
+    """As of the load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,16 @@ an engine computed or keeps under the old one is never taken for the new one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from .model import AdapterName, SimulationId
 
 LEAVING_LIMIT = 4_096
 """Superseded and forgotten versions that engines may still hold. Beyond it the oldest stays there until they restart."""
+
+CLASH_LIMIT = 16
+"""Names that one version gets at most because engines had its others from elsewhere."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +29,8 @@ class Adapter:
     """Of its current version, towards engines."""
     version: int = 1
     forgotten: bool = False
+    clashes: int = 0
+    """Names that an engine had from another path already, since it was registered last."""
     assigned: dict[SimulationId, int] = field(default_factory=dict)
     """Agents to which it is assigned, by simulation; none is zero."""
 
@@ -64,6 +69,7 @@ class Adapters:
             if known.path != path:
                 self._leave(known.key)
                 self._renumber(known, path)
+            known.clashes = 0
             return known
         if len(self.current) >= self.limit:
             return None
@@ -76,6 +82,16 @@ class Adapters:
         self.current[name] = self.by_key[adapter.key] = adapter
         self.leaving.pop(adapter.key, None)
         return adapter
+
+    def rename(self, adapter: Adapter, taken: Collection[AdapterName]) -> bool:
+        """Its name is something else on an engine: it gets the next one that is not in `taken`. False if that happened
+        too often."""
+        if adapter.clashes >= CLASH_LIMIT:
+            return False
+        adapter.clashes += 1
+        self._leave(adapter.key)
+        self._renumber(adapter, adapter.path, taken)
+        return True
 
     def forget(self, name: str) -> Adapter | None:
         """It is assigned to nobody from then on, whatever is registered later."""
@@ -99,11 +115,11 @@ class Adapters:
         if len(self.leaving) > LEAVING_LIMIT:
             self.leaving.popitem(last=False)
 
-    def _renumber(self, adapter: Adapter, path: str) -> None:
+    def _renumber(self, adapter: Adapter, path: str, held: Collection[AdapterName] = ()) -> None:
         taken = True
         while taken:  # somebody may have called an adapter `poet@2`
             adapter.version += 1
             adapter.key = AdapterName(f"{adapter.name}@{adapter.version}")
-            taken = adapter.key in self.by_key or adapter.key in self.leaving
+            taken = adapter.key in self.by_key or adapter.key in self.leaving or adapter.key in held
         adapter.path = path
         self.by_key[adapter.key] = adapter

@@ -42,7 +42,7 @@ from .loading import Loading
 from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, SimulationId
 from .planning import Reach, Sight, adapter_pin_limit, completed, keep_invariants, sight_of
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
-from .tables import Agent, Engine
+from .tables import ENGINE_TABLES, Agent, Engine
 from .wanted import Policy, Wanted
 from .world import World
 
@@ -155,6 +155,12 @@ class Controller:
         found = None if known is None else known.agents.get(agent)
         return None if found is None else found.assigned_adapter
 
+    def has_host_copy(self, simulation: SimulationId, agent: AgentName, kind: str) -> bool:
+        """As operators set it; True of whom nothing is known."""
+        known = self._world.simulations.get(simulation)
+        found = None if known is None else known.agents.get(agent)
+        return found is None or found.has_host_copy(kind)
+
     def knows_adapter(self, name: str) -> bool:
         return name in self._world.adapters.current
 
@@ -211,10 +217,7 @@ class Controller:
             "pinned_owners": sum(len(engine.belief.pins) + len(engine.belief.doubtful) for engine in engines),
             "adapters": len(world.adapters.current),
             "leaving_adapters": len(world.adapters.leaving),
-            "hosted_adapters": sum(len(engine.hosting.held) for engine in engines),
-            "reported_memories": sum(len(engine.residency.memories) for engine in engines),
-            "loads_in_flight": sum(len(engine.loads.loading) for engine in engines),
-            "loads_waiting": sum(engine.loads.sizes()["loads_waiting"] for engine in engines),
+            **{name: sum(engine.sizes()[name] for engine in engines) for name in ENGINE_TABLES},
         }
 
     def check(self) -> None:
@@ -239,6 +242,8 @@ class Controller:
             case FetchAdapter() | DropAdapter() as action:
                 ours = self._loading.settle_adapter(engine, action, event.error, at)
                 engine.dirty = engine.dirty or ours
+                if ours and event.name_taken:
+                    self._world.rename_adapter(engine, action.adapter)
             case action:
                 ours = engine.belief.settle(action, event.error, at)
                 if ours:

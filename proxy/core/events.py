@@ -169,6 +169,8 @@ class Settled:
     error: str | None = None
     result: LoadResult | None = None
     """Of a `Load` that did not fail."""
+    name_taken: bool = False
+    """A `FetchAdapter` failed because the engine has that name from another path."""
 
 
 @dataclass(frozen=True, slots=True)

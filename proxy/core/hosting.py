@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from .actions import DropAdapter, FetchAdapter
-from .adapters import Adapters
+from .adapters import Adapter, Adapters
 from .model import AdapterName, EngineId
 
 ATTEMPTS = 3
@@ -35,7 +35,10 @@ class Failure(NamedTuple):
 @dataclass(slots=True)
 class Hosting:
     held: dict[AdapterName, None] = field(default_factory=dict)
-    """Known to the engine: as it reports, or else as we fetched them."""
+    """Known to the engine: as it reports, or else as we fetched them. From which paths, nobody says: they may be from
+    before this proxy's start."""
+    confirmed: dict[AdapterName, str] = field(default_factory=dict)
+    """The paths from which it has those that we fetched: of no others is it known that their names mean what we mean."""
     flying: FetchAdapter | DropAdapter | None = None
     failures: dict[AdapterName, Failure] = field(default_factory=dict)
     wake_at: float = math.inf
@@ -65,7 +68,7 @@ class Hosting:
         wanted = self._next(adapters, soon, at)
         if wanted is None:
             return []
-        if host_limit is not None and len(self.held) >= host_limit:
+        if wanted not in self.held and host_limit is not None and len(self.held) >= host_limit:
             victim = self._victim(adapters, distances, distances.get(wanted, math.inf), in_use, at)
             return [] if victim is None else self._send(DropAdapter(engine, victim))
         return self._send(FetchAdapter(engine, wanted, adapters.by_key[wanted].path))
@@ -81,12 +84,18 @@ class Hosting:
         self.failures.pop(action.adapter, None)
         if isinstance(action, FetchAdapter):
             self.held[action.adapter] = None
+            self.confirmed[action.adapter] = action.path
         else:
             self.held.pop(action.adapter, None)
         return True
 
     def learn(self, held: Iterable[AdapterName]) -> None:
         self.held = dict.fromkeys(held)
+        self.confirmed = {key: path for key, path in self.confirmed.items() if key in self.held}
+
+    def has(self, adapter: Adapter) -> bool:
+        """Whether calls that name it run on what is registered by that name."""
+        return self.confirmed.get(adapter.key) == adapter.path
 
     def renew(self, key: AdapterName) -> None:
         """It was registered anew: it may be tried again."""
@@ -102,16 +111,26 @@ class Hosting:
         otherwise be its end each time."""
         if isinstance(self.flying, FetchAdapter):
             self._fail(self.flying, "the engine was lost meanwhile", at)
-        self.held, self.flying, self.wake_at = {}, None, math.inf
+        self.held, self.confirmed, self.flying, self.wake_at = {}, {}, None, math.inf
         self._queue = {}
+
+    def sizes(self) -> dict[str, int]:
+        """How full its tables are, by their names."""
+        return {
+            "hosted_adapters": len(self.held),
+            "confirmed_adapters": len(self.confirmed),
+            "hosting_queue": len(self._queue),
+            "hosting_failures": len(self.failures),
+        }
 
     def _next(self, adapters: Adapters, soon: Iterable[AdapterName], at: float) -> AdapterName | None:
         for key in soon:
-            if key in adapters.by_key and key not in self.held and self._may_try(key, at):
+            wanted = adapters.by_key.get(key)
+            if wanted is not None and not self.has(wanted) and self._may_try(key, at):
                 return key
         for key in list(islice(self._queue, _QUEUE_SEEN)):
             adapter = adapters.by_key.get(key)
-            if adapter is None or key in self.held or not adapter.assigned:
+            if adapter is None or self.has(adapter) or not adapter.assigned:
                 del self._queue[key]
             elif self._may_try(key, at):
                 return key
@@ -153,6 +172,8 @@ class Hosting:
 
     def _send(self, action: FetchAdapter | DropAdapter) -> list[FetchAdapter | DropAdapter]:
         self.flying = action
+        if isinstance(action, DropAdapter):
+            self.confirmed.pop(action.adapter, None)
         return [action]
 
     def _fail(self, action: FetchAdapter | DropAdapter, problem: str, at: float) -> None:

@@ -34,7 +34,11 @@ def check(world: World, plan_limit: int, now: float) -> None:
 def _check_simulation(simulation: Simulation, world: World) -> None:
     assert len(simulation.agents) <= world.agent_limit
     assert simulation.running == sum(call.simulation is simulation for call in world.calls.values())
-    assert simulation.idle.keys() == {name for name, agent in simulation.agents.items() if not agent.running}
+    agents = simulation.agents.items()
+    assert simulation.idle.keys() == {
+        n for n, agent in agents if not agent.running and agent.assigned is None
+    }
+    assert simulation.assigned == sum(agent.assigned is not None for _, agent in agents)
     assert simulation.pausing.keys() == {
         name for name, agent in simulation.agents.items() if agent.activated and not agent.running
     }
@@ -89,6 +93,7 @@ def _check_loads(engine: Engine, plan_limit: int) -> None:
         assert not engine.residency.memories
     assert len(engine.residency.memories) <= MEMORY_LIMIT
     assert len(engine.hosting.failures) <= FAILURE_LIMIT
+    assert engine.hosting.confirmed.keys() <= engine.hosting.held.keys()
 
 
 def _check_adapters(world: World) -> None:
@@ -102,7 +107,8 @@ def _check_adapters(world: World) -> None:
     assigned: Counter[tuple[str, str]] = Counter()
     for simulation in world.simulations.values():
         for agent in simulation.agents.values():
-            if agent.assigned is not None and not agent.assigned.forgotten:
+            if agent.assigned is not None:
+                assert not agent.assigned.forgotten
                 assigned[agent.assigned.name, simulation.id] += 1
     counted = {(a.name, s): n for a in adapters.current.values() for s, n in a.assigned.items()}
     assert counted == assigned

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .actions import Action, DropAdapter, FetchAdapter, Load, StopLoad
 from .adapters import Adapters
 from .kinds import AgentView, Kind, Way
-from .model import LORA, AdapterName, LoadResult, LoadState, MemoryId, Part
+from .model import LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
 from .planning import Sight, nearest_adapters
 from .prefetch import Resident, Want, choose
 from .tables import Agent, Engine
@@ -22,6 +22,9 @@ from .wanted import Wanted
 _GRACE_S = 10.0
 _GRACE = 2.0
 """Times the distance: how much later than expected a call may come before its memory is of no use any more."""
+
+_UNREPORTED = MemoryId("", "")
+"""Whatever a pool holds beyond what the engine reports: it is of owners that are in no plan, so it may make room."""
 
 
 class _Near(NamedTuple):
@@ -83,7 +86,7 @@ class Loading:
         for pool in engine.residency.pools:
             here = [want for want in offloaded if want.memory.kind in pool.kinds]
             if here:
-                residents = self._residents(engine, needs, pool.kinds, flying)
+                residents = self._residents(engine, needs, pool, flying)
                 chosen += choose(here, residents, pool.free_bytes, math.inf)
         return sorted(chosen, key=lambda want: (want.distance, want.memory))
 
@@ -192,15 +195,22 @@ class Loading:
         return size_bytes if known is None else known.missing_bytes
 
     def _residents(
-        self, engine: Engine, needs: _Needs, kinds: frozenset[str], flying: frozenset[MemoryId]
+        self, engine: Engine, needs: _Needs, pool: Pool, flying: frozenset[MemoryId]
     ) -> list[Resident]:
         residency = engine.residency
         active = needs.active | needs.running | flying | residency.loading
-        return [
+        residents = [
             Resident(memory, needs.distances.get(memory, math.inf), known.device_bytes, memory in active)
             for memory, known in residency.memories.items()
-            if known.device_bytes and memory.kind in kinds
+            if known.device_bytes and memory.kind in pool.kinds
         ]
+        coming = (residency.memories.get(memory) for memory in residency.loading if memory.kind in pool.kinds)
+        known_bytes = sum(one.size_bytes for one in residents)
+        coming_bytes = sum(one.missing_bytes for one in coming if one is not None)
+        unknown_bytes = pool.capacity_bytes - pool.free_bytes - known_bytes - coming_bytes
+        if unknown_bytes > 0:
+            residents.append(Resident(_UNREPORTED, math.inf, unknown_bytes, False))
+        return residents
 
     def _host(
         self, engine: Engine, wanted: Wanted, sight: Sight, at: float

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
 
 from .actions import Load, StopLoad
+from .flights import Flight, Lane, Rest
 from .kinds import Way
-from .model import EngineId, LoadResult, LoadState, MemoryId
+from .model import EngineId, LoadResult, LoadState, MemoryId, MemoryReport
 from .prefetch import Want
 
 MAX_IN_FLIGHT = 4
@@ -29,6 +30,11 @@ _LOOK_AGAIN_S = 1.0
 """The engine's next report shows by then what it holds: asked sooner, it could only say the same again."""
 _PAUSE_S = 0.25
 """After the engine ended a load by itself: something there is more urgent, or nearer. That may be over soon."""
+_NO_ROOM_LIMIT_S = 4.0
+"""Of the waits after refusals for want of room, which double: a device may be full for long."""
+_REPORTS_OF_END = 2
+"""Reports in a row that show a load's memory whole, after which its acknowledgement is taken to be lost. The first of
+them may have been asked for before the load was."""
 _LONGEST_S = 600.0
 """For a load that is of use at any time."""
 
@@ -45,50 +51,6 @@ class LoadCounters:
     refused: int = 0
     """There was no copy, or no room."""
     moved_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Flight:
-    load: Load
-    way: Way
-    size_bytes: int
-    distance: float
-    """By the last plan that wanted it."""
-    plan: int
-    """The number of the plan that started it."""
-    stopping: bool = False
-
-
-@dataclass(slots=True)
-class _Rest:
-    """Why a memory is not loaded again at once."""
-
-    until: float = 0.0
-    failures: int = 0
-    """In a row."""
-    for_good: bool = False
-    """Until it is renewed."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    """What flies one way. Copies share a link; recomputations share the engine, which does one at a time."""
-
-    max_count: int
-    max_bytes: float
-    count: int = 0
-    bytes: int = 0
-
-    def fits(self, size_bytes: int) -> bool:
-        """A single one may be of any size, or it would never be loaded."""
-        return self.count == 0 or (self.count < self.max_count and self.bytes + size_bytes <= self.max_bytes)
-
-    def add(self, size_bytes: int) -> None:
-        self.count += 1
-        self.bytes += size_bytes
-
-    def within(self) -> bool:
-        return self.count <= self.max_count and (self.count <= 1 or self.bytes <= self.max_bytes)
 
 
 class LoadQueue:
@@ -110,11 +72,12 @@ class LoadQueue:
         self._wanted: frozenset[MemoryId] = frozenset()
         self._held: dict[Way, float] = {}
         """The nearest that the last plan could not start for want of room in its lane."""
-        self._flights: dict[MemoryId, _Flight] = {}
+        self._flights: dict[MemoryId, Flight] = {}
         self._stops: dict[MemoryId, StopLoad] = {}
         self._abandoned: deque[Load | StopLoad] = deque(maxlen=64)
-        """In flight when the engine was lost. Their ends may come later and look like those of new ones."""
-        self._rests: dict[MemoryId, _Rest] = {}
+        """In flight when the engine was lost, or over by its reports. Their ends may come later and look like those of new
+        ones."""
+        self._rests: dict[MemoryId, Rest] = {}
         self._elsewhere: frozenset[MemoryId] = frozenset()
         """On their way by the engine's last report, and not on our behalf as far as we know."""
         self._wake_at = math.inf
@@ -164,8 +127,11 @@ class LoadQueue:
         if isinstance(action, StopLoad):
             if self._stops.get(action.memory) != action:
                 return False
-            # Failed or not, the load ends with its own `Settled`: it has a deadline.
+            # Failed or not, the load ends with its own `Settled`: it has a deadline. The next plan may stop it again.
             del self._stops[action.memory]
+            flying = self._flights.get(action.memory)
+            if error is not None and flying is not None:
+                flying.stopping = False
             return True
         flight = self._flights.get(action.memory)
         if flight is None or flight.load != action:
@@ -181,21 +147,37 @@ class LoadQueue:
         the present wait is over, or each call of many agents would repeat the failure of what they share."""
         rest = self._rests.get(memory)
         if rest is not None:
-            rest.failures, rest.for_good = 0, False
+            rest.failures, rest.refusals, rest.for_good = 0, 0, False
 
     def has_given_up(self, memory: MemoryId) -> bool:
         """Whether it is not loaded before it is renewed: no room is to be kept for it."""
         rest = self._rests.get(memory)
         return rest is not None and rest.for_good
 
-    def heal(self, loading: AbstractSet[MemoryId], at: float) -> bool:
-        """Takes over what the engine reports to be on its way. True if a plan may start something that it could not.
+    def heal(
+        self, loading: AbstractSet[MemoryId], memories: Mapping[MemoryId, MemoryReport], at: float
+    ) -> bool:
+        """Takes over what the engine reports to be on its way, and to have. True if a plan may start something that it
+        could not.
 
-        What we have in flight is left to its own end, which comes: the report may be from before it.
+        What we have in flight is left to its own end, as the report may be from before it; unless reports go on showing
+        that it is over. An answer that comes after all then says nothing.
         """
+        ended = False
+        for memory, flight in list(self._flights.items()):
+            known = memories.get(memory)
+            # What is computed again is never missing to the engine: it does not know that there was more.
+            whole = known is not None and known.device_bytes > 0 and not known.missing_bytes
+            is_over = whole and memory not in loading and flight.way is Way.COPY
+            flight.seen_whole = flight.seen_whole + 1 if is_over else 0
+            if flight.seen_whole >= _REPORTS_OF_END:
+                del self._flights[memory]
+                self._abandoned.append(flight.load)
+                self._ended(flight, None, None, at)
+                ended = True
         before = self._elsewhere
         self._elsewhere = frozenset(islice(loading - self._flights.keys(), TABLE_LIMIT))
-        return not before <= self._elsewhere
+        return ended or not before <= self._elsewhere
 
     def forget(self) -> None:
         """The engine started anew or cannot be reached: nothing in flight counts. To what flew it is a failure: a load
@@ -206,7 +188,7 @@ class LoadQueue:
             failures[memory] = failures.pop(memory, 0) + 1
         kept = islice(reversed(failures.items()), TABLE_LIMIT)
         self._rests = {
-            memory: _Rest(failures=count, for_good=count >= _FAILURE_LIMIT)
+            memory: Rest(failures=count, for_good=count >= _FAILURE_LIMIT)
             for memory, count in reversed(list(kept))
         }
         self._flights.clear()
@@ -310,7 +292,7 @@ class LoadQueue:
             soon.add(want.size_bytes)
         return stops, starts
 
-    def _give(self, way: Way, want: Want, soon: _Lane) -> list[_Flight]:
+    def _give(self, way: Way, want: Want, soon: Lane) -> list[Flight]:
         """The farthest flights whose end makes room for it, all of them farther; none if that is not enough. Takes
         farther ones out of `soon`, of which nothing more is asked if that was in vain."""
         flights = (flight for flight in self._flights.values() if flight.way is way and not flight.stopping)
@@ -323,28 +305,30 @@ class LoadQueue:
                 return farther[:number]
         return []
 
-    def _lane(self, way: Way, staying: bool = False) -> _Lane:
+    def _lane(self, way: Way, staying: bool = False) -> Lane:
         """With what flies; `staying`: without what is being stopped."""
-        lane = _Lane(self._max_in_flight, self._max_bytes) if way is Way.COPY else _Lane(1, math.inf)
+        lane = Lane(self._max_in_flight, self._max_bytes) if way is Way.COPY else Lane(1, math.inf)
         for flight in self._flights.values():
             if flight.way is way and not (staying and flight.stopping):
                 lane.add(flight.size_bytes)
         return lane
 
     def _start(self, want: Want, at: float) -> Load:
-        load = Load(self._engine, want.memory, want.distance, min(want.deadline - at, _LONGEST_S))
-        self._flights[want.memory] = _Flight(load, want.way, want.size_bytes, want.distance, self._plans)
+        within_s = min(want.deadline - at, _LONGEST_S)
+        load = Load(self._engine, want.memory, want.distance, within_s, want.way is Way.RECOMPUTE)
+        self._flights[want.memory] = Flight(load, want.way, want.size_bytes, want.distance, self._plans)
         self.counters.started += 1
         return load
 
-    def _stop(self, flight: _Flight) -> StopLoad:
+    def _stop(self, flight: Flight) -> StopLoad:
         flight.stopping = True
-        stop = self._stops[flight.load.memory] = StopLoad(self._engine, flight.load.memory)
+        stop = StopLoad(self._engine, flight.load.memory, flight.load.recompute)
+        self._stops[stop.memory] = stop
         return stop
 
-    def _ended(self, flight: _Flight, error: str | None, result: LoadResult | None, at: float) -> _Rest:
+    def _ended(self, flight: Flight, error: str | None, result: LoadResult | None, at: float) -> Rest:
         memory, counters = flight.load.memory, self.counters
-        rest = self._rests.pop(memory, None) or _Rest()
+        rest = self._rests.pop(memory, None) or Rest()
         state = LoadState.LOADED if result is None else result.state
         counters.moved_bytes += 0 if result is None else result.moved_bytes
         if error is not None:
@@ -356,7 +340,7 @@ class LoadQueue:
             match state:
                 case LoadState.LOADED | LoadState.RESIDENT:
                     counters.loaded += 1
-                    rest = _Rest(at + _LOOK_AGAIN_S)
+                    rest = Rest(at + _LOOK_AGAIN_S)
                 case LoadState.STOPPED:
                     counters.stopped += 1
                     rest.until = at if flight.stopping else at + _PAUSE_S
@@ -366,7 +350,9 @@ class LoadQueue:
                 case LoadState.NO_ROOM:
                     counters.refused += 1
                     # To try again costs a copy nothing; what is computed again is lost once more.
-                    rest.until = at + (_PAUSE_S if flight.way is Way.COPY else _LOOK_AGAIN_S)
+                    first_s = _PAUSE_S if flight.way is Way.COPY else _LOOK_AGAIN_S
+                    rest.until = at + min(_NO_ROOM_LIMIT_S, first_s * 2.0 ** min(rest.refusals, 10))
+                    rest.refusals += 1
         if rest.for_good or rest.failures or rest.until > at:
             self._drop_oldest_rests(at)
             self._rests[memory] = rest
@@ -376,11 +362,12 @@ class LoadQueue:
         while self._rests:
             memory = next(iter(self._rests))
             oldest = self._rests[memory]
-            over = oldest.until <= at and not oldest.failures and not oldest.for_good
+            kept_until = oldest.until + (_NO_ROOM_LIMIT_S if oldest.refusals else 0.0)
+            over = kept_until <= at and not oldest.failures and not oldest.for_good
             if len(self._rests) < TABLE_LIMIT and not over:
                 break
             del self._rests[memory]
 
 
-def _is_of(flight: _Flight, way: Way, plan: int) -> bool:
+def _is_of(flight: Flight, way: Way, plan: int) -> bool:
     return flight.way is way and flight.plan == plan

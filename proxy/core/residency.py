@@ -117,6 +117,10 @@ class Residency:
         self.loading, self.running_adapters = frozenset(), frozenset()
         self.view = EngineView()
 
+    def sizes(self) -> dict[str, int]:
+        """How full its tables are, by their names."""
+        return {"reported_memories": len(self.memories), "computed_memories": len(self._computed)}
+
     @property
     def _is_full(self) -> bool:
         return len(self.memories) >= MEMORY_LIMIT

@@ -100,6 +100,8 @@ class AdapterSnapshot:
     engines: dict[EngineId, Place]
     problems: dict[EngineId, str]
     """Why it could not be fetched, by engines on which that is so."""
+    ready: frozenset[EngineId] = frozenset()
+    """On which calls that name it are known to run on what lies at `path`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ def of_adapter(adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
         key=adapter.key,
         agents=adapter.agents,
         engines={engine.id: _place(adapter.key, engine) for engine in engines},
+        ready=frozenset(engine.id for engine in engines if engine.hosting.has(adapter)),
         problems={name: failure.problem for name, failure in failures.items() if failure is not None},
     )
 

@@ -32,6 +32,20 @@ from .reconciler import Belief
 from .residency import Residency
 from .wanted import Wanted
 
+ENGINE_TABLES = (
+    "reported_memories",
+    "computed_memories",
+    "hosted_adapters",
+    "confirmed_adapters",
+    "hosting_queue",
+    "hosting_failures",
+    "loads_in_flight",
+    "loads_waiting",
+    "loads_resting",
+    "loads_elsewhere",
+)
+"""Of each engine, as they are published: all engines' together."""
+
 _FIRST_PAUSE_S = 2.0
 _PAUSES_WAITED = 4.0
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
@@ -52,10 +66,12 @@ class Simulation:
     steps: StepClock = field(default_factory=StepClock)
     agents: dict[AgentName, Agent] = field(default_factory=dict)
     idle: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents without a running call, the least recently seen first."""
+    """Agents without a running call and an assigned adapter, the least recently seen first: any of them may be given up."""
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
     running: int = 0
+    assigned: int = 0
+    """Agents to which an adapter is assigned."""
     pause_s: float = _FIRST_PAUSE_S
     """An activation is over when its agent has not called for so long."""
     counters: Counters = field(default_factory=Counters)
@@ -229,6 +245,10 @@ class Engine:
             or (flying is not None and flying.adapter == adapter)
         )
 
+    def sizes(self) -> dict[str, int]:
+        """How full the tables of `ENGINE_TABLES` are."""
+        return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes()}
+
     def forget(self, at: float) -> None:
         self.belief.forget()
         self.loads.forget()
@@ -252,7 +272,7 @@ class Engine:
         changed = self.residency.learn(report)
         if report.pools:
             self.hosting.learn(AdapterName(key) for kind, key in report.memories if kind == LORA)
-        return self.loads.heal(report.loading, at) or changed
+        return self.loads.heal(report.loading, report.memories, at) or changed
 
     def start(self, adapter: AdapterName | None) -> None:
         self.running += 1

@@ -27,6 +27,7 @@ from .events import (
 from .loads import LoadQueue
 from .model import (
     LORA,
+    AdapterName,
     AgentName,
     CallId,
     Clock,
@@ -84,14 +85,16 @@ class World:
         return engine
 
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
-        """The one of that name, seen now. None if it is new and all there is room for have calls running."""
+        """The one of that name, seen now. None if it is new and all there is room for have calls running, or agents with
+        assigned adapters."""
         simulation = self.simulations.get(name)
         if simulation is not None:
             simulation.seen_at = at
             self.simulations.move_to_end(name)
             return simulation
         if len(self.simulations) >= self.simulation_limit:
-            unused = [one for one in self.simulations.values() if not one.running]
+            # What was assigned is told once, and the calls of those who lost it would run on the base model.
+            unused = [one for one in self.simulations.values() if not one.running and not one.assigned]
             if not unused:
                 self.totals.refused += 1
                 return None
@@ -103,10 +106,11 @@ class World:
         return simulation
 
     def agent(self, simulation: Simulation, name: AgentName) -> Agent | None:
-        """The one of that name, seen now. None if it is new and all there is room for have calls running."""
+        """The one of that name, seen now. None if it is new and all there is room for have calls running, or assigned
+        adapters."""
         agent = simulation.agents.get(name)
         if agent is not None:
-            if not agent.running:
+            if name in simulation.idle:
                 simulation.idle.move_to_end(name)
             return agent
         is_full = len(simulation.agents) >= self.agent_limit
@@ -245,8 +249,25 @@ class World:
             self.ask_for(adapter)
 
     def forget_adapter(self, event: AdapterForgotten) -> None:
-        if self.adapters.forget(event.name) is not None:
-            self.mark_all()
+        adapter = self.adapters.forget(event.name)
+        if adapter is None:
+            return
+        # Operators seldom do that: it may cost as much as there are agents.
+        for name in list(adapter.assigned):
+            for agent in self.simulations[name].agents.values():
+                if agent.assigned is adapter:
+                    self._assign(agent, None)
+        self.mark_all()
+
+    def rename_adapter(self, engine: Engine, key: AdapterName) -> None:
+        """The engine has that name from another path, so ours must be called something else."""
+        adapter = self.adapters.by_key.get(key)
+        if adapter is None or not self.adapters.rename(adapter, engine.hosting.held):
+            return
+        engine.hosting.renew(key)
+        self.mark_all()
+        if adapter.assigned:
+            self.ask_for(adapter)
 
     def assign(self, event: AdapterAssigned, at: float) -> None:
         adapter = None if event.name is None else self.adapters.current.get(event.name)
@@ -266,7 +287,7 @@ class World:
     def ask_for(self, adapter: Adapter) -> None:
         """It is to be fetched by every engine: nobody knows to which its agents' first calls go."""
         for engine in self.engines.values():
-            if "fetch_adapters" in engine.features and adapter.key not in engine.hosting.held:
+            if "fetch_adapters" in engine.features and not engine.hosting.has(adapter):
                 engine.hosting.ask(adapter.key)
                 engine.dirty = True
 
@@ -298,12 +319,17 @@ class World:
             self._mark(agent)
 
     def _assign(self, agent: Agent, adapter: Adapter | None) -> None:
-        simulation = agent.simulation.id
+        simulation = agent.simulation
         if agent.assigned is not None:
-            agent.assigned.release(simulation)
+            agent.assigned.release(simulation.id)
+            simulation.assigned -= 1
         agent.assigned = adapter
         if adapter is not None:
-            adapter.assign(simulation)
+            adapter.assign(simulation.id)
+            simulation.assigned += 1
+            simulation.idle.pop(agent.name, None)
+        elif not agent.running:
+            simulation.idle.setdefault(agent.name, agent)
 
     # Time
 
@@ -341,7 +367,8 @@ class World:
         agent.running -= 1
         agent.used_at = agent.ended_at = at
         if not agent.running:
-            agent.simulation.idle[agent.name] = agent
+            if agent.assigned is None:
+                agent.simulation.idle[agent.name] = agent
             if agent.acts_next:
                 agent.end_activation()
             else:

@@ -83,14 +83,16 @@ class _Request:
     call: _Call | None
 
 
-Remember = Callable[[Owner, str, Mapping[str, object], int], None]
-"""Told of an answered call of a known agent: its owner, the path, the body (with an assigned adapter), its prompt's tokens."""
+Remember = Callable[[Owner, str, Mapping[str, object], int, AdapterName | None], None]
+"""Told of an answered call of a known agent: its owner, the path, the body (with an assigned adapter), its prompt's tokens,
+the adapter it ran on."""
 
 
 class Relay:
     """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown.
 
-    `assigned` says on which adapter an operator has an agent's calls run. `remember` must not raise.
+    `assigned` says on which adapter an operator has an agent's calls run. `remember` must not raise; it is called for
+    agents of which `recomputed` says that nothing but their prompts can bring their prefixes back.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Relay:
         max_body_bytes: int,
         features: Callable[[], frozenset[str]],
         assigned: Callable[[SimulationId, AgentName], AdapterName | None],
+        recomputed: Callable[[SimulationId, AgentName], bool],
         remember: Remember,
     ) -> None:
         self._adapter = adapter
@@ -116,6 +119,7 @@ class Relay:
         self._max_body_bytes = max_body_bytes
         self._features = features
         self._assigned = assigned
+        self._recomputed = recomputed
         self._remember = remember
         self._call_ids = itertools.count(1)
         self._in_flight = 0
@@ -193,15 +197,17 @@ class Relay:
         acts_for = acts_for_of(headers)
         parsed = parsed_object(headers, body)
         caller = self._recogniser.recognise(raw_path, headers, parsed)
+        # It may refuse, but only a name that was given outright, of which the recogniser learns nothing.
+        assigned = self._assigned_to(caller)
         abort_id: str | None = None
         adapter: AdapterName | None = None
         remember: Callable[[Usage], None] | None = None
         if parsed is not None:
-            fields, abort_id = self._additions(parsed, caller)
+            fields, abort_id = self._additions(parsed, caller, assigned)
             body = with_fields(body, parsed, fields)
             sent = {**parsed, **fields}
             adapter = self._adapter.adapter_of(caller.path, sent)
-            remember = self._remembering(caller, sent)
+            remember = self._remembering(caller, sent, adapter)
         started = CallStarted(
             at=self._clock(),
             call=CallId(next(self._call_ids)),
@@ -214,22 +220,42 @@ class Relay:
         call = _Call(started.call, acts_for, abort_id, self._post, self._clock, remember)
         return _Request("POST", target, to_engine(headers), body, parsed, call)
 
-    def _remembering(self, caller: Caller, sent: Mapping[str, object]) -> Callable[[Usage], None] | None:
-        if caller.agent is None or self._mode_of(caller.simulation) is not Mode.ON:
+    def _assigned_to(self, caller: Caller) -> AdapterName | None:
+        """Raises `CallRefused` where the engine would answer without the adapter, and say nothing of it."""
+        if caller.agent is None or caller.confidence != EXPLICIT:
+            # An adapter is part of the answer: never by a name that was only guessed, and in every mode alike.
             return None
-        owner = owner_of(caller.simulation, caller.agent)
-        return lambda usage: self._remember(owner, caller.path, sent, usage.prompt)
+        assigned = self._assigned(caller.simulation, caller.agent)
+        if assigned is not None and caller.path == _RESPONSES:
+            raise CallRefused(
+                f"{_RESPONSES}: the engine uses no adapters on this route, and the calls of the agent "
+                f"{shown(caller.agent)} are to run on the adapter {shown(assigned)}: use /v1/chat/completions"
+            )
+        return assigned
 
-    def _additions(self, parsed: Mapping[str, object], caller: Caller) -> tuple[dict[str, str], str | None]:
+    def _remembering(
+        self, caller: Caller, sent: Mapping[str, object], adapter: AdapterName | None
+    ) -> Callable[[Usage], None] | None:
+        simulation, agent = caller.simulation, caller.agent
+        if agent is None or self._mode_of(simulation) is not Mode.ON:
+            return None
+        owner, assigned = owner_of(simulation, agent), self._assigned(simulation, agent)
+
+        def remember(usage: Usage) -> None:
+            # A call from before a change of its agent's adapter tells nothing of the next one.
+            if self._assigned(simulation, agent) == assigned and self._recomputed(simulation, agent):
+                self._remember(owner, caller.path, sent, usage.prompt, adapter)
+
+        return remember
+
+    def _additions(
+        self, parsed: Mapping[str, object], caller: Caller, assigned: AdapterName | None
+    ) -> tuple[dict[str, str], str | None]:
         """What the engine shall see besides, and the id by which the engine can abort it, if it can."""
         features = self._features()
         owner = None
         if caller.agent is not None and "owners" in features and self._mode_of(caller.simulation) is Mode.ON:
             owner = owner_of(caller.simulation, caller.agent)
-        assigned = None
-        if caller.agent is not None and caller.confidence == EXPLICIT:
-            # An adapter is part of the answer: never by a name that was only guessed, and in every mode alike.
-            assigned = self._assigned(caller.simulation, caller.agent)
         if caller.path == _RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
             given, own_id = parsed.get("request_id"), f"resp_{uuid4().hex}"

@@ -27,9 +27,11 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from scalesim.proxy.core.model import AdapterName
 
 from .prompts import Prompt
 from .slices import tokens_per_unit
@@ -84,11 +86,23 @@ class _Seen:
 class _Template:
     """Prompts that share their first `shared` bytes, any two of them exactly that; one prompt shares all of itself."""
 
-    __slots__ = ("before", "density", "members", "packed", "packed_size", "prompt", "shared", "used")
+    __slots__ = (
+        "adapter",
+        "before",
+        "density",
+        "members",
+        "packed",
+        "packed_size",
+        "prompt",
+        "shared",
+        "used",
+    )
 
     def __init__(self, prompt: Prompt, members: list[_Seen], shared: int, density: float, used: int) -> None:
         """`prompt` is that of the last of `members`."""
         self.prompt = replace(prompt, text=b"")
+        self.adapter: AdapterName | None = None
+        """On which its calls ran. That is part of the prompt's namespace, so it is the same for all of them."""
         self.members = members
         self.shared = shared
         self.before: int | None = None
@@ -153,13 +167,15 @@ class Learned:
         """The one used last is the last."""
         self._calls = 0
 
-    def note(self, prompt: Prompt, prompt_tokens: int) -> None:
-        """A call with this prompt was answered; the engine counted `prompt_tokens` in it."""
+    def note(self, prompt: Prompt, prompt_tokens: int, adapter: AdapterName | None = None) -> None:
+        """A call with this prompt was answered, on `adapter`; the engine counted `prompt_tokens` in it."""
         self._calls += 1
         seen = _Seen(prompt.text)
         density = tokens_per_unit(prompt_tokens, prompt.units)
         self._templates = [one for one in self._templates if self._calls - one.used < STALE_CALLS]
-        self._templates.append(self._place(prompt, seen, density))
+        template = self._place(prompt, seen, density)
+        template.adapter = adapter
+        self._templates.append(template)
         del self._templates[:-MAX_TEMPLATES]
 
     def prefixes(self) -> list[Prefix]:
@@ -186,6 +202,16 @@ class Learned:
         """What was learned of the templates stays; the texts come back with the agent's next calls."""
         for one in self._templates:
             one.drop_text()
+
+    def forget_adapters(self, stale: Callable[[AdapterName | None], bool]) -> bool:
+        """Forgets what ran on those, and says whether there was any. None is the base model."""
+        kept = [one for one in self._templates if not stale(one.adapter)]
+        fewer = len(kept) < len(self._templates)
+        self._templates = kept
+        return fewer
+
+    def has_texts(self) -> bool:
+        return any(one.packed for one in self._templates)
 
     def size_bytes(self) -> int:
         return sum(one.size_bytes() for one in self._templates)

@@ -113,6 +113,12 @@ class WarmUp:
         if job is not None:
             job.stopped = True
 
+    def give_up(self, owner: Owner) -> None:
+        """Ends its warm-ups on all engines in the same way: what they send is not what its calls begin with any more."""
+        for (_, memory), job in self._jobs.items():
+            if memory.key == owner:
+                job.stopped = True
+
     def sizes(self) -> Mapping[str, int]:
         return {"warm_ups": len(self._jobs), "warm_up_engines": len(self._turns)}
 

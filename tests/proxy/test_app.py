@@ -16,7 +16,27 @@ import pytest
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.proxy import app
 from scalesim.proxy.app import CannotListen, ServerAddresses, running, serve
+from scalesim.proxy.core.actions import FetchAdapter
+from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.events import (
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterRegistered,
+    EngineFound,
+    Event,
+    Settled,
+    Ticked,
+)
+from scalesim.proxy.core.model import (
+    AdapterName,
+    AgentName,
+    Capabilities,
+    EngineId,
+    Owner,
+    SimulationId,
+)
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.warm_up import PrefixStore
 from tests.support.serve import serve as served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # every server takes a quarter of a second to stop
@@ -125,19 +145,12 @@ async def test_an_assigned_adapter_is_brought_and_used_and_a_bad_one_says_why(tm
         await client.put(f"{admin}/adapters/ghost", json={"path": str(tmp_path / "nothing")})
         await client.put(f"{admin}/simulations/town")
         agents = {"agents": {"Ann": "pirate", "Bob": "ghost"}, "create_agents": True}
-        assert (await client.put(f"{admin}/simulations/town/adapters", json=agents)).status_code == 200
-        hint = {"unit": "steps", "distances": {"Ann": 0, "Bob": 0}}
-        await client.post(f"{admin}/simulations/town/distances", json=hint)
-        # An agent is somebody to bring an adapter for once it was seen at an engine.
-        early = [await chat(client, addresses, "Ann"), await chat(client, addresses, "Bob")]
-        async with asyncio.timeout(10):
-            pirate, ghost = {"engines": {"engine-0": "unknown"}}, {"problem": ""}
-            while pirate["engines"]["engine-0"] == "unknown" or not ghost["problem"]:
-                pirate = (await client.get(f"{admin}/adapters/pirate")).json()
-                ghost = (await client.get(f"{admin}/adapters/ghost")).json()
+        assigned = (await client.put(f"{admin}/simulations/town/adapters", json=agents)).json()
+        ghost = (await client.get(f"{admin}/adapters/ghost")).json()
         ann, bob = await chat(client, addresses, "Ann"), await chat(client, addresses, "Bob")
         (told, _) = (await client.get(f"{admin}/simulations/town/agents")).json()["agents"]
-    assert {answer.status_code for answer in early} <= {200, 400}
+    assert list(assigned["problems"]) == ["ghost"]
+    assert "nothing" in assigned["problems"]["ghost"]
     assert "nothing" in ghost["problem"]
     assert ann.status_code == 200
     assert bob.status_code == 400
@@ -186,6 +199,109 @@ async def test_a_stock_engine_is_given_back_what_others_took_the_room_of_before_
                 metrics = (await client.get(f"{addresses.admin}/metrics")).text
         again = await chat(client, addresses, "Ann")
     assert again.json()["usage"]["prompt_tokens_details"]["cached_tokens"] >= size - 2
+
+
+@pytest.mark.parametrize("host_copy", [True, False])
+async def test_texts_are_kept_only_where_the_engine_has_no_copy_of_the_prefix(host_copy: bool) -> None:
+    async with proxied(EmulatedEngine(host_tokens=10_000)) as (addresses, client):
+        admin = f"{addresses.admin}/admin/v1"
+        await client.put(f"{admin}/simulations/town")
+        wanted = {"kind": "kv_prefix", "wanted": host_copy}
+        assert (await client.put(f"{admin}/simulations/town/host-copy", json=wanted)).status_code == 200
+        await chat(client, addresses, "Ann")
+        sizes = (await client.get(f"{admin}/status")).json()["sizes"]
+    assert sizes["warm_up_owners"] == (0 if host_copy else 1)
+
+
+class Warming:
+    """Of a warm-up what the forgetting needs."""
+
+    def __init__(self) -> None:
+        self.given_up: list[Owner] = []
+
+    def give_up(self, owner: Owner) -> None:
+        self.given_up.append(owner)
+
+
+class Learning:
+    """A core, a store that has learned of agents' calls, and what forgets."""
+
+    def __init__(self) -> None:
+        self.core = Controller(ControllerConfig())
+        self.store = PrefixStore(1_000_000)
+        self.warming = Warming()
+        self._forgetting = app._Forgetting(self.store, self.warming, self.core)
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.core.handle(event)
+            self._forgetting(event)
+
+    def assign(self, agent: str, adapter: str | None) -> None:
+        self.tell(AdapterAssigned(0.0, TOWN, AgentName(agent), adapter))
+
+    def call(self, agent: str, adapter: str | None = None) -> None:
+        """On that adapter, else on the one assigned."""
+        named = self.core.adapter_of(TOWN, AgentName(agent)) if adapter is None else AdapterName(adapter)
+        self.store.remember(
+            Owner(f"town/{agent}"), "/generate", {"text": agent, "lora_path": named}, 9, named
+        )
+
+    def known(self, agent: str) -> list[object]:
+        return [prefix.fields.get("lora_path") for prefix in self.store.prefixes_of(Owner(f"town/{agent}"))]
+
+
+TOWN = SimulationId("town")
+ENGINE = EngineId("engine-0")
+
+
+async def test_what_ran_on_another_adapter_is_not_sent_after_an_assignment() -> None:
+    made = Learning()
+    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "poet", "/b"))
+    made.assign("Ann", "pirate")
+    made.call("Ann")
+    made.call("Bob")
+    made.assign("Ann", "pirate")
+    assert (made.known("Ann"), made.warming.given_up) == (["pirate"], [])
+    made.assign("Ann", "poet")
+    made.assign("Bob", "poet")
+    assert (made.known("Ann"), made.known("Bob")) == ([], [])
+    assert made.warming.given_up == ["town/Ann", "town/Bob"]
+
+
+async def test_what_ran_on_a_superseded_or_forgotten_adapter_is_not_sent_any_more() -> None:
+    made = Learning()
+    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "pirate2", "/b"))
+    for agent, adapter in (("Ann", "pirate"), ("Bob", "pirate2")):
+        made.assign(agent, adapter)
+        made.call(agent)
+    made.call("Eve")
+    made.call("Zoe", "from elsewhere")
+    made.tell(AdapterRegistered(0.0, "pirate", "/a"))
+    assert made.known("Ann") == ["pirate"]
+    made.tell(AdapterRegistered(0.0, "pirate", "/anew"))
+    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
+    made.call("Ann")
+    assert made.known("Ann") == ["pirate@2"]
+    made.tell(AdapterForgotten(0.0, "pirate"))
+    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann", "town/Ann"])
+    assert (made.known("Bob"), made.known("Eve"), made.known("Zoe")) == (
+        ["pirate2"],
+        [None],
+        ["from elsewhere"],
+    )
+
+
+async def test_what_ran_on_a_name_that_the_engine_has_from_elsewhere_is_not_sent_any_more() -> None:
+    made = Learning()
+    found = Capabilities("fake", "1", True, frozenset({"order", "residency", "adapters", "fetch_adapters"}))
+    made.tell(EngineFound(0.0, ENGINE, found), AdapterRegistered(0.0, "pirate", "/a"))
+    made.assign("Ann", "pirate")
+    made.call("Ann")
+    (fetch,) = [one for one in made.core.handle(Ticked(0.0)) if isinstance(one, FetchAdapter)]
+    made.tell(Settled(0.0, fetch, "refused: it has that from /b", name_taken=True))
+    assert made.core.adapter_of(TOWN, AgentName("Ann")) == "pirate@2"
+    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
 
 
 async def evict(client: httpx.AsyncClient, engine: str, owner: str) -> None:

@@ -6,7 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalesim.engine_adapters.base import ADAPTER_S, LOAD_GRACE_S, EngineAdapter, EngineRefused, Fence
+from scalesim.engine_adapters.base import (
+    ADAPTER_S,
+    LOAD_GRACE_S,
+    AdapterNameTaken,
+    EngineAdapter,
+    EngineRefused,
+    Fence,
+)
 from scalesim.proxy.core.actions import (
     Action,
     DropAdapter,
@@ -27,13 +34,12 @@ from scalesim.proxy.core.model import (
     MemoryId,
     Owner,
 )
-from scalesim.proxy.dispatch import LOADS_LIMIT, WAITING_LIMIT, Dispatch, Outcome
+from scalesim.proxy.dispatch import FLIGHTS_LIMIT, LOADS_LIMIT, WAITING_LIMIT, Dispatch, Outcome
 from tests.support.fake_adapter import FakeAdapter
 
 pytestmark = pytest.mark.anyio
 
 ENGINE = EngineId("fake")
-COPIES = frozenset({"load_kv_prefix", "load_lora"})
 PATIENCE_S = 5.0
 
 
@@ -118,11 +124,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def started(
-    adapter: FakeAdapter, warm_up: Warmer | None = None, features: frozenset[str] = COPIES
-) -> AsyncIterator[Desk]:
+async def started(adapter: FakeAdapter, warm_up: Warmer | None = None) -> AsyncIterator[Desk]:
     desk = Desk(adapter, warm_up)
-    desk.dispatch.features = features
     running = asyncio.create_task(desk.dispatch.run())
     await asyncio.sleep(0)  # one turn, in which it begins
     try:
@@ -138,17 +141,16 @@ def prefix(name: str) -> MemoryId:
     return MemoryId(KV_PREFIX, f"town/{name}")
 
 
-def load(name: str, kind: str = KV_PREFIX) -> Load:
-    return Load(ENGINE, MemoryId(kind, f"town/{name}"), 1.0, 5.0)
+def load(name: str, kind: str = KV_PREFIX, *, recompute: bool = False) -> Load:
+    return Load(ENGINE, MemoryId(kind, f"town/{name}"), 1.0, 5.0, recompute)
 
 
-def stop(name: str) -> StopLoad:
-    return StopLoad(ENGINE, prefix(name))
+def stop(name: str, *, recompute: bool = False) -> StopLoad:
+    return StopLoad(ENGINE, prefix(name), recompute)
 
 
-def order(*names: str, no_host_copy: tuple[str, ...] = ()) -> Order:
-    distances = tuple((Owner(f"town/{name}"), float(place)) for place, name in enumerate(names))
-    return Order(ENGINE, distances, no_host_copy=tuple(Owner(f"town/{name}") for name in no_host_copy))
+def order(*names: str) -> Order:
+    return Order(ENGINE, tuple((Owner(f"town/{name}"), float(place)) for place, name in enumerate(names)))
 
 
 def fetch(name: str) -> FetchAdapter:
@@ -273,11 +275,11 @@ async def test_loads_that_waited_are_bounded_like_those_that_did_not() -> None:
     adapter = Slow()
     adapter.holds_loads, adapter.hangs = True, (Order,)
     async with started(adapter) as desk:
-        desk.put(order("Ann"), *(load(str(number)) for number in range(LOADS_LIMIT + 1)))
+        desk.put(order("Ann"), *(load(str(number)) for number in range(FLIGHTS_LIMIT + 1)))
         await adapter.until(lambda a: adapter.begun)
         adapter.go_on.set()
-        await adapter.until(lambda a: len(a.held) == LOADS_LIMIT)
-        assert [(action, outcome.result) for action, outcome in desk.refused] == [(load("16"), "dropped")]
+        await adapter.until(lambda a: len(a.held) == FLIGHTS_LIMIT)
+        assert [(action, outcome.result) for action, outcome in desk.refused] == [(load("17"), "dropped")]
 
 
 async def test_a_stop_overtakes_an_order_that_hangs_and_those_behind_it() -> None:
@@ -320,14 +322,14 @@ async def test_more_loads_than_the_limit_are_dropped_at_once() -> None:
     adapter = FakeAdapter()
     adapter.holds_loads = True
     async with started(adapter) as desk:
-        desk.put(*(load(str(number)) for number in range(LOADS_LIMIT + 2)))
-        assert [action for action, _ in desk.refused] == [load("16"), load("17")]
+        desk.put(*(load(str(number)) for number in range(FLIGHTS_LIMIT + 2)))
+        assert [action for action, _ in desk.refused] == [load("17"), load("18")]
         assert {outcome.result for _, outcome in desk.refused} == {"dropped"}
-        await adapter.until(lambda a: len(a.held) == LOADS_LIMIT)
+        await adapter.until(lambda a: len(a.held) == FLIGHTS_LIMIT)
         desk.put(stop("0"))  # has room of its own
         await desk.until(lambda: len(desk.told) == 2)
-        desk.put(load("18"))
-        await adapter.until(lambda a: prefix("18") in a.held)
+        desk.put(load("19"))
+        await adapter.until(lambda a: prefix("19") in a.held)
 
 
 async def test_more_waiting_adapters_than_the_limit_are_dropped() -> None:
@@ -384,33 +386,49 @@ async def test_an_adapter_with_a_bug_ends_a_load_as_failed() -> None:
     assert desk.survived == ["adapter of fake on load"]
 
 
-async def test_a_prefix_is_warmed_up_where_the_engine_cannot_load_it() -> None:
+async def test_what_is_to_be_computed_again_is_warmed_up_and_the_rest_is_the_engines() -> None:
+    """Whatever orders say by then: it was decided when the load was asked for."""
     adapter, warmer = FakeAdapter(), Warmer()
-    async with started(adapter, warmer, frozenset({"warm_up", "load_lora"})) as desk:
-        desk.put(load("Ann"), stop("Ann"), load("Nobody"), load("a", LORA))
-        await desk.until(lambda: len(desk.told) == 4)
-    assert (warmer.loads, warmer.stops) == ([load("Ann"), load("Nobody")], [stop("Ann")])
-    outcomes = dict(desk.told)
-    assert outcomes[load("Ann")].load == LoadResult(LoadState.LOADED, 7)
-    assert (outcomes[load("Nobody")].result, outcomes[load("Nobody")].error) == ("refused", "fake: no")
-    assert [action for action, _ in adapter.actions] == [load("a", LORA)]
-
-
-async def test_a_prefix_without_a_host_copy_is_warmed_up_where_others_are_loaded() -> None:
-    adapter, warmer = FakeAdapter(), Warmer()
+    ann, nobody = load("Ann", recompute=True), load("Nobody", recompute=True)
+    enough = stop("Ann", recompute=True)
     async with started(adapter, warmer) as desk:
-        desk.put(order("Ann", "Bob", no_host_copy=("Bob",)), load("Ann"), load("Bob"))
-        await desk.until(lambda: len(desk.told) == 3)
-        desk.put(order("Ann", "Bob"), load("Bob"))
-        await desk.until(lambda: len(desk.told) == 5)
-    assert warmer.loads == [load("Bob")]
-    assert [action for action, _ in adapter.actions if isinstance(action, Load)] == [load("Ann"), load("Bob")]
+        desk.put(ann, enough, nobody, load("a", LORA), load("Bob"), stop("Bob"))
+        await desk.until(lambda: len(desk.told) == 6)
+        desk.put(Order(ENGINE, (), no_host_copy=(Owner("town/Cem"),)), load("Cem"))
+        await desk.until(lambda: len(desk.told) == 8)
+    assert (warmer.loads, warmer.stops) == ([ann, nobody], [enough])
+    outcomes = dict(desk.told)
+    assert outcomes[ann].load == LoadResult(LoadState.LOADED, 7)
+    assert (outcomes[nobody].result, outcomes[nobody].error) == ("refused", "fake: no")
+    asked = [action for action, _ in adapter.actions if isinstance(action, Load)]
+    assert asked == [load("a", LORA), load("Bob"), load("Cem")]
+
+
+async def test_a_recomputation_flies_beside_as_many_copies_as_may() -> None:
+    adapter = FakeAdapter()
+    adapter.holds_loads = True
+    async with started(adapter) as desk:
+        desk.put(*(load(str(number)) for number in range(LOADS_LIMIT)), load("Ann", recompute=True))
+        assert not desk.refused
+
+
+async def test_that_a_name_is_taken_is_told() -> None:
+    for error, taken in (
+        (AdapterNameTaken(ENGINE, "from /other"), True),
+        (EngineRefused(ENGINE, "no"), False),
+    ):
+        adapter = Slow()
+        adapter.raises = error
+        async with started(adapter) as desk:
+            desk.put(fetch("poet"))
+            await desk.until(lambda: desk.told)
+        assert [(outcome.result, outcome.name_taken) for _, outcome in desk.told] == [("refused", taken)]
 
 
 async def test_without_a_warm_up_the_engine_is_asked_and_says_what_it_cannot() -> None:
     adapter = FakeAdapter()
     adapter.refuses = frozenset({Load})
-    async with started(adapter, None, frozenset()) as desk:
+    async with started(adapter) as desk:
         desk.put(load("Ann"))
         await desk.until(lambda: desk.told)
     assert desk.ended() == [(load("Ann"), "refused")]

@@ -11,8 +11,14 @@ from typing import Any
 
 import pytest
 
-from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, FenceLost
-from scalesim.proxy.core.actions import Action, Load, Order, Pin, Renew, StopLoad
+from scalesim.engine_adapters.base import (
+    AdapterNameTaken,
+    EngineRefused,
+    EngineUnreachable,
+    Fence,
+    FenceLost,
+)
+from scalesim.proxy.core.actions import Action, FetchAdapter, Load, Order, Pin, Renew, StopLoad
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     CallStarted,
@@ -666,3 +672,14 @@ async def test_a_listener_hears_every_event_and_cannot_break_the_loop(
     assert heard == [SimulationEnded(1.0, TOWN)]
     assert runtime.failures == {"listener": 1}
     assert "a bug in the listener" in caplog.text
+
+
+async def test_the_core_is_told_that_the_name_of_an_adapter_is_taken() -> None:
+    core, engine = StandIn(), Engine()
+    fetch = FetchAdapter(ENGINE, AdapterName("poet"), "/adapters/poet")
+    async with started(core, engine) as runtime:
+        engine.error = AdapterNameTaken(ENGINE, "it is loaded from /other")
+        tell(runtime, core, fetch)
+        await core.until(lambda: core.all(Settled))
+    (settled,) = core.all(Settled)
+    assert (settled.action, settled.name_taken) == (fetch, True)

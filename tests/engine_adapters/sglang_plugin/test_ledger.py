@@ -365,3 +365,24 @@ def test_of_an_unknown_owner_nothing_is_noted() -> None:
     ledger.note_node("stranger", 1)
     assert not ledger.nodes_of("stranger")
     assert (ledger.calls_of("a"), ledger.calls_of("stranger")) == (1, 0)
+
+
+def test_a_call_out_of_line_does_not_fence_off_those_that_it_overtook() -> None:
+    ledger = Ledger(pin_budget=0)
+    ledger.admit((7, 5), ordered=False)
+    ledger.admit((7, 3))
+    assert ledger.fence == (7, 3)
+    ledger.admit((8, 1), ordered=False)
+    with pytest.raises(FenceLost):
+        ledger.admit((7, 9))
+    with pytest.raises(FenceLost):
+        ledger.admit((7, 9), ordered=False)
+    ledger.admit((8, 0))
+
+
+def test_a_history_that_grew_is_expected_to_grow_once_more() -> None:
+    ledger = Ledger(pin_budget=0)
+    for blocks in (2, 3, 4):
+        ledger.note_prompt("a", [1] * (blocks * BLOCK_TOKENS) + [100 + blocks] * 200)
+    # Shared so far: two blocks, then three; the four of the last prompt come back for the first time.
+    assert ledger.reusable_depth("a") == 4 * BLOCK_TOKENS

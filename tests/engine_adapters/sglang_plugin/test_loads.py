@@ -189,7 +189,7 @@ def test_a_flush_answers_all_that_was_asked_for() -> None:
     desk.ask("bob", 2)
     desk.loads.pump()
     desk.loads.forget()
-    assert desk.states() == [("ann at 1", "absent"), ("bob at 2", "absent")]
+    assert desk.states() == [("ann at 1", "stopped"), ("bob at 2", "stopped")]
     assert not desk.loads.in_progress
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.base import EngineRefused, Fence
+from scalesim.proxy.admin import arrival
 from scalesim.proxy.core.actions import Action, FetchAdapter
 from scalesim.proxy.core.model import (
     KV_PREFIX,
@@ -128,7 +129,7 @@ async def test_many_agents_are_assigned_adapters_at_once(proxy: Proxy) -> None:
     town, name = proxy.simulation("Ann", "Bob"), await registered(proxy)
     path = f"{SIMULATIONS}/{town}/adapters"
     answer = await proxy.client.put(path, json={"agents": {"Ann": name, "Bob": name}})
-    assert answer.json() == {"simulation": town, "agents": 2}
+    assert answer.json() == {"simulation": town, "agents": 2, "problems": {}}
     await proxy.client.put(path, json={"agents": {"Ann": None}})
     assert [await adapter_of(proxy, town, agent) for agent in ("Ann", "Bob")] == [None, name]
 
@@ -199,11 +200,15 @@ async def test_a_host_copy_of_no_known_kind_is_refused(proxy: Proxy, body: objec
 
 
 class Picky(FakeAdapter):
-    """An engine that gets adapters from one folder only."""
+    """An engine that gets adapters from one folder only, the slow ones once `slow` is set."""
+
+    slow = asyncio.Event()
 
     async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
         if isinstance(action, FetchAdapter) and not action.path.startswith("/good/"):
             raise EngineRefused(self.engine, f"no such directory: {action.path}")
+        if isinstance(action, FetchAdapter) and action.path.endswith("/slow"):
+            await self.slow.wait()
         return await super().carry_out(action, fence)
 
 
@@ -236,6 +241,82 @@ async def test_what_the_engine_says_of_an_adapter_is_told(lora: Proxy) -> None:
     await lora.adapter.until(
         lambda a: any(isinstance(one, FetchAdapter) and one.adapter == key for one, _ in a.actions)
     )
+
+
+async def test_an_assignment_is_answered_once_the_adapter_is_there_or_it_is_known_why_not(
+    lora: Proxy,
+) -> None:
+    town = lora.simulation("Ann", "Bob")
+    good, bad = await registered(lora, "/good/b"), await registered(lora, "/bad/b")
+    path = f"{SIMULATIONS}/{town}"
+    many = await lora.client.put(f"{path}/adapters", json={"agents": {"Ann": good, "Bob": bad}})
+    assert (many.status_code, many.json()["agents"]) == (200, 2)
+    assert list(many.json()["problems"]) == [bad]
+    assert "no such directory: /bad/b" in many.json()["problems"][bad]
+    assert (await lora.client.get(f"{PATH}/{good}")).json()["engines"] == {"fake": "host"}
+    assert fetched(lora, good)
+    one = await lora.client.put(f"{path}/agents/Ann/adapter", json={"name": bad})
+    assert (one.json()["adapter"], "/bad/b" in one.json()["problem"]) == (bad, True)
+    well = await lora.client.put(f"{path}/agents/Ann/adapter", json={"name": good})
+    assert (well.json()["adapter"], well.json()["problem"]) == (good, "")
+
+
+async def test_a_new_version_of_an_assigned_adapter_is_waited_for_too(lora: Proxy) -> None:
+    town, name = lora.simulation("Ann"), await registered(lora, "/good/c")
+    await lora.client.put(f"{SIMULATIONS}/{town}/agents/Ann/adapter", json={"name": name})
+    again = (await lora.client.put(f"{PATH}/{name}", json={"path": "/good/d"})).json()
+    assert (again["version"], again["engines"]) == (2, {"fake": "host"})
+    assert fetched(lora, again["engine_name"])
+    worse = (await lora.client.put(f"{PATH}/{name}", json={"path": "/bad/d"})).json()
+    assert "no such directory: /bad/d" in worse["problem"]
+
+
+async def test_an_adapter_that_takes_too_long_is_not_waited_for(
+    lora: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival, "WAIT_S", 0.05)
+    town, name = lora.simulation("Ann"), await registered(lora, "/good/slow")
+    assert isinstance(lora.adapter, Picky)
+    lora.adapter.slow = asyncio.Event()
+    answer = await lora.client.put(f"{SIMULATIONS}/{town}/adapters", json={"agents": {"Ann": name}})
+    lora.adapter.slow.set()
+    assert answer.json()["problems"] == {name: "it is not in host memory of 'fake' yet"}
+
+
+async def test_a_name_that_the_engine_had_already_counts_only_once_it_is_known_to_mean_the_same(
+    lora: Proxy,
+) -> None:
+    town, name = lora.simulation("Ann"), await registered(lora, "/good/e")
+    pools = (Pool("lora", frozenset({LORA}), 100, 60),)
+    memories = {MemoryId(LORA, name): MemoryReport(0, 10)}
+    lora.adapter.next_report = EngineReport("boot-1", True, frozenset(), 0, 1000, pools, memories)
+    async with asyncio.timeout(5):
+        while (await lora.client.get(f"{PATH}/{name}")).json()["engines"] != {"fake": "host"}:
+            pass
+    answer = await lora.client.put(f"{SIMULATIONS}/{town}/agents/Ann/adapter", json={"name": name})
+    assert answer.json()["problem"] == ""
+    assert fetched(lora, name)
+
+
+async def test_for_what_a_full_engine_has_no_room_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrival, "WAIT_S", 60.0)
+    monkeypatch.setattr(arrival, "FULL_S", 0.1)
+    adapter = Picky()
+    more = {"adapters", "fetch_adapters"}
+    adapter.capabilities = replace(
+        EXTENDED, features=EXTENDED.features | more, adapter_slots=1, host_adapters=1
+    )
+    async with started(Settings(engine="http://engine"), adapter=adapter) as proxy, asyncio.timeout(10):
+        town = proxy.simulation("Ann", "Bob")
+        path = f"{SIMULATIONS}/{town}/adapters"
+        first, second = await registered(proxy, "/good/1"), await registered(proxy, "/good/2")
+        assert (await proxy.client.put(path, json={"agents": {"Ann": first}})).json()["problems"] == {}
+        answer = await proxy.client.put(path, json={"agents": {"Bob": second}})
+    assert "not in host memory" in answer.json()["problems"][second]
+
+
+def fetched(proxy: Proxy, key: str) -> bool:
+    return any(isinstance(one, FetchAdapter) and one.adapter == key for one, _ in proxy.adapter.actions)
 
 
 async def test_pools_memories_and_slots_are_told(lora: Proxy) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalesim.proxy.core.actions import Evict, Order, Pin, Renew, Unpin
+from scalesim.proxy.core.actions import Evict, FetchAdapter, Order, Pin, Renew, Unpin
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     ActionStarted,
@@ -30,9 +30,10 @@ from scalesim.proxy.core.model import (
     Mode,
     Outcome,
 )
+from scalesim.proxy.core.tables import ENGINE_TABLES
 from scalesim.proxy.core.wanted import View, Wanted
 
-from .conversation import BOTH, GPU, TOWN, Conversation, own
+from .conversation import BOTH, GPU, LORAS, TOWN, Conversation, own
 
 ANN, BOB, CEM = own("Ann", "Bob", "Cem")
 
@@ -383,11 +384,18 @@ def test_sizes_name_every_table() -> None:
         "pinned_owners": 1,
         "adapters": 0,
         "leaving_adapters": 0,
-        "hosted_adapters": 0,
-        "reported_memories": 0,
-        "loads_in_flight": 0,
-        "loads_waiting": 0,
+        **dict.fromkeys(ENGINE_TABLES, 0),
     }
+    talk.find(features=LORAS)
+    talk.register("poet")
+    talk.register("clerk")
+    for agent, adapter in (("Ann", "poet"), ("Bob", "clerk")):
+        talk.assign(agent, adapter)
+    talk.settle([action for action in talk.tick() if isinstance(action, FetchAdapter)], "no such file")
+    talk.settle([action for action in talk.tick() if isinstance(action, FetchAdapter)])
+    sizes = talk.controller.sizes()
+    assert (sizes["hosted_adapters"], sizes["confirmed_adapters"], sizes["hosting_failures"]) == (1, 1, 1)
+    assert sizes["hosting_queue"] >= 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 import pytest
 
 from scalesim.proxy.core.actions import Action, DropAdapter, FetchAdapter, Load, Order, StopLoad
+from scalesim.proxy.core.adapters import CLASH_LIMIT
+from scalesim.proxy.core.events import Settled
+from scalesim.proxy.core.hosting import ATTEMPTS
 from scalesim.proxy.core.model import Clock, LoadState, Mode, Outcome, Part
 
 from .conversation import BOTH, GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool, prefix
@@ -26,8 +29,8 @@ def _loads(actions: list[Action]) -> list[Action]:
     return [action for action in actions if isinstance(action, Load | StopLoad)]
 
 
-def _load(agent: str, distance: float, within_s: float) -> Load:
-    return Load(GPU, prefix(agent), distance, within_s)
+def _load(agent: str, distance: float, within_s: float, *, recompute: bool = False) -> Load:
+    return Load(GPU, prefix(agent), distance, within_s, recompute)
 
 
 # Whose
@@ -130,7 +133,7 @@ def test_the_nearest_take_the_free_room_and_the_farther_residents() -> None:
     talk.hint(Ann=1, Bob=2, Cem=5, Dee=3)
     talk.plan()
     loads = talk.report(
-        pools=[pool(free=100)],
+        pools=[pool(free=100, capacity=200)],
         memories={
             prefix("Ann"): (0, 100),
             prefix("Bob"): (0, 100),
@@ -147,7 +150,7 @@ def test_who_is_in_an_activation_is_not_replaced() -> None:
     talk.hint(Ann=1)
     talk.plan()
     full = {prefix("Ann"): (0, 100), prefix("Bob"): (100, 0)}
-    assert talk.report(pools=[pool(free=0)], memories=full) == []
+    assert talk.report(pools=[pool(free=0, capacity=100)], memories=full) == []
 
 
 def test_memory_that_nobody_is_known_to_need_makes_room_first() -> None:
@@ -155,15 +158,35 @@ def test_memory_that_nobody_is_known_to_need_makes_room_first() -> None:
     talk.hint(Ann=1)
     talk.plan()
     full = {prefix("Ann"): (0, 100), prefix("Stranger"): (100, 0)}
-    assert talk.report(pools=[pool(free=0)], memories=full) == [_load("Ann", 1.0, 11.0)]
+    assert talk.report(pools=[pool(free=0, capacity=100)], memories=full) == [_load("Ann", 1.0, 11.0)]
+
+
+def test_what_the_engine_holds_and_does_not_report_makes_room_as_well() -> None:
+    """It is of owners that are in no plan, so they are farther than all that are."""
+    for capacity, loaded in ((199, []), (200, [_load("Ann", 1.0, 11.0)])):
+        talk = _town("Ann", "Bob")
+        talk.start("Bob")
+        talk.hint(Ann=1)
+        talk.plan()
+        known = {prefix("Ann"): (0, 100), prefix("Bob"): (100, 0)}
+        assert talk.report(pools=[pool(free=0, capacity=capacity)], memories=known) == loaded
+
+
+def test_room_that_is_kept_for_what_is_on_its_way_is_nobody_elses() -> None:
+    talk = _town("Ann", "Bob")
+    talk.hint(Ann=1, Bob=1.5)
+    talk.plan()
+    slot = pool(free=0, capacity=100)
+    known = {prefix("Ann"): (0, 60), prefix("Bob"): (20, 80)}
+    assert talk.report(pools=[slot], memories=known, loading=[prefix("Bob")]) == []
 
 
 def test_what_was_given_up_keeps_no_room_from_others() -> None:
     talk = _town("Ann", "Bob")
     talk.hint(Ann=1, Bob=1.5)
     talk.plan()
-    tight = [pool(free=100)]
-    load = talk.report(pools=tight, memories={prefix("Bob"): (0, 100)})
+    tight = [pool(free=100, capacity=100)]
+    load = talk.report(pools=tight, memories={prefix("Bob"): (0, 100)}, capacity=100)
     assert load == [_load("Ann", 1.0, 11.0)]
     talk.settle(load, state=LoadState.ABSENT)
     assert talk.plan() == [_load("Bob", 1.5, 11.5)]
@@ -171,8 +194,8 @@ def test_what_was_given_up_keeps_no_room_from_others() -> None:
 
 def test_kinds_in_one_pool_compete_and_those_in_two_do_not() -> None:
     for pools, loaded in (
-        ([pool("kv_prefix", "lora", free=100)], [prefix("Ann")]),
-        ([pool(free=100), pool("lora", free=100)], [lora("poet"), prefix("Ann")]),
+        ([pool("kv_prefix", "lora", free=100, capacity=101)], [prefix("Ann")]),
+        ([pool(free=100, capacity=101), pool("lora", free=100)], [lora("poet"), prefix("Ann")]),
     ):
         talk = Conversation(parts=ALL - {Part.PIN})
         talk.find(features=HOST_TIER | LORAS, slots=4)
@@ -285,6 +308,17 @@ def test_a_failed_load_is_tried_again_after_a_while_and_not_for_ever() -> None:
     assert talk.controller.totals().failed_actions == 3
 
 
+def test_a_load_of_which_nothing_was_heard_holds_up_no_other_for_long() -> None:
+    talk = _town("Ann", "Bob", loads_in_flight=1)
+    talk.hint(Ann=1, Bob=1.5)
+    talk.plan()
+    memories = {prefix("Ann"): (0, 100), prefix("Bob"): (0, 100)}
+    assert talk.report(pools=ROOM, memories=memories) == [_load("Ann", 1.0, 11.0)]
+    memories[prefix("Ann")] = (100, 0)
+    assert talk.report(pools=ROOM, memories=memories) == []
+    assert talk.report(pools=ROOM, memories=memories) == [_load("Bob", 1.5, 11.5)]
+
+
 def test_no_load_survives_the_loss_of_its_engine() -> None:
     talk = _town("Ann")
     talk.hint(Ann=1)
@@ -318,7 +352,7 @@ def test_what_has_no_copy_is_computed_while_nobody_calls() -> None:
     assert _loads(talk.report(pools=ROOM)) == []
     talk.end(bob, acts_for=9)
     load = _loads(talk.plan())
-    assert load == [_load("Ann", 1.0, 11.0)]
+    assert load == [_load("Ann", 1.0, 11.0, recompute=True)]
     assert _loads(talk.report(pools=ROOM, memories={prefix("Ann"): (60, 0)})) == []
 
 
@@ -342,10 +376,10 @@ def test_it_gives_way_to_whoever_calls() -> None:
     talk.hint(Ann=1)
     talk.plan()
     load = talk.report(pools=ROOM)
-    assert load == [_load("Ann", 1.0, 11.0)]
+    assert load == [_load("Ann", 1.0, 11.0, recompute=True)]
     call = talk.start(None, simulation="city")
     stop = talk.tick()
-    assert stop == [StopLoad(GPU, prefix("Ann"))]
+    assert stop == [StopLoad(GPU, prefix("Ann"), recompute=True)]
     talk.settle([*stop, *load], state=LoadState.STOPPED)
     assert _loads(talk.tick()) == []
     talk.end(call)
@@ -370,11 +404,11 @@ def test_on_a_stock_engine_what_others_must_have_taken_the_room_of_is_computed_a
     assert talk.tick() == []
     talk.hint(Ann=1, Cem=2)
     load = talk.tick()
-    assert load == [_load("Ann", 1.0, 11.0)]
+    assert load == [_load("Ann", 1.0, 11.0, recompute=True)]
     talk.settle(load, state=LoadState.LOADED)
     assert talk.tick() == []  # Cem's is there
     talk.hint(Bob=0.5)  # whose room Ann took
-    assert talk.tick() == [_load("Bob", 0.5, 10.5)]
+    assert talk.tick() == [_load("Bob", 0.5, 10.5, recompute=True)]
 
 
 def test_on_a_stock_engine_nobody_farther_takes_the_room_of_the_near() -> None:
@@ -389,7 +423,7 @@ def test_a_stock_engine_is_left_alone_while_it_computes_and_where_warm_ups_are_o
     call = talk.start(None)
     assert talk.tick() == []
     talk.end(call)
-    assert talk.tick() == [_load("Ann", 1.0, 11.0)]
+    assert talk.tick() == [_load("Ann", 1.0, 11.0, recompute=True)]
     off = _stock_town(parts=ALL - {Part.WARM_UP})
     off.hint(Ann=1)
     assert off.tick() == []
@@ -400,7 +434,7 @@ def test_a_stock_engine_that_starts_anew_holds_nothing() -> None:
     talk.hint(Cem=1)
     assert talk.tick() == []
     talk.lose()
-    assert talk.find(features=STOCK, capacity=250, boot="boot-2") == [_load("Cem", 1.0, 11.0)]
+    assert talk.find(features=STOCK, capacity=250, boot="boot-2") == [_load("Cem", 1.0, 11.0, recompute=True)]
 
 
 def test_a_stock_engine_that_does_not_tell_its_capacity_is_not_loaded_to() -> None:
@@ -641,7 +675,62 @@ def test_a_full_host_is_left_as_it_is_for_one_that_is_farther() -> None:
     talk.call("Bob", adapter="clerk", acts_for=1)
     talk.call("Ann", adapter="poet", acts_for=3)
     actions = talk.report(plan=False, pools=[pool("lora", free=200)], memories={lora("clerk"): (50, 0)})
-    assert _hosting(actions) == []
+    fetch = _hosting(actions)
+    assert fetch == [FetchAdapter(GPU, key("clerk"), "/disk/clerk")], "whose it is must be known"
+    talk.settle(fetch)
+    assert _hosting(talk.tick()) == []
+
+
+def test_what_an_engine_holds_from_before_is_not_taken_for_what_is_registered_by_its_name() -> None:
+    """The proxy was started anew, and counts its versions from one again."""
+    talk = _poets()
+    talk.assign("Ann", "poet")
+    slots = [pool("lora", free=200)]
+    held = {lora("poet"): (0, 50), lora("poet@2"): (0, 50)}
+    (fetch,) = _hosting(talk.report(plan=False, pools=slots, memories=held))
+    assert fetch == FETCH
+    assert talk.post(Settled(talk.at, fetch, "from another path", name_taken=True)) == []
+    assert talk.controller.adapter_of(TOWN, talk.agent("Ann").name) == "poet@3", "poet@2 is there as well"
+    steps = _hosting(talk.tick())
+    assert steps == [DropAdapter(GPU, key("poet"))]
+    talk.settle(steps)
+    steps = _hosting(talk.tick())
+    assert steps == [FetchAdapter(GPU, key("poet@3"), "/disk/poet")]
+    talk.settle(steps)
+    assert _hosting(talk.tick()) == []
+    held = {lora("poet@3"): (0, 50), lora("poet@2"): (0, 50)}
+    assert _hosting(talk.report(plan=False, pools=slots, memories=held)) == []
+    talk.hint(Ann=1)
+    assert _hosting(talk.report(plan=False, pools=slots, memories={})) == steps, "somebody unloaded it"
+
+
+def test_an_engine_that_refuses_every_name_is_not_asked_for_ever() -> None:
+    talk = _poets()
+    talk.assign("Ann", "poet")
+    asked = 0
+    for _ in range(200):
+        for action in talk.tick():
+            if isinstance(action, FetchAdapter):
+                asked += 1
+                talk.post(Settled(talk.at, action, "from another path", name_taken=True))
+            else:
+                talk.settle([action])
+        talk.wait(1.0)
+    assert asked == CLASH_LIMIT + ATTEMPTS
+
+
+def test_what_is_registered_again_while_it_is_dropped_is_fetched_after_that() -> None:
+    talk = _poets()
+    talk.assign("Ann", "poet")
+    talk.plan()
+    talk.forget_adapter("poet")
+    drop = talk.tick()
+    assert drop == [DropAdapter(GPU, key("poet"))]
+    talk.register("poet", "/disk/poet")
+    talk.assign("Bob", "poet")  # far away: it is not asked for by distance
+    assert _hosting(talk.tick()) == []
+    talk.settle(drop)
+    assert _hosting(talk.tick()) == [FETCH]
 
 
 def test_a_superseded_version_is_dropped_once_nothing_runs_on_it() -> None:

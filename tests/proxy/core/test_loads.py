@@ -14,7 +14,7 @@ from scalesim.proxy.core import loads
 from scalesim.proxy.core.actions import Load, StopLoad
 from scalesim.proxy.core.kinds import Way
 from scalesim.proxy.core.loads import LoadQueue
-from scalesim.proxy.core.model import EngineId, LoadResult, LoadState, MemoryId
+from scalesim.proxy.core.model import EngineId, LoadResult, LoadState, MemoryId, MemoryReport
 from scalesim.proxy.core.prefetch import Want
 
 GPU = EngineId("gpu")
@@ -35,12 +35,14 @@ def _want(
     return Want(_id(name, kind), distance, size_bytes, way, deadline)
 
 
-def _load(name: str, distance: float, within_s: float = 600.0, kind: str = "lora") -> Load:
-    return Load(GPU, _id(name, kind), distance, within_s)
+def _load(
+    name: str, distance: float, within_s: float = 600.0, kind: str = "lora", way: Way = Way.COPY
+) -> Load:
+    return Load(GPU, _id(name, kind), distance, within_s, way is Way.RECOMPUTE)
 
 
-def _stop(name: str) -> StopLoad:
-    return StopLoad(GPU, _id(name))
+def _stop(name: str, way: Way = Way.COPY) -> StopLoad:
+    return StopLoad(GPU, _id(name), way is Way.RECOMPUTE)
 
 
 class _Talk:
@@ -235,8 +237,10 @@ def test_a_stop_that_failed_leaves_the_load_in_flight_until_its_own_end() -> Non
     talk.plan(_want("b", 2))
     assert talk.settle(_stop("a"), None)
     assert talk.queue.in_flight == (_load("a", 1),)
+    assert talk.plan(_want("b", 2)) == [_stop("a")], "once more"
     assert talk.plan(_want("b", 2)) == []
     assert not talk.complete
+    assert talk.settle(_stop("a"))
     assert talk.settle(_load("a", 1))
     assert talk.plan(_want("b", 2)) == [_load("b", 2)]
     assert talk.queue.counters.failed == 0
@@ -322,62 +326,87 @@ def test_an_answer_holds_for_a_while(state: LoadState, way: Way, seconds: float)
     """What is there by its own word is asked for again only after a report that may deny it; room may come any time."""
     talk, want = _Talk(), _want("a", 1, way=way)
     talk.plan(want)
-    talk.settle(_load("a", 1), state)
+    talk.settle(_load("a", 1, way=way), state)
     talk.at += seconds - 0.05
     assert talk.plan(want) == []
     assert talk.complete
     assert talk.queue.wake_at == seconds
     talk.at = seconds
-    assert talk.plan(want) == [_load("a", 1)]
+    assert talk.plan(want) == [_load("a", 1, way=way)]
+
+
+def test_the_waits_for_room_double_up_to_a_limit_and_begin_anew_with_success_and_renewal() -> None:
+    """A full device would otherwise be asked four times a second, without end; what others ask changes nothing in it."""
+    talk = _Talk()
+
+    def waits(number: int) -> list[float]:
+        found = []
+        for _ in range(number):
+            assert talk.plan(_want("a", 1)) == [_load("a", 1)]
+            talk.settle(_load("a", 1), LoadState.NO_ROOM)
+            assert talk.plan(_want("a", 1), _want("b", 2)) == [_load("b", 2)]
+            found.append(talk.queue.wake_at - talk.at)
+            talk.at = talk.queue.wake_at
+            talk.settle(_load("b", 2))
+            talk.at += 1.0
+        return found
+
+    assert waits(6) == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]
+    talk.queue.renew(_id("a"))
+    assert waits(3) == [0.25, 0.5, 1.0]
+    talk.plan(_want("a", 1))
+    talk.settle(_load("a", 1))
+    talk.at += 1.0
+    assert waits(2) == [0.25, 0.5]
 
 
 def test_what_the_engine_stopped_by_itself_is_taken_up_again_a_little_later() -> None:
     talk = _Talk()
     wants = [_want("a", 1, way=Way.RECOMPUTE)]
     talk.plan(*wants)
-    talk.settle(_load("a", 1), LoadState.STOPPED)
+    talk.settle(_load("a", 1, way=Way.RECOMPUTE), LoadState.STOPPED)
     assert talk.queue.wake_at == 0.25
     assert talk.plan(*wants) == []
     talk.at = 0.25
-    assert talk.plan(*wants) == [_load("a", 1)]
+    assert talk.plan(*wants) == [_load("a", 1, way=Way.RECOMPUTE)]
 
 
 def test_recomputations_take_the_engine_one_at_a_time_while_it_is_idle() -> None:
     talk = _Talk()
     wants = [_want("a", 1, 999, Way.RECOMPUTE), _want("b", 2, 999, Way.RECOMPUTE), _want("copy", 3)]
     assert talk.plan(*wants, idle=False) == [_load("copy", 3)]
-    assert talk.plan(*wants) == [_load("a", 1)]
+    assert talk.plan(*wants) == [_load("a", 1, way=Way.RECOMPUTE)]
     assert talk.queue.in_flight_bytes == 10
     assert talk.plan(*wants) == []
-    talk.settle(_load("a", 1))
-    assert talk.plan(*wants[1:]) == [_load("b", 2)]
+    talk.settle(_load("a", 1, way=Way.RECOMPUTE))
+    assert talk.plan(*wants[1:]) == [_load("b", 2, way=Way.RECOMPUTE)]
 
 
 def test_a_recomputation_ends_when_there_is_something_else_to_do() -> None:
     talk = _Talk()
     wants = [_want("a", 1, way=Way.RECOMPUTE)]
     talk.plan(*wants)
-    assert talk.plan(*wants, idle=False) == [_stop("a")]
-    talk.settle(_stop("a"))
-    talk.settle(_load("a", 1), LoadState.STOPPED)
+    assert talk.plan(*wants, idle=False) == [_stop("a", Way.RECOMPUTE)]
+    talk.settle(_stop("a", Way.RECOMPUTE))
+    talk.settle(_load("a", 1, way=Way.RECOMPUTE), LoadState.STOPPED)
     assert talk.plan(*wants, idle=False) == []
     assert talk.complete, "what ends a call plans again"
-    assert talk.plan(*wants) == [_load("a", 1)]
+    assert talk.plan(*wants) == [_load("a", 1, way=Way.RECOMPUTE)]
 
 
 def test_a_nearer_recomputation_interrupts_a_farther_one_but_no_copy() -> None:
     talk = _Talk(max_in_flight=1)
     wants = [_want("copy", 9), _want("far", 5, way=Way.RECOMPUTE)]
     assert talk.names(talk.plan(*wants)) == ["copy", "far"]
-    assert talk.plan(*wants, _want("near", 1, way=Way.RECOMPUTE)) == [_stop("far")]
+    assert talk.plan(*wants, _want("near", 1, way=Way.RECOMPUTE)) == [_stop("far", Way.RECOMPUTE)]
 
 
 def test_what_is_on_its_way_already_is_not_loaded_again() -> None:
     talk = _Talk()
-    assert not talk.queue.heal({_id("a")}, talk.at)
+    assert not talk.queue.heal({_id("a")}, {}, talk.at)
     assert talk.plan(_want("a", 1), _want("b", 2)) == [_load("b", 2)]
-    assert not talk.queue.heal({_id("a"), _id("b")}, talk.at)
-    assert talk.queue.heal({_id("b")}, talk.at), "it ended"
+    assert not talk.queue.heal({_id("a"), _id("b")}, {}, talk.at)
+    assert talk.queue.heal({_id("b")}, {}, talk.at), "it ended"
     assert talk.plan(_want("a", 1), _want("b", 2)) == [_load("a", 1)]
 
 
@@ -385,9 +414,46 @@ def test_what_a_report_does_not_show_is_in_flight_until_its_own_end() -> None:
     talk = _Talk(max_in_flight=1)
     talk.plan(_want("a", 1))
     for _ in range(9):
-        assert not talk.queue.heal(set(), talk.at)
+        assert not talk.queue.heal(set(), {}, talk.at)
     assert talk.plan(_want("a", 1), _want("b", 2)) == []
     assert talk.settle(_load("a", 1))
+
+
+WHOLE = {_id("a"): MemoryReport(10, 0)}
+
+
+def test_a_load_whose_acknowledgement_is_lost_ends_by_two_reports_in_a_row() -> None:
+    talk = _Talk(max_in_flight=1)
+    talk.queue.heal(set(), WHOLE, talk.at)  # before it began
+    talk.plan(_want("a", 1))
+    nothing_to_see: list[tuple[set[MemoryId], dict[MemoryId, MemoryReport]]] = [
+        ({_id("a")}, WHOLE),
+        (set(), {_id("a"): MemoryReport(5, 5)}),
+        (set(), {_id("a"): MemoryReport(0, 0)}),
+        (set(), {}),
+    ]
+    for loading, memories in nothing_to_see:
+        assert not talk.queue.heal(set(), WHOLE, talk.at)
+        assert not talk.queue.heal(loading, memories, talk.at)
+    assert not talk.queue.heal(set(), WHOLE, talk.at)
+    lost = talk.queue.in_flight[0]
+    assert talk.queue.heal(set(), WHOLE, talk.at), "its room is free"
+    talk.queue.check()
+    assert talk.queue.in_flight == ()
+    assert talk.queue.counters.loaded == 1
+    talk.at = 2.0
+    again = talk.plan(_want("a", 1))
+    assert again == [lost]
+    assert not talk.settle(lost), "the answer came late: it is not that of the new one"
+    assert talk.settle(again[0])
+
+
+def test_what_is_computed_again_is_never_missing_and_does_not_end_by_reports() -> None:
+    talk = _Talk()
+    talk.plan(_want("a", 1, way=Way.RECOMPUTE))
+    for _ in range(9):
+        assert not talk.queue.heal(set(), WHOLE, talk.at)
+    assert talk.settle(_load("a", 1, way=Way.RECOMPUTE))
 
 
 def test_a_lost_engine_holds_nothing_against_the_new_one() -> None:
@@ -396,7 +462,7 @@ def test_a_lost_engine_holds_nothing_against_the_new_one() -> None:
     talk.settle(_load("gone", 1), LoadState.ABSENT)
     (old,) = talk.plan(_want("a", 1))
     (stop,) = talk.plan()
-    talk.queue.heal({_id("b")}, talk.at)
+    talk.queue.heal({_id("b")}, {}, talk.at)
     talk.queue.forget()
     talk.queue.check()
     assert talk.queue.in_flight == ()
@@ -457,7 +523,7 @@ def test_what_waits_and_what_failed_is_bounded() -> None:
         talk.queue.settle(action, "broken", None, talk.at)
     talk.queue.check()
     assert talk.queue.sizes()["loads_resting"] == limit
-    talk.queue.heal({_id(str(number)) for number in range(limit + 5)}, talk.at)
+    talk.queue.heal({_id(str(number)) for number in range(limit + 5)}, {}, talk.at)
     assert talk.queue.sizes()["loads_elsewhere"] == limit
 
 
@@ -511,7 +577,7 @@ class _History(_Talk):
             case ("wait", float(seconds)):
                 self.at += seconds
             case ("heal", set(loading)):
-                self.queue.heal(loading, self.at)
+                self.queue.heal(loading, {}, self.at)
             case ("renew", MemoryId() as memory):
                 self.queue.renew(memory)
             case ("forget",):
@@ -551,7 +617,7 @@ class _History(_Talk):
         there: set[MemoryId] = set()
         for want in wants:
             self.queue.renew(want.memory)
-        self.queue.heal(set(), self.at)
+        self.queue.heal(set(), {}, self.at)
         for _ in range(60):
             left = [want for want in wants if want.memory not in there]
             self.ask(left, True, True)

@@ -106,6 +106,7 @@ def test_an_adapter_shows_where_it_is() -> None:
     for name in ("poet", "clerk", "smith", "baker"):
         talk.register(name)
     talk.assign("Ann", "poet")
+    talk.plan()
     talk.report(
         pools=[pool("lora", free=0)],
         memories={lora("poet"): (50, 0), lora("clerk"): (0, 50), lora("smith"): (0, 50)},
@@ -119,7 +120,11 @@ def test_an_adapter_shows_where_it_is() -> None:
     ]
     assert [known.name for known in talk.controller.adapters(offset=1, limit=2)] == ["clerk", "smith"]
     poet = talk.controller.adapter("poet")
-    assert poet == AdapterSnapshot("poet", "/adapters", 1, key("poet"), 1, {GPU: Place.SLOT}, {})
+    places = {GPU: Place.SLOT}
+    assert poet == AdapterSnapshot("poet", "/adapters", 1, key("poet"), 1, places, {}, frozenset({GPU}))
+    clerk = talk.controller.adapter("clerk")
+    assert clerk is not None
+    assert not clerk.ready, "nobody knows from where it came"
     assert talk.controller.adapter("stranger") is None
 
 

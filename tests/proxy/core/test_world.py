@@ -9,6 +9,8 @@ from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, 
 
 from .conversation import GPU, TOWN, Conversation
 
+ANN, BOB = AgentName("Ann"), AgentName("Bob")
+
 # Activations
 
 
@@ -352,3 +354,52 @@ def test_the_oldest_call_is_given_up_when_too_many_run() -> None:
     talk.post(CallEnded(0.0, oldest, Outcome.DONE))
     totals = talk.controller.totals()
     assert (totals.lost_calls, totals.unknown_calls) == (1, 1)
+
+
+# Who was assigned something
+
+
+def test_agents_with_an_assigned_adapter_make_room_for_nobody() -> None:
+    """It is told once: the next call of one that was given up would run on the base model, without a word."""
+    talk = Conversation(agent_limit=2)
+    talk.register("poet")
+    talk.assign("Ann", "poet")
+    talk.call("Bob")
+    talk.call("Cem")
+    assert (talk.controller.knows(TOWN, ANN), talk.controller.knows(TOWN, BOB)) == (True, False)
+    talk.end(talk.start("Ann"))
+    talk.assign("Cem", "poet")
+    talk.call("Dee")
+    assert talk.controller.totals().refused == 1
+    assert {agent.name for agent in talk.controller.agents(TOWN)} == {"Ann", "Cem"}
+    talk.assign("Ann", None)
+    talk.call("Dee")
+    assert {agent.name for agent in talk.controller.agents(TOWN)} == {"Dee", "Cem"}
+
+
+def test_whose_adapter_was_forgotten_makes_room_again() -> None:
+    talk = Conversation(agent_limit=2)
+    talk.register("poet")
+    talk.assign("Ann", "poet")
+    talk.assign("Bob", "poet")
+    call = talk.start("Bob")
+    talk.forget_adapter("poet")
+    talk.call("Cem")
+    assert {agent.name for agent in talk.controller.agents(TOWN)} == {"Bob", "Cem"}
+    talk.end(call)
+
+
+def test_a_simulation_with_assigned_adapters_makes_room_for_no_other() -> None:
+    talk = Conversation(simulation_limit=2)
+    talk.register("poet")
+    talk.assign("Ann", "poet")
+    talk.call("Bob", simulation="city")
+    talk.call("Cem", simulation="farm")
+    assert {one.id for one in talk.controller.simulations()} == {"town", "farm"}
+    talk.assign("Cem", "poet", simulation="farm")
+    talk.call("Bob", simulation="city")
+    assert talk.controller.totals().refused == 1
+    assert {one.id for one in talk.controller.simulations()} == {"town", "farm"}
+    talk.leave("Ann")
+    talk.call("Bob", simulation="city")
+    assert {one.id for one in talk.controller.simulations()} == {"city", "farm"}

@@ -22,7 +22,7 @@ from scalesim.proxy.data_plane.upstream import Upstream
 from tests.support.fake_adapter import FakeAdapter
 
 Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
-Remembered = tuple[Owner, str, Mapping[str, object], int]
+Remembered = tuple[Owner, str, Mapping[str, object], int, AdapterName | None]
 Head = tuple[int, list[tuple[bytes, bytes]]]
 
 SOON_S = 0.25
@@ -90,12 +90,14 @@ async def rig(
     max_connections: int = 100,
     connect_timeout_s: float = 1.0,
     assigned: Mapping[tuple[str, str], str] | None = None,
+    recomputed: bool = True,
+    adapter_type: type[FakeAdapter] = FakeAdapter,
 ) -> AsyncIterator[Rig]:
-    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. At the end all calls must have ended, and nothing may be held."""
+    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. At the end all calls must have ended, and nothing may be held."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(_Servers())
         base_url = engine if isinstance(engine, str) else await servers.start(engine)
-        adapter = FakeAdapter(base_url)
+        adapter = adapter_type(base_url)
         log = EventLog()
         ticks = itertools.count()
         remembered: list[Remembered] = []
@@ -115,6 +117,7 @@ async def rig(
             max_body_bytes=max_body_bytes,
             features=lambda: adapter.capabilities.features,
             assigned=assigned_to,
+            recomputed=lambda *_: recomputed,
             remember=lambda *told: remembered.append(told),
         )
         crashes: list[BaseException] = []

@@ -243,6 +243,22 @@ async def test_with_demand_there_is_nothing_to_begin() -> None:
         assert made.slices == []
 
 
+async def test_the_warm_ups_of_one_owner_can_be_given_up() -> None:
+    async with rig(EmulatedEngine().app) as made:
+        await made.call(prompt("one"))
+        await made.call(prompt("two"))
+        await made.empty_the_cache()
+        made.warm_up.give_up(ANN)  # none is under way: no effect on the next
+
+        def of_another() -> None:
+            made.warm_up.give_up(Owner("town/Bob"))
+            made.after_slice = lambda: made.warm_up.give_up(ANN)
+
+        made.after_slice = of_another
+        assert (await made.load()).state is LoadState.STOPPED
+        assert len(made.slices) == 2
+
+
 async def test_a_stop_ends_it_after_the_slice_under_way() -> None:
     async with rig(EmulatedEngine().app) as made:
         await made.call(prompt("one"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesim.proxy.core.model import Owner, SimulationId
+from scalesim.proxy.core.model import AdapterName, Owner, SimulationId
+from scalesim.proxy.warm_up.prefixes import Learned
 from scalesim.proxy.warm_up.store import PrefixStore
 
 ANN, BOB = Owner("town/Ann"), Owner("town/Bob")
@@ -19,8 +21,11 @@ def text(name: str, size: int) -> str:
     return "".join(draw.choice("abcdefghijklmnopqrstuvwxyz ") for _ in range(size))
 
 
-def call(store: PrefixStore, owner: Owner, name: str, size: int = 1_000) -> None:
-    store.remember(owner, "/generate", {"text": text(name, size)}, size // 4)
+def call(
+    store: PrefixStore, owner: Owner, name: str, size: int = 1_000, adapter: AdapterName | None = None
+) -> None:
+    body = {"text": text(name, size)} | ({} if adapter is None else {"lora_path": adapter})
+    store.remember(owner, "/generate", body, size // 4, adapter)
 
 
 def test_a_prefix_is_kept_with_what_its_cache_depends_on() -> None:
@@ -78,6 +83,60 @@ def test_only_the_texts_of_near_agents_stay() -> None:
     assert store.prefixes_of(ANN)
     assert store.prefixes_of(BOB) == []
     assert store.sizes()["warm_up_bytes"] < before
+
+
+def test_owners_without_texts_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PrefixStore(1_000_000)
+    dropped: list[Learned] = []
+    monkeypatch.setattr(Learned, "drop_texts", _noting(dropped, Learned.drop_texts))
+    call(store, ANN, "a")
+    store.keep_only({BOB})
+    store.keep_only({BOB})
+    assert len(dropped) == 1
+    call(store, ANN, "a")
+    store.keep_only({BOB})
+    assert len(dropped) == 2
+
+
+def _noting(seen: list[Learned], drop: Callable[[Learned], None]) -> Callable[[Learned], None]:
+    def drop_texts(learned: Learned) -> None:
+        seen.append(learned)
+        drop(learned)
+
+    return drop_texts
+
+
+PIRATE, POET = AdapterName("pirate"), AdapterName("poet")
+
+
+def adapters_of(store: PrefixStore, owner: Owner) -> set[object]:
+    return {prefix.fields.get("lora_path") for prefix in store.prefixes_of(owner)}
+
+
+def test_of_an_owner_only_what_ran_on_its_adapter_stays() -> None:
+    store = PrefixStore(1_000_000)
+    call(store, ANN, "a")
+    call(store, ANN, "a", adapter=PIRATE)
+    assert adapters_of(store, ANN) == {None, "pirate"}
+    assert store.keep_adapter(ANN, PIRATE)
+    assert adapters_of(store, ANN) == {"pirate"}
+    assert not store.keep_adapter(ANN, PIRATE)
+    assert not store.keep_adapter(BOB, PIRATE)
+    assert store.keep_adapter(ANN, None)
+    assert store.sizes()["warm_up_bytes"] == store.sizes()["warm_up_owners"] == 0
+
+
+def test_what_ran_on_an_adapter_can_be_forgotten_of_all() -> None:
+    store = PrefixStore(1_000_000)
+    call(store, ANN, "a", adapter=PIRATE)
+    call(store, ANN, "b", adapter=POET)
+    call(store, BOB, "b", adapter=POET)
+    assert store.forget_adapters(lambda one: one == POET) == [ANN, BOB]
+    assert (adapters_of(store, ANN), adapters_of(store, BOB)) == ({"pirate"}, set())
+    assert store.forget_adapters(lambda one: one == POET) == []
+    call(store, BOB, "b")
+    assert store.forget_adapters(lambda one: True) == [ANN]
+    assert adapters_of(store, BOB) == {None}
 
 
 def test_a_simulation_is_forgotten_alone() -> None:
