@@ -8,7 +8,7 @@ MODEL := .models/random-256x8
 MEMORY_MODEL := .models/random-256x4
 OUT ?= out/bench-memory.json
 # A town of 48, of which a quarter fits. Why these numbers: docs/benchmarks.md.
-MEMORY_TOWN := --model-path $(MEMORY_MODEL) --agents 48 --steps 7 --lead-in 2 --persona-tokens 600 --growth-tokens 16 \
+MEMORY_TOWN = --model-path $(MEMORY_MODEL) --agents 48 --steps 7 --lead-in 2 --persona-tokens 600 --growth-tokens 16 \
   --output-share 0.6 --room 0.25 --seed $(SEED)
 SEED ?= 1
 FAST := not slow and not engine and not containers
