@@ -30,7 +30,7 @@ _LOOK_AGAIN_S = 1.0
 """The engine's next report shows by then what it holds: asked sooner, it could only say the same again."""
 _PAUSE_S = 0.25
 """After the engine ended a load by itself: something there is more urgent, or nearer. That may be over soon."""
-_NO_ROOM_LIMIT_S = 4.0
+_NO_ROOM_LIMIT_S = 1.0
 """Of the waits after refusals for want of room, which double: a device may be full for long."""
 _REPORTS_OF_END = 2
 """Reports in a row that show a load's memory whole, after which its acknowledgement is taken to be lost. The first of

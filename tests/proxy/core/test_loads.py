@@ -351,7 +351,7 @@ def test_the_waits_for_room_double_up_to_a_limit_and_begin_anew_with_success_and
             talk.at += 1.0
         return found
 
-    assert waits(6) == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]
+    assert waits(6) == [0.25, 0.5, 1.0, 1.0, 1.0, 1.0]
     talk.queue.renew(_id("a"))
     assert waits(3) == [0.25, 0.5, 1.0]
     talk.plan(_want("a", 1))
