@@ -16,7 +16,7 @@ FAST := not slow and not engine and not containers
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        calibrate-link gpu-acceptance check test test-compose engine model smollm2 clean
+        search-stock calibrate-link gpu-acceptance check test test-compose engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -72,15 +72,19 @@ bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --json $(OUT)
 
 bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 4 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 1 --configs stock,hicache,best,all \
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 3 --configs stock,hicache,best,all \
 	  --json out/bench-memory-h100.json
 
 bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 4 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 1 --configs stock,hicache,best,all \
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 3 --configs stock,hicache,best,all \
 	  --json out/bench-memory-off.json
 
 bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 4 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 1 --no-host-tier --json out/bench-memory-no-host.json
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host.json
+
+search-stock: setup $(MEMORY_MODEL)/.ready       ## SGLang's own settings beside hicache: which is its best (about 15 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 1 \
+	  --configs hicache,stock,best,lpm,dfs-weight,lfu,slru,mixed-chunk,lora-fifo --json out/search-stock.json
 
 calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
 	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link.json

@@ -77,6 +77,8 @@ class EngineBuild:
     """None: LoRA is off."""
     link: Link | None = None
     """None: moving memory costs what a copy costs on this machine."""
+    settings: tuple[str, ...] = ()
+    """Flags of SGLang's own, given as they are."""
 
     @property
     def name(self) -> str:
@@ -86,6 +88,7 @@ class EngineBuild:
             parts.append("host")
         if self.adapters is not None and self.adapters.overlap:
             parts.append("overlap")
+        parts.extend(setting.lstrip("-") for setting in self.settings)
         return "-".join(parts)
 
     def flags(self, device: Device = Device.CPU) -> list[str]:
@@ -94,6 +97,7 @@ class EngineBuild:
             *(("--radix-cache-backend", "scalesim") if self.flavour is Flavour.EXTENDED else ()),
             *(host_tier_flags(device) if self.host_tier else ()),
             *(self.adapters.flags(device) if self.adapters is not None else ()),
+            *self.settings,
         ]
 
 

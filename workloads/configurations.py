@@ -20,6 +20,8 @@ class Configuration:
     host_tier: bool = False
     overlap: bool = False
     """Of adapter loads, where there are adapters."""
+    flags: tuple[str, ...] = ()
+    """Of SGLang's own, besides those that follow from the rest."""
     parts: tuple[str, ...] | None = None
     """Of the proxy's memory control; None: its own default."""
 
@@ -27,7 +29,7 @@ class Configuration:
         adapters = conditions.adapters
         if adapters is not None:
             adapters = adapters.overlapped() if self.overlap else adapters
-        return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link)
+        return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.flags)
 
 
 CONFIGURATIONS: Mapping[str, Configuration] = {

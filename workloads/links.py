@@ -77,7 +77,7 @@ class Sizes:
     adapter_bytes: int
 
 
-PAPER = Link("paper", bandwidth_bytes_per_s=25e6, adapter_overhead_s=0.4, prefix_overhead_s=0.01)
+PAPER = Link("paper", bandwidth_bytes_per_s=25e6, adapter_overhead_s=0.35, prefix_overhead_s=0.01)
 """For the town and the model of `make bench-memory`, found by `make calibrate-link`."""
 
 

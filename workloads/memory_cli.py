@@ -23,7 +23,7 @@ from .command_line import (
     finish,
     new_out_dir,
 )
-from .memory_configurations import WITH_HOST_TIER, WITHOUT_HOST_TIER, configurations
+from .memory_configurations import SEARCHED, WITH_HOST_TIER, WITHOUT_HOST_TIER, usual
 from .program import Impossible, Wishes
 
 Room = Annotated[float, typer.Option(help="Share of the agents' prefixes and adapters that fits.")]
@@ -75,7 +75,8 @@ def bench_memory_command(
         str | None,
         typer.Option(
             help=f"Of {', '.join(WITH_HOST_TIER)}; without a host tier of {', '.join(WITHOUT_HOST_TIER)}."
-            " The reference is hicache, or else the first."
+            " The reference is hicache, or else the first. Only when named, stock with a host tier and other settings:"
+            f" {', '.join(SEARCHED)}."
         ),
     ] = None,
     wrong_adapter: Annotated[str | None, typer.Option(metavar="CONFIG", hidden=True)] = None,
@@ -91,18 +92,10 @@ def bench_memory_command(
     """Plays one program with an adapter for each agent, with each part of memory control alone and with all."""
     out = out_dir or new_out_dir("bench-memory")
     json_file = json_path or out / "bench-memory.json"
-    names = configs.split(",") if configs is not None else configurations(not no_host_tier)
+    names = configs.split(",") if configs is not None else usual(not no_host_tier)
     try:
         order = Order(
-            wishes=Wishes(
-                agents,
-                steps,
-                seed,
-                persona_tokens,
-                growth_tokens,
-                output_share=output_share,
-                adapters=True,
-            ),
+            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, output_share),
             names=tuple(name.strip() for name in names if name.strip()),
             room=room,
             repeats=repeats,
@@ -154,15 +147,7 @@ def calibrate_link_command(
     json_file = json_path or out / "calibrate-link.json"
     try:
         order = Order(
-            wishes=Wishes(
-                agents,
-                steps,
-                seed,
-                persona_tokens,
-                growth_tokens,
-                output_share=output_share,
-                adapters=True,
-            ),
+            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, output_share),
             names=PAIR,
             room=room,
             repeats=repeats,
@@ -179,3 +164,12 @@ def calibrate_link_command(
     except Impossible as exc:
         raise typer.BadParameter(str(exc)) from exc
     finish(calibrate_link(order, rounds, Console()))
+
+
+def _wishes(
+    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, output_share: float
+) -> Wishes:
+    """Raises `Impossible`."""
+    return Wishes(
+        agents, steps, seed, persona_tokens, growth_tokens, output_share=output_share, adapters=True
+    )

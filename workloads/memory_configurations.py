@@ -18,8 +18,10 @@ def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
     return Configuration(about, Flavour.EXTENDED, mode="on", hints=True, host_tier=host_tier, parts=parts)
 
 
-def _stock(about: str, *, host_tier: bool = False, overlap: bool = False) -> Configuration:
-    return Configuration(about, Flavour.STOCK, mode=None, host_tier=host_tier, overlap=overlap)
+def _stock(
+    about: str, *, host_tier: bool = False, overlap: bool = False, flags: tuple[str, ...] = ()
+) -> Configuration:
+    return Configuration(about, Flavour.STOCK, mode=None, host_tier=host_tier, overlap=overlap, flags=flags)
 
 
 WITH_HOST_TIER: Mapping[str, Configuration] = {
@@ -43,6 +45,28 @@ WITH_HOST_TIER: Mapping[str, Configuration] = {
     "all": _ours("every part", *ALL_PARTS),
 }
 
+STOCK_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "lpm": ("--schedule-policy", "lpm"),
+    "dfs-weight": ("--schedule-policy", "dfs-weight"),
+    "lfu": ("--radix-eviction-policy", "lfu"),
+    "slru": ("--radix-eviction-policy", "slru"),
+    "mixed-chunk": ("--enable-mixed-chunk",),
+    "lora-fifo": ("--lora-eviction-policy", "fifo"),
+}
+"""What SGLang offers to be set that has to do with whose memory stays and who goes first."""
+
+SEARCHED: Mapping[str, Configuration] = {
+    **{
+        name: _stock(f"hicache with {' '.join(flags)}", host_tier=True, flags=flags)
+        for name, flags in STOCK_SETTINGS.items()
+    },
+    **{
+        f"overlap-{name}": _stock(f"best with {' '.join(flags)}", host_tier=True, overlap=True, flags=flags)
+        for name, flags in STOCK_SETTINGS.items()
+    },
+}
+"""Candidates for `best`, played only when asked for."""
+
 WITHOUT_HOST_TIER: Mapping[str, Configuration] = {
     STOCK: _stock("SGLang, prefixes on the device only"),
     "order": _ours("the farthest leaves first, nothing else", "order", host_tier=False),
@@ -54,7 +78,12 @@ WITHOUT_HOST_TIER: Mapping[str, Configuration] = {
 
 
 def configurations(host_tier: bool) -> Mapping[str, Configuration]:
-    return WITH_HOST_TIER if host_tier else WITHOUT_HOST_TIER
+    return {**WITH_HOST_TIER, **SEARCHED} if host_tier else WITHOUT_HOST_TIER
+
+
+def usual(host_tier: bool) -> tuple[str, ...]:
+    """Those that are played when nobody names any."""
+    return tuple(WITH_HOST_TIER if host_tier else WITHOUT_HOST_TIER)
 
 
 def reference_first(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+
+from ..sglang_plugin.loads import Counts
 
 MemoryKey = tuple[str, str]
 """Kind and key, as in a command."""
 MAX_FRESH = 65_536
-
-
-@dataclass(slots=True)
-class Counts:
-    """Of one kind. `moved_bytes` and `wasted_bytes` are of loads ahead alone, not of what a call had to bring."""
-
-    issued: int = 0
-    used: int = 0
-    late: int = 0
-    missed: int = 0
-    stopped: int = 0
-    refused: int = 0
-    wasted: int = 0
-    moved_bytes: int = 0
-    wasted_bytes: int = 0
 
 
 class Tally:

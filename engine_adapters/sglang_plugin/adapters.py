@@ -7,7 +7,6 @@ where it is not, a stream and events of ours do the same, and a step that needs 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
@@ -18,8 +17,6 @@ from sglang.srt.runtime_context import get_lora
 
 from .ledger import Ledger
 from .loads import Counts, Load, State
-
-logger = logging.getLogger(__name__)
 
 KIND = "lora"
 _AHEAD = "scalesim_ahead"

@@ -131,14 +131,14 @@ class OwnedRadixCache(UnifiedRadixCache):
     """`shortfall` is how many tokens the eviction under way was asked for."""
 
     steps: Any = None
-    """What is done between two steps of the scheduler; it puts itself here."""
+    """What is done between two steps of the scheduler. None: not set up yet; False: that failed."""
 
     def __init__(self, params: Any) -> None:
         self.capacity_tokens = int(params.token_to_kv_pool_allocator.size)
         self.ledger = Ledger(pin_budget=int(self.capacity_tokens * PIN_SHARE))
         self.shortfall = 0
         self.tagging_error = ""
-        self.prefixes = PrefixLoads(self, self.ledger, _tags_of, self._split_for_slice)
+        self.prefixes = PrefixLoads(self, self.ledger, _tags_of, self._split)
         super().__init__(params)
         # State of other kinds (Mamba, sliding windows) cannot be cut anywhere; SGLang's own splits make the same exception.
         self.may_split = len(self._components_tuple) == 1
@@ -147,7 +147,7 @@ class OwnedRadixCache(UnifiedRadixCache):
         super().reset()
         self.ledger.forget()
         self.prefixes.forget()
-        if self.steps is not None:
+        if self.steps:
             self.steps.loads.forget()
 
     def settle_pins(self) -> None:
@@ -216,9 +216,9 @@ class OwnedRadixCache(UnifiedRadixCache):
         tokens -= tokens % self.page_size
         if not self.may_split or tokens < SLIVER_TOKENS or len(node.key) - tokens < SLIVER_TOKENS:
             return
-        self._apply_cache_actions(_split_unseen(self.tree_core, node, tokens))
+        self._split(node, tokens)
 
-    def _split_for_slice(self, node: Any, tokens: int) -> None:
+    def _split(self, node: Any, tokens: int) -> None:
         self._apply_cache_actions(_split_unseen(self.tree_core, node, tokens))
 
     # --- what the control routes ask -------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ MOST_OVERTAKEN = 8
 """A waiting call may be overtaken so often by calls whose memory is ready; then its turn has come."""
 LOOK_AGAIN_S = 0.001
 """How long an idle scheduler sleeps while a load is on its way."""
-_STEPS = "scalesim_steps"
 
 
 class Steps:
@@ -98,7 +97,7 @@ class Steps:
             batch.hicache_consumer_index = self.cache.prefixes.consumer_of(batch.reqs)
         for waiting in self._scheduler.waiting_queue:
             if getattr(waiting, "scalesim_held", False):
-                waiting.scalesim_overtaken = getattr(waiting, "scalesim_overtaken", 0) + 1
+                waiting.scalesim_overtaken = _overtaken(waiting) + 1
                 waiting.scalesim_held = False
         for request in batch.reqs:
             # What generates nothing warms a prefix up and is no call.
@@ -131,14 +130,14 @@ class Steps:
         last_ready = max(place for place, is_ready in enumerate(ready) if is_ready)
         for request, is_ready in zip(waiting[:last_ready], ready, strict=False):
             if not is_ready:
-                request.scalesim_overtaken = getattr(request, "scalesim_overtaken", 0) + 1
+                request.scalesim_overtaken = _overtaken(request) + 1
         first = [request for request, is_ready in zip(waiting, ready, strict=True) if is_ready]
         waiting[:] = first + [
             request for request, is_ready in zip(waiting, ready, strict=True) if not is_ready
         ]
 
     def _may_go(self, request: Any) -> bool:
-        return getattr(request, "scalesim_overtaken", 0) >= MOST_OVERTAKEN or self._is_ready(request)
+        return _overtaken(request) >= MOST_OVERTAKEN or self._is_ready(request)
 
     def holds_back(self, request: Any, in_batch: set[Any]) -> bool:
         """Whether the call waits for a later round, because its adapter would hold up a batch of calls that are ready.
@@ -150,7 +149,7 @@ class Steps:
             return False
         if self._scheduler.tp_size > 1 or not in_batch - {None} or self.slots.is_ready(request.lora_id):
             return False
-        if getattr(request, "scalesim_overtaken", 0) >= MOST_OVERTAKEN:
+        if _overtaken(request) >= MOST_OVERTAKEN:
             return False
         request.scalesim_held = self.slots.fetch_beside(request.lora_id, in_batch)
         return bool(request.scalesim_held)
@@ -193,25 +192,25 @@ class Steps:
             self.error = repr(exc)
 
 
+def _overtaken(request: Any) -> int:
+    """How often others went before it because their memory was ready."""
+    return int(getattr(request, "scalesim_overtaken", 0))
+
+
 def steps_of(scheduler: Any) -> Steps | None:
     """None where SGLang's own cache is in use, and where ours could not be set up."""
-    found: Steps | bool | None = getattr(scheduler, _STEPS, None)
-    if found is None:
-        found = _set_up(scheduler)
-        setattr(scheduler, _STEPS, found)
-    return found if isinstance(found, Steps) else None
-
-
-def _set_up(scheduler: Any) -> Steps | bool:
     cache = scheduler.tree_cache
     if not isinstance(cache, OwnedRadixCache):
-        return False
-    try:
-        steps = cache.steps = Steps(scheduler, cache)
-    except Exception:
-        logger.exception("ScaleSim could not be set up in the scheduler; it takes no plan and loads nothing")
-        return False
-    return steps
+        return None
+    if cache.steps is None:
+        try:
+            cache.steps = Steps(scheduler, cache)
+        except Exception:
+            logger.exception(
+                "ScaleSim could not be set up in the scheduler; it takes no plan and loads nothing"
+            )
+            cache.steps = False
+    return cache.steps or None
 
 
 def after_get_next_batch_to_run(plan: Any, scheduler: Any, *_args: Any, **_options: Any) -> None:
@@ -256,6 +255,6 @@ def after_calc_priority(
 ) -> None:
     """Hook AFTER `SchedulePolicy.calc_priority`."""
     steps: Steps | None = getattr(policy.tree_cache, "steps", None)
-    if steps is not None:
+    if steps:
         with steps.surviving():
             steps.put_ready_first(waiting_queue)

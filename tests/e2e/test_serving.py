@@ -133,7 +133,7 @@ async def test_a_stock_sglang_is_served_and_its_capabilities_say_what_it_lacks(s
         engine = (await here.http.get(f"{here.admin}/admin/v1/engines")).json()["engines"][0]
         assert engine["up"] is True
         assert engine["extended"] is False
-        assert engine["features"] == ["abort"]
+        assert engine["features"] == ["abort", "warm_up"]
         assert "plugin" in engine["description"]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from scalesim.workloads.builds import AdapterRoom, Conditions, EngineBuild, Flavour, build_of
 from scalesim.workloads.links import Link
-from scalesim.workloads.memory_configurations import WITH_HOST_TIER
+from scalesim.workloads.memory_configurations import SEARCHED, WITH_HOST_TIER
 
 ROOM = AdapterRoom(slots=6, loaded=24, rank=8)
 LINK = Link("paper", 2e7, 0.1, 0.0)
@@ -29,5 +29,13 @@ def test_overlap_is_nothing_without_adapters() -> None:
 
 
 def test_files_of_different_engines_have_different_names() -> None:
-    builds = {one.build(Conditions(ROOM)) for one in WITH_HOST_TIER.values()}
-    assert len({build.name for build in builds}) == len(builds) == 4
+    configurations = [*WITH_HOST_TIER.values(), *SEARCHED.values()]
+    builds = {one.build(Conditions(ROOM)) for one in configurations}
+    assert len({build.name for build in builds}) == len(builds) == 4 + len(SEARCHED)
+    assert "stock-host-overlap-schedule-policy-lpm" in {build.name for build in builds}
+
+
+def test_settings_of_stock_reach_the_engine_and_change_nothing_else() -> None:
+    hicache = WITH_HOST_TIER["hicache"].build(Conditions(ROOM))
+    lpm = SEARCHED["lpm"].build(Conditions(ROOM))
+    assert lpm.flags() == [*hicache.flags(), "--schedule-policy", "lpm"]

@@ -4,10 +4,12 @@ from scalesim.workloads.builds import AdapterRoom, Conditions, Flavour
 from scalesim.workloads.configurations import passes
 from scalesim.workloads.memory_configurations import (
     ALL_PARTS,
+    SEARCHED,
     WITH_HOST_TIER,
     WITHOUT_HOST_TIER,
     configurations,
     reference_first,
+    usual,
 )
 from scalesim.workloads.servers import Installation
 
@@ -30,8 +32,13 @@ def test_without_hicache_the_first_is_the_reference() -> None:
 def test_only_stock_has_no_host_tier_where_there_is_one_and_nobody_has_where_there_is_none() -> None:
     assert [name for name, one in WITH_HOST_TIER.items() if not one.host_tier] == ["stock"]
     assert not [name for name, one in WITHOUT_HOST_TIER.items() if one.host_tier]
-    assert configurations(True) is WITH_HOST_TIER
-    assert configurations(False) is WITHOUT_HOST_TIER
+    assert all(one.host_tier and one.flavour is Flavour.STOCK for one in SEARCHED.values())
+
+
+def test_settings_of_stock_are_played_only_when_named() -> None:
+    assert configurations(True) == {**WITH_HOST_TIER, **SEARCHED}
+    assert usual(True) == tuple(WITH_HOST_TIER)
+    assert usual(False) == tuple(configurations(False)) == tuple(WITHOUT_HOST_TIER)
 
 
 def test_engines_without_the_proxy_are_stock_and_all_others_get_every_hint() -> None:
