@@ -62,7 +62,9 @@ def serve_command(
         str | None, typer.Option(help="Port of the admin API [8001].", metavar="PORT")
     ] = None,
     mode: Annotated[str | None, typer.Option(help="off, shadow or on, for new simulations [on].")] = None,
-    policy: Annotated[str | None, typer.Option(help="nearest_first, lru or off [nearest_first].")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="nearest_first, cost_aware, lru or off [nearest_first].")
+    ] = None,
     parts: Annotated[
         str | None,
         typer.Option(

@@ -21,6 +21,7 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 from .admin import create_admin
 from .core.actions import FetchAdapter
 from .core.controller import Controller, ControllerConfig
+from .core.durations import RULES, Reading
 from .core.events import (
     AdapterAssigned,
     AdapterForgotten,
@@ -34,6 +35,7 @@ from .core.events import (
 from .core.kinds import Way
 from .core.kinds import find as find_kind
 from .core.model import KV_PREFIX, AdapterName, AgentName, EngineId, Owner, Part, SimulationId, owner_of
+from .data_plane.answers import duration_in
 from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
 from .data_plane.relay import Relay
@@ -131,6 +133,7 @@ async def _assembled(
             controller = Controller(
                 ControllerConfig(
                     mode=settings.mode,
+                    reading=None if settings.answers is None else Reading(RULES, settings.answers),
                     policy=settings.policy,
                     plan_limit=settings.plan_limit,
                     pin_share=settings.pin_share,
@@ -181,6 +184,8 @@ async def _assembled(
                 assigned=controller.adapter_of,
                 recomputed=recomputed,
                 remember=runtime.guarded("warm-up store", store.remember) if warms_up else _forget,
+                reading=controller.reading,
+                read=runtime.guarded("answer", duration_in),
             )
             data = _Listener(relay)
             admin = _Listener(create_admin(runtime, controller, relay, settings, clock, store))

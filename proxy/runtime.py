@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ParamSpec, Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
@@ -29,6 +29,7 @@ from .engine_status import EngineStatus, LoadTotal, describe
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
+R = TypeVar("R")
 
 DEADLINE_S = 20.0
 """For one control call. A busy engine answers between two of its steps, and its plugin gives it 15 s for that: who asks
@@ -135,14 +136,15 @@ class Runtime:
         if self._listener is not None:
             self._listener(event)
 
-    def guarded(self, place: str, part: Callable[P, None]) -> Callable[P, None]:
+    def guarded(self, place: str, part: Callable[P, R]) -> Callable[P, R | None]:
         """`part`, so that what it should not raise is survived and logged: for what a request must not fail by."""
 
-        def survivable(*args: P.args, **kwargs: P.kwargs) -> None:
+        def survivable(*args: P.args, **kwargs: P.kwargs) -> R | None:
             try:
-                part(*args, **kwargs)
+                return part(*args, **kwargs)
             except Exception:  # noqa: BLE001  the task runner: the data path goes on without it
                 self._survived(place)
+                return None
 
         return survivable
 

@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .core import policies
-from .core.model import Mode, Part
+from .core.durations import Scale
+from .core.model import Clock, Mode, Part
 from .errors import ScaleSimError
 
 PREFIX = "SCALESIM_"
@@ -142,6 +143,18 @@ def _share(value: object) -> float:
     return number
 
 
+def _scale(value: object) -> Scale | None:
+    if value == "off":
+        return None
+    number, _, unit = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    try:
+        return Scale(Clock(unit), _number(number))
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not the length of a simulated minute, like '0.2 steps' or '1.5 seconds', nor off"
+        ) from None
+
+
 def _url(value: object) -> str:
     wrong = f"{value!r} is not the URL of an engine, like http://127.0.0.1:30000"
     if not isinstance(value, str) or any(mark.isspace() for mark in value):
@@ -220,6 +233,12 @@ class Settings:
     )
     prefetch_s: float = _setting(
         _above_zero(86_400, "seconds"), "the same for agents whose distance is known in seconds", default=30.0
+    )
+    answers: Scale | None = _setting(
+        _scale,
+        "how long a simulated minute is, like '0.2 steps' or '1.5 seconds': answers are then read for how long agents act; "
+        "off: they are not",
+        default=None,
     )
     loads_in_flight: int = _setting(
         _count(LOADS_LIMIT, "loads"), "most loads ahead at a time, per engine", default=4

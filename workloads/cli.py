@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import memory_cli
+from . import memory_cli, scenarios
 from .builds import Flavour
 from .command_line import (
     DEFAULT,
@@ -28,9 +28,24 @@ from .command_line import (
 )
 from .compare import Order, compare
 from .configurations import CONFIGURATIONS
+from .noise import OPTIONS as NOISE
+from .noise import Noise
+from .options import named_numbers
 from .player import Target
-from .program import Impossible, Wishes
+from .program import Impossible, Told, Wishes
 from .run import run
+
+OWN_OPTIONS = "; ".join(
+    f"{name}: {', '.join(known)}" for name in scenarios.names() if (known := scenarios.scenario(name).OPTIONS)
+)
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help=f"One of the scenario's own, as often as needed. There are, of {OWN_OPTIONS}.",
+    ),
+]
 
 app = typer.Typer(
     help="Plays simulations against an engine or the proxy.",
@@ -49,6 +64,7 @@ def compare_command(
     seed: Seed = 1,
     persona_tokens: PersonaTokens = 2000,
     growth_tokens: GrowthTokens = 64,
+    option: Options = None,
     repeats: Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")] = 3,
     room: Annotated[
         float, typer.Option(help="Share of the agents' prefixes that fit into the engine's cache.")
@@ -77,7 +93,7 @@ def compare_command(
     try:
         order = Order(
             scenario=scenario,
-            wishes=Wishes(agents, steps, seed, persona_tokens, growth_tokens),
+            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
             names=tuple(name.strip() for name in configs.split(",") if name.strip()),
             room=room,
             repeats=repeats,
@@ -107,6 +123,21 @@ def run_command(
     seed: Seed = 1,
     persona_tokens: PersonaTokens = 2000,
     growth_tokens: GrowthTokens = 64,
+    option: Options = None,
+    told: Annotated[
+        Told,
+        typer.Option(
+            help="What the simulation tells, if it has that: exact distances, its agents' plans, those and positions, or"
+            " who knows whom and whom news has reached."
+        ),
+    ] = Told.EXACT,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help=f"Errors in exact distances, as often as needed: {', '.join(NOISE)}.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Its name (the first the URL offers).")] = None,
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", help="For the URL, if it needs one.")
@@ -125,7 +156,7 @@ def run_command(
 ) -> None:
     """Plays a scenario against one URL and prints a summary."""
     try:
-        wishes = Wishes(agents, steps, seed, persona_tokens, growth_tokens)
+        wishes = _wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         target = Target(
             base_url.rstrip("/").removesuffix("/v1"),
             model or "",
@@ -133,10 +164,21 @@ def run_command(
             simulation or (scenario if admin_url else None),
             admin_url and admin_url.rstrip("/"),
             admin_key,
+            told=told,
         )
+        errors = Noise.of(named_numbers(noise)) if noise else None
+        if errors is not None and (told is not Told.EXACT or target.admin_url is None):
+            raise Impossible("only exact distances that are told can have errors")
     except Impossible as exc:
         raise typer.BadParameter(str(exc)) from exc
-    finish(run(scenario, wishes, target, out_dir or new_out_dir("run"), Console()))
+    finish(run(scenario, wishes, target, out_dir or new_out_dir("run"), Console(), errors))
+
+
+def _wishes(
+    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, option: list[str] | None
+) -> Wishes:
+    """Raises `Impossible`."""
+    return Wishes(agents, steps, seed, persona_tokens, growth_tokens, options=named_numbers(option or ()))
 
 
 def main() -> None:

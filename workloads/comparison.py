@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from .configurations import CONFIGURATIONS
+from .configurations import Configuration
 from .matching import Match
 from .program import Wishes
-from .results import Bounds, Summary, mean, percentile
+from .results import Bounds, Summary, TokenCounts, mean, percentile
 
 SCHEMA = 1
 LEAST_TEXT_MATCH = 0.99
@@ -31,12 +31,17 @@ class Comparison:
     capacity_tokens: int
     capacity: str
     """The same in words: how it came about."""
+    configurations: Mapping[str, Configuration]
+    """With those that are summed up, and perhaps others."""
     summaries: Mapping[str, Summary]
     speedup: Mapping[str, float]
     """Over the first of the summaries, the reference."""
     texts: Match
     bounds: Bounds | None
     notes: tuple[str, ...] = ()
+    engine: str = "sglang"
+    calls_by_trigger: Mapping[str, int] = field(default_factory=dict)
+    """Of one play: what made agents call."""
 
     @property
     def reference(self) -> str:
@@ -70,7 +75,14 @@ class Comparison:
             "growth_tokens": self.wishes.growth_tokens,
             "output_share": self.wishes.output_share,
             "chars_per_token": self.wishes.chars_per_token,
+            "options": dict(self.wishes.options),
+            "calls_by_trigger": dict(self.calls_by_trigger),
+            "told": {name: told for name in self.summaries if (told := self.configurations[name].told)},
+            "noise": {
+                name: asdict(noise) for name in self.summaries if (noise := self.configurations[name].noise)
+            },
             "repeats": self.repeats,
+            "engine": self.engine,
             "model": self.model,
             "capacity_tokens": self.capacity_tokens,
             "capacity": self.capacity,
@@ -102,9 +114,15 @@ class Comparison:
         }
 
     def print(self, console: Console) -> None:
-        console.print(Group(self._speed(), self._cache(), Text(self.caption())))
+        triggers = [self._triggers()] if len(self.triggers) > 1 else []
+        console.print(Group(self._speed(), self._cache(), *triggers, Text(self.caption())))
 
-    # Two tables, as one of all columns is wider than a terminal.
+    @property
+    def triggers(self) -> list[str]:
+        """What made agents call again."""
+        return sorted({trigger for one in self.summaries.values() for trigger in one.ttft_by_trigger})
+
+    # Tables of their own, as one of all columns is wider than a terminal.
 
     def _speed(self) -> Table:
         table = table_of(
@@ -149,20 +167,49 @@ class Comparison:
             )
         return table
 
+    def _triggers(self) -> Table:
+        table = table_of(
+            "first calls, by what made the agent call",
+            *(f"{trigger[:11]}\n{what}" for trigger in self.triggers for what in ("hits", "Belady", "TTFT s")),
+        )
+        for name, summary in self.summaries.items():
+            cells = []
+            ttft_s = summary.ttft_by_trigger
+            for trigger in self.triggers:
+                counts = summary.by_trigger.get(trigger, TokenCounts())
+                cells += [
+                    number(counts.hit_rate, 3),
+                    number(counts.belady_hit_rate, 3),
+                    number(mean(ttft_s.get(trigger, [])), 2),
+                ]
+            table.add_row(name, *cells)
+        return table
+
     def caption(self) -> str:
         """What the numbers mean, and what bounds the speedup."""
         lines = [
             f"Speed-up: wall time of {self.reference} over that of the configuration, played beside it.",
-            *(f"{name}: {CONFIGURATIONS[name].about}." for name in self.summaries),
+            *(f"{name}: {self.configurations[name].about}." for name in self.summaries),
             f"Room in the cache: {self.capacity}.",
             "Hits: prompt tokens found in the cache, over those that an unlimited cache would have had. First calls are"
             " those of an agent's activations after its first. Belady: what an eviction that knows the future would have"
             " hit with the same room, on the same sequence.",
+            *self._what_was_told_right(),
             self.what_texts_say(),
             _what_bounds(self.reference, self.bounds),
             *self.notes,
         ]
         return "\n".join(lines)
+
+    def _what_was_told_right(self) -> list[str]:
+        """Of each configuration of which the proxy says so."""
+        return [
+            f"{name}, pairs of agents told in the right order: "
+            + ", ".join(f"{source} {share:.3f}" for source, share in summary.order.items())
+            + "."
+            for name, summary in self.summaries.items()
+            if summary.order
+        ]
 
     def what_texts_say(self) -> str:
         texts = self.texts

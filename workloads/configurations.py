@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .builds import Conditions, EngineBuild, Flavour
-from .program import Impossible
+from .noise import Noise
+from .program import Impossible, Program, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,10 @@ class Configuration:
     flavour: Flavour
     mode: str | None
     """Of the proxy; None: there is no proxy."""
-    hints: bool = False
+    told: Told | None = None
+    """What the simulation tells the proxy besides the names of its agents; None: it says nothing at all."""
+    noise: Noise | None = None
+    """Errors in exact distances."""
     host_tier: bool = False
     overlap: bool = False
     """Of adapter loads, where there are adapters."""
@@ -35,9 +39,36 @@ class Configuration:
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "stock": Configuration("SGLang with its defaults, no proxy", Flavour.STOCK, mode=None),
     "off": Configuration("through the proxy, nothing sent", Flavour.EXTENDED, mode="off"),
-    "on": Configuration("the simulation gives distances", Flavour.EXTENDED, mode="on", hints=True),
+    "on": Configuration("the simulation gives distances", Flavour.EXTENDED, mode="on", told=Told.EXACT),
     "on-nohints": Configuration("the proxy is told nothing but names", Flavour.EXTENDED, mode="on"),
+    "ticks": Configuration("it is told when a step begins", Flavour.EXTENDED, mode="on", told=Told.TICKS),
+    "plan": Configuration(
+        "the simulation tells how long each agent is busy", Flavour.EXTENDED, mode="on", told=Told.PLAN
+    ),
+    "spatial": Configuration(
+        "plans, and where each agent is and goes", Flavour.EXTENDED, mode="on", told=Told.SPATIAL
+    ),
+    "path": Configuration("who knows whom, and whom news reached", Flavour.EXTENDED, mode="on", told=Told.PATH),
 }
+USUAL = ("stock", "off", "on", "on-nohints")
+"""Those that are played when nobody names any."""
+OWN = "own"
+NOISY = "noisy"
+NAMES = (*CONFIGURATIONS, OWN, NOISY)
+"""All that `configurations_for` may know."""
+
+
+def configurations_for(program: Program, noise: Noise | None = None) -> dict[str, Configuration]:
+    """With those that depend on what is played: `own`, and with `noise` also `noisy`."""
+    own, exact = program.own(), CONFIGURATIONS["on"]
+    known = {
+        **CONFIGURATIONS,
+        OWN: replace(exact, about=f"what a simulation like this knows: {own.value}", told=own),
+    }
+    if noise is not None:
+        known[NOISY] = replace(exact, about="as on, with errors in the distances", noise=noise)
+    return known
+
 
 EngineKey = tuple[EngineBuild, int]
 """The n-th engine of a build. Lanes of one pass never share an engine, passes do."""

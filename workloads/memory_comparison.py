@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from .comparison import Comparison, number, table_of
-from .configurations import Configuration
 from .links import Link
 from .memory_configurations import REFERENCE, STOCK
 from .memory_results import (
@@ -33,7 +32,6 @@ class MemoryComparison:
     """What every comparison has. The first of its summaries is the reference."""
     shown: tuple[str, ...]
     """The configurations, in the order in which they are shown."""
-    configurations: Mapping[str, Configuration]
     against: Mapping[str, AgainstReference]
     link: Link | None
     room: float
@@ -98,7 +96,7 @@ class MemoryComparison:
             },
             "speedup_over_hicache": self.over_hicache.get(name),
             "speedup_over_stock": self.over_stock.get(name),
-            "parts": self.configurations[name].parts,
+            "parts": self.base.configurations[name].parts,
         }
 
     def print(self, console: Console) -> None:
@@ -188,7 +186,7 @@ class MemoryComparison:
         return "\n".join([
             f"Speed-up: wall time of {reference} over that of the configuration, played in the same pass and repeat; over"
             f" stock: the quotient of two speed-ups over {reference}.",
-            *(f"{name}: {self.configurations[name].about}." for name in self.shown),
+            *(f"{name}: {base.configurations[name].about}." for name in self.shown),
             f"Link: {self.link if self.link is not None else 'off, a load is a copy in memory'}.",
             f"Room: {self.room:.0%} of N slots and prefixes: {self.slots} slots for {base.wishes.agents} adapters of rank"
             f" {self.rank}{', all of them one file' if self.one_file else ''}; {base.capacity}.",

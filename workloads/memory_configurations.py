@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .builds import Flavour
 from .configurations import Configuration
+from .program import Told
 
 REFERENCE = "hicache"
 STOCK = "stock"
@@ -15,7 +16,9 @@ ALL_PARTS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first", "
 
 def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
     """With every hint, and only these parts of memory control."""
-    return Configuration(about, Flavour.EXTENDED, mode="on", hints=True, host_tier=host_tier, parts=parts)
+    return Configuration(
+        about, Flavour.EXTENDED, mode="on", told=Told.EXACT, host_tier=host_tier, parts=parts
+    )
 
 
 def _stock(

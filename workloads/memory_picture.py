@@ -36,7 +36,7 @@ def draw(comparison: MemoryComparison, path: Path) -> None:
         f"link: {comparison.link if comparison.link is not None else 'off'}"
     )
     told = [
-        "; ".join(f"{name}: {comparison.configurations[name].about}" for name in comparison.shown),
+        "; ".join(f"{name}: {base.configurations[name].about}" for name in comparison.shown),
         f"{base.command} · commit {base.commit[:12]} · seed {wishes.seed} · {base.repeats} repeats · {base.machine}",
     ]
     figure.supxlabel("\n".join(line for text in told for line in textwrap.wrap(text, 220)), fontsize=8)

@@ -10,7 +10,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .comparison import Comparison
-from .configurations import CONFIGURATIONS
 from .results import mean, percentile
 
 # Okabe and Ito's colours, told apart by everybody; light ones beside dark ones, for print in grey.
@@ -33,7 +32,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         f"personas of {wishes.persona_tokens:,} tokens, room in the cache for {comparison.capacity_tokens:,} tokens"
     )
     told = [
-        "; ".join(f"{name}: {CONFIGURATIONS[name].about}" for name in comparison.summaries),
+        "; ".join(f"{name}: {comparison.configurations[name].about}" for name in comparison.summaries),
         f"{comparison.command} · commit {comparison.commit[:12]} · seed {wishes.seed} · {comparison.repeats} repeats · "
         f"{comparison.machine}",
     ]

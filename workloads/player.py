@@ -1,6 +1,7 @@
 """Plays a program over HTTP as a simulation would: the official `openai` client, and hints if it gives any.
 
-All activations of a step run at the same time, the calls of one chain one after the other.
+What hints say is the target's choice (`Told`). Distances are told anew in every step; of actions and positions only what has
+changed. All activations of a step run at the same time, the calls of one chain one after the other.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self, cast
 from urllib.parse import quote
 
 import httpx
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError, omit
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 from openai.types.completion_usage import CompletionUsage
 
 from .engines import http_client
-from .program import Activation, Call, Impossible, Program, Step
+from .program import Activation, Call, Impossible, Place, Program, Space, Step, Told
 from .records import CallRecord, TokenSeen
+
+UNKNOWN = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,24 @@ class Target:
     """By agent. With hints, the proxy is told whose is whose before the first step."""
     adapter_paths: Mapping[str, str] = field(default_factory=dict)
     """By adapter: where it lies, as the engine's machine sees it. With hints, they are registered in the proxy."""
+    told: Told = Told.EXACT
+    """What hints say; NONE: the simulation is made and says nothing more."""
+    space: Space | None = None
+    """With positions, the proxy is told of it before the first step."""
+    graph: tuple[tuple[str, str], ...] | None = None
+    """With activations, the proxy is told of it before the first step."""
+    logprobs: bool = True
+    """Whether to ask for the likeliest candidates of each token, by which a difference of texts can be explained."""
 
     def __post_init__(self) -> None:
         if self.admin_url is not None and self.simulation is None:
             raise Impossible("hints need the name of a simulation")
+        if self.admin_url is None and self.told not in (Told.EXACT, Told.NONE):
+            raise Impossible(f"there is no admin REST to tell {self.told.value!r} to")
+
+    def of(self, program: Program) -> Self:
+        """The same place, and what holds in the program from the first step to the last."""
+        return replace(self, space=program.space, graph=program.graph)
 
 
 class HintRefused(Exception):
@@ -67,6 +84,9 @@ class Player:
         self._openai = openai
         self._admin = admin
         self._origin_s = time.perf_counter()
+        self._told_ends: dict[str, float] = {}
+        """By agent: the step in which its action ends, as the proxy was told last."""
+        self._told_places: dict[str, tuple[Place, Place, float]] = {}
 
     async def begin(self) -> Self:
         if self._admin is not None:
@@ -76,34 +96,100 @@ class Player:
             if self._target.adapters:
                 body = {"agents": dict(self._target.adapters), "create_agents": True}
                 await self._hint("PUT", "/adapters", body)
+            if self._target.told is Told.SPATIAL and self._target.space is not None:
+                space = self._target.space
+                of_space = {"radius": space.radius, "speed": space.speed, "cooldown": space.cooldown}
+                await self._hint("PUT", "/space", {"unit": "steps", **of_space})
+            if self._target.told is Told.PATH and self._target.graph is not None:
+                edges = [list(edge) for edge in self._target.graph]
+                body = {"edges": edges, "directed": False, "create_agents": True}
+                await self._hint("PUT", "/graph", body)
         return self
 
     async def play(self, step: Step) -> StepPlayed:
         began_s = time.perf_counter()
         if self._admin is not None:
-            await self._hint("POST", "/ticks", {"step": step.index})
-            distances = {
-                agent: None if math.isinf(distance) else distance
-                for agent, distance in step.distances.items()
-            }
-            body = {"unit": "steps", "distances": distances, "create_agents": True}
-            await self._hint("POST", "/distances", body)
+            await self._tell(step)
         async with asyncio.TaskGroup() as chains:
             tasks = [chains.create_task(self._chain(step, activation)) for activation in step.activations]
         records = tuple(record for task in tasks for record in task.result())
         return StepPlayed(time.perf_counter() - began_s, records)
 
+    async def _tell(self, step: Step) -> None:
+        told = self._target.told
+        if told is Told.NONE:
+            return
+        await self._hint("POST", "/ticks", {"step": step.index})
+        if told is Told.EXACT:
+            await self._tell_distances(step)
+        if told in (Told.PLAN, Told.SPATIAL):
+            await self._tell_actions(step)
+        if told is Told.SPATIAL:
+            await self._tell_positions(step)
+        if told is Told.PATH:
+            for wave, agents in step.known.reached.items():
+                body = {"agents": list(agents), "wave": str(wave), "create_agents": True}
+                await self._hint("POST", "/activations", body)
+
+    async def _tell_distances(self, step: Step) -> None:
+        if step.hints is not None and not step.hints.distances:
+            return
+        told = step.distances if step.hints is None else step.hints.distances
+        distances = {agent: None if math.isinf(distance) else distance for agent, distance in told.items()}
+        body = {"unit": "steps", "distances": distances, "create_agents": True}
+        await self._hint("POST", "/distances", body)
+
+    async def _tell_actions(self, step: Step) -> None:
+        """Of those whose action does not end when the proxy thinks it does."""
+        ends = {agent: step.index + left for agent, left in step.known.actions.items()}
+        news = {agent: end for agent, end in ends.items() if self._told_ends.get(agent) != end}
+        if news:
+            durations = {agent: step.known.actions[agent] for agent in news}
+            body = {"unit": "steps", "durations": durations, "create_agents": True}
+            await self._hint("POST", "/actions", body)
+            self._told_ends |= news
+
+    async def _tell_positions(self, step: Step) -> None:
+        """Of those who are somewhere else, or go somewhere else, than when it was told last."""
+        known = step.known
+        places = {
+            agent: (place, known.destinations[agent], known.speeds[agent])
+            for agent, place in known.positions.items()
+        }
+        news = {agent: place for agent, place in places.items() if self._told_places.get(agent) != place}
+        if news:
+            body = {
+                "unit": "steps",
+                "positions": {agent: list(position) for agent, (position, _, _) in news.items()},
+                "destinations": {agent: list(destination) for agent, (_, destination, _) in news.items()},
+                "speeds": {agent: speed for agent, (_, _, speed) in news.items()},
+            }
+            await self._hint("POST", "/positions", body)
+            self._told_places |= news
+
+    async def accuracy(self) -> Mapping[str, object]:
+        """By source of distances: how right it has been, as the proxy measured it. Empty where nobody says."""
+        if self._admin is None:
+            return {}
+        response = await self._hint("GET", "", None, tolerated=UNKNOWN)
+        told = response.json().get("accuracy") if response.is_success else None
+        return told if isinstance(told, Mapping) else {}
+
     async def forget(self) -> None:
         """Takes the simulation out of the proxy. It may have gone already, or never have been made."""
         if self._admin is not None:
-            await self._hint("DELETE", "", None, tolerated=(404,))
+            await self._hint("DELETE", "", None, tolerated=(httpx.codes.NOT_FOUND,))
 
-    async def _hint(self, method: str, path: str, body: object, tolerated: tuple[int, ...] = ()) -> None:
+    async def _hint(
+        self, method: str, path: str, body: object, tolerated: tuple[int, ...] = ()
+    ) -> httpx.Response:
         assert self._target.simulation is not None
         url = f"/admin/v1/simulations/{quote(self._target.simulation, safe='')}{path}"
-        await self._ask(method, url, body, tolerated)
+        return await self._ask(method, url, body, tolerated)
 
-    async def _ask(self, method: str, url: str, body: object, tolerated: tuple[int, ...] = ()) -> None:
+    async def _ask(
+        self, method: str, url: str, body: object, tolerated: tuple[int, ...] = ()
+    ) -> httpx.Response:
         assert self._admin is not None
         try:
             response = await self._admin.request(method, url, json=body)
@@ -111,22 +197,36 @@ class Player:
             raise HintRefused(f"{method} {url}: {exc!r}") from exc
         if response.is_error and response.status_code not in tolerated:
             raise HintRefused(f"{method} {url}: {response.status_code} {response.text[:500]}")
+        return response
 
     async def _chain(self, step: Step, activation: Activation) -> list[CallRecord]:
         last = len(activation.calls) - 1
         records = []
         for index, call in enumerate(activation.calls):
-            headers = self._headers(activation, last=index == last)
+            headers = self._headers(step, activation, last=index == last)
             records.append(await self._call(activation, step.index, index, call, headers))
         return records
 
-    def _headers(self, activation: Activation, *, last: bool) -> dict[str, str]:
+    def _headers(self, step: Step, activation: Activation, *, last: bool) -> dict[str, str]:
         if self._target.simulation is None:
             return {}
         headers = {"X-Agent-ID": activation.agent, "X-Simulation-ID": self._target.simulation}
-        if self._admin is not None and last and math.isfinite(activation.acts_for_steps):
-            headers["X-Agent-Acts-For"] = f"{activation.acts_for_steps:.12g} steps"
+        acts_for = self._acts_for(step, activation) if self._admin is not None and last else None
+        if acts_for is not None and math.isfinite(acts_for):
+            headers["X-Agent-Acts-For"] = f"{acts_for:.12g} steps"
+            if self._target.told is not Told.EXACT:
+                self._told_ends[activation.agent] = step.index + acts_for
         return headers
+
+    def _acts_for(self, step: Step, activation: Activation) -> float | None:
+        match self._target.told:
+            case Told.EXACT:
+                exact, hints = activation.acts_for_steps, step.hints
+                return exact if hints is None else hints.acts_for_steps.get(activation.agent)
+            case Told.PLAN | Told.SPATIAL:
+                return activation.planned_steps
+            case Told.PATH | Told.TICKS | Told.NONE:
+                return None
 
     async def _call(
         self, activation: Activation, step: int, index: int, call: Call, headers: Mapping[str, str]
@@ -142,8 +242,8 @@ class Player:
                 messages=cast(list[ChatCompletionMessageParam], list(call.messages)),
                 max_tokens=call.max_tokens,
                 temperature=0,
-                logprobs=True,
-                top_logprobs=2,
+                logprobs=self._target.logprobs,
+                top_logprobs=2 if self._target.logprobs else omit,
                 stream=True,
                 stream_options={"include_usage": True},
                 extra_headers=headers,
@@ -157,7 +257,7 @@ class Player:
             error = f"{type(exc).__name__}: {exc}"
         ended_s = time.perf_counter()
         return answer.record(
-            activation.agent,
+            activation,
             step,
             index,
             call.template,
@@ -206,7 +306,7 @@ class _Answer:
 
     def record(
         self,
-        agent: str,
+        activation: Activation,
         step: int,
         index: int,
         template: str,
@@ -218,7 +318,7 @@ class _Answer:
         usage = self._usage
         details = usage.prompt_tokens_details if usage is not None else None
         return CallRecord(
-            agent=agent,
+            agent=activation.agent,
             step=step,
             index=index,
             template=template,
@@ -232,6 +332,7 @@ class _Answer:
             tokens=tuple(self._tokens),
             token_ids=self._token_ids,
             error=error,
+            trigger=activation.trigger,
         )
 
 
@@ -259,5 +360,5 @@ async def playing(target: Target) -> AsyncIterator[Player]:
 
 
 async def play_program(program: Program, target: Target) -> list[StepPlayed]:
-    async with playing(target) as player:
+    async with playing(target.of(program)) as player:
         return [await player.play(step) for step in program.steps]

@@ -38,6 +38,8 @@ class CallRecord:
     token_ids: tuple[int, ...] = ()
     """Empty where the engine does not give them."""
     error: str | None = None
+    trigger: str = "plan"
+    """What made the agent call, see `program.Activation`."""
 
     @property
     def key(self) -> CallKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .belady import RecordedCall, minimum, unlimited
 from .engines import LoadCounters
@@ -29,6 +30,8 @@ class Play:
     """Ahead of calls, by kind of memory."""
     lead_in: tuple[StepPlayed, ...] = ()
     """Steps before these, which are not measured; what they left in the cache is there all the same."""
+    accuracy: Mapping[str, object] = field(default_factory=dict)
+    """By source of distances, as the proxy measured it. Empty where it was told nothing, or does not say."""
 
     def about(self) -> dict[str, object]:
         return {"config": self.configuration, "pass": self.pass_index, "repeat": self.repeat}
@@ -41,6 +44,13 @@ class Play:
     def calls(self) -> list[CallRecord]:
         """Those that are measured."""
         return [record for step in self.steps for record in step.calls]
+
+    @property
+    def first_calls(self) -> list[CallRecord]:
+        """Of activations after the agent's first, in the play and its lead-in."""
+        lead_in = [record for step in self.lead_in for record in step.calls]
+        keys = _first_calls([*lead_in, *self.calls])
+        return [record for record in self.calls if record.key in keys]
 
     @property
     def every_call(self) -> list[CallRecord]:
@@ -74,19 +84,32 @@ class TokenCounts:
         return self.belady / self.unlimited if self.unlimited else None
 
 
+class Counted(NamedTuple):
+    all_calls: TokenCounts
+    first_calls: TokenCounts
+    """Of activations after the agent's first."""
+    by_trigger: Mapping[str, TokenCounts]
+    """Of the same, by what made the agent call."""
+
+
+def _first_calls(calls: Sequence[CallRecord]) -> frozenset[CallKey]:
+    """Of activations after the agent's first."""
+    debut: dict[str, int] = {}
+    for call in calls:
+        debut[call.agent] = min(call.step, debut.get(call.agent, call.step))
+    return frozenset(call.key for call in calls if call.index == 0 and call.step > debut[call.agent])
+
+
 def count_tokens(
     calls: Sequence[CallRecord],
     prompts: Mapping[CallKey, Sequence[int]],
     capacity: int,
     lead_in: Sequence[CallRecord] = (),
-) -> tuple[TokenCounts, TokenCounts]:
-    """Of all calls, and of the first calls of activations after the agent's first. Calls with an error do not count, and
-    those of the lead-in only by what they left in the cache."""
+) -> Counted:
+    """Calls with an error do not count, and those of the lead-in only by what they left in the cache."""
     measured = {call.key for call in calls}
     calls = [*lead_in, *calls]
-    debut: dict[str, int] = {}
-    for call in calls:
-        debut[call.agent] = min(call.step, debut.get(call.agent, call.step))
+    first = _first_calls(calls)
     answered = [call for call in calls if call.error is None]
     recorded = [
         RecordedCall(
@@ -95,20 +118,21 @@ def count_tokens(
             end=call.ended_s,
             prompt=prompts[call.key],
             output_tokens=call.output_tokens,
-            first=call.index == 0 and call.step > debut[call.agent],
+            first=call.key in first,
         )
         for call in answered
     ]
     best, there_is = minimum(recorded, capacity).tokens, unlimited(recorded).tokens
-    everything, firsts = TokenCounts(), TokenCounts()
+    everything = TokenCounts()
+    by_trigger: dict[str, TokenCounts] = {}
     for index, (call, record) in enumerate(zip(answered, recorded, strict=True)):
         if call.key not in measured:
             continue
         counts = TokenCounts(len(record.prompt), call.cached_tokens, best[index], there_is[index])
         everything += counts
         if record.first:
-            firsts += counts
-    return everything, firsts
+            by_trigger[call.trigger] = by_trigger.get(call.trigger, TokenCounts()) + counts
+    return Counted(everything, sum(by_trigger.values(), TokenCounts()), by_trigger)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -158,6 +182,8 @@ class Summary:
     all_calls: TokenCounts
     """Zeros, and so no rates, where the engine does not tell how it tokenizes."""
     first_calls: TokenCounts
+    by_trigger: Mapping[str, TokenCounts] = field(default_factory=dict)
+    """First calls again, by what made the agent call."""
 
     @property
     def errors(self) -> int:
@@ -170,6 +196,34 @@ class Summary:
     @property
     def ttft_s(self) -> list[float]:
         return [call.ttft_s for play in self.plays for call in play.calls if call.ttft_s is not None]
+
+    @property
+    def ttft_by_trigger(self) -> dict[str, list[float]]:
+        """Of first calls of activations after the agent's first, as far as they were answered."""
+        found: dict[str, list[float]] = {}
+        for play in self.plays:
+            for call in play.first_calls:
+                if call.ttft_s is not None:
+                    found.setdefault(call.trigger, []).append(call.ttft_s)
+        return dict(sorted(found.items()))
+
+    @property
+    def order(self) -> dict[str, float]:
+        """By source of distances: the share of pairs of agents that it told in the right order, mean over the plays."""
+        found: dict[str, list[float]] = {}
+        for play in self.plays:
+            for source, told in play.accuracy.items():
+                value = told.get("order") if isinstance(told, Mapping) else None
+                if isinstance(value, int | float):
+                    found.setdefault(source, []).append(value)
+        return {source: sum(values) / len(values) for source, values in sorted(found.items())}
+
+    @property
+    def engine_s(self) -> float | None:
+        """In which the engine worked, mean over the plays. None without a meter."""
+        if any(play.step_seconds is None for play in self.plays):
+            return None
+        return mean([sum((play.step_seconds or {}).values()) for play in self.plays])
 
     def time_share(self) -> dict[str, float] | None:
         """Of the wall time: decoding, prefilling, waiting for loads, and the rest. None without a meter."""
@@ -201,12 +255,24 @@ class Summary:
             "prompt_tokens": sum(call.prompt_tokens for call in calls) / max(1, len(self.plays)),
             "cached_tokens": sum(call.cached_tokens for call in calls) / max(1, len(self.plays)),
             "output_tokens": sum(call.output_tokens for call in calls) / max(1, len(self.plays)),
+            "first_calls": {
+                trigger: {
+                    "calls": len(values) / len(self.plays),
+                    "hit_rate": self.by_trigger.get(trigger, TokenCounts()).hit_rate,
+                    "belady_hit_rate": self.by_trigger.get(trigger, TokenCounts()).belady_hit_rate,
+                    "ttft_s": {"mean": mean(values), "p95": percentile(values, 0.95)},
+                }
+                for trigger, values in self.ttft_by_trigger.items()
+            },
             "plays": [
-                {"pass": play.pass_index, "repeat": play.repeat, "wall_s": play.wall_s} for play in self.plays
+                {"pass": play.pass_index, "repeat": play.repeat, "wall_s": play.wall_s}
+                | ({"accuracy": play.accuracy} if play.accuracy else {})
+                for play in self.plays
             ],
         }
         if (shares := self.time_share()) is not None:
             report["time_share"] = shares
+            report["engine_s"] = self.engine_s
         return report
 
 
@@ -227,9 +293,14 @@ def summaries(
                 for play in own
             ]
         )
-        everything = sum((all_calls for all_calls, _ in counts), TokenCounts())
-        firsts = sum((first_calls for _, first_calls in counts), TokenCounts())
-        result[name] = Summary(own, everything, firsts)
+        everything = sum((counted.all_calls for counted in counts), TokenCounts())
+        firsts = sum((counted.first_calls for counted in counts), TokenCounts())
+        triggers = sorted({trigger for counted in counts for trigger in counted.by_trigger})
+        by_trigger = {
+            trigger: sum((counted.by_trigger.get(trigger, TokenCounts()) for counted in counts), TokenCounts())
+            for trigger in triggers
+        }
+        result[name] = Summary(own, everything, firsts, by_trigger)
     return result
 
 

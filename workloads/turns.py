@@ -42,6 +42,8 @@ class Rules:
     """By lane: another program, of as many steps, that it plays instead."""
     counts_loads: bool = False
     """Whether to ask extended engines for their loads ahead of calls."""
+    logprobs: bool = True
+    """Whether calls ask for the candidates of each token."""
 
 
 DEFAULT_RULES = Rules()
@@ -83,7 +85,12 @@ async def play_pass(
             await engine.load_adapters(rules.adapter_paths)
             own = rules.instead.get(lane.name, program)
             target = await _target(lane, engine, fleet)
-            target = replace(target, adapters=own.adapters, adapter_paths=rules.adapter_paths)
+            target = replace(
+                target.of(own),
+                adapters=own.adapters,
+                adapter_paths=rules.adapter_paths,
+                logprobs=rules.logprobs,
+            )
             counts_loads = rules.counts_loads and lane.configuration.flavour is Flavour.EXTENDED
             seats.append(_Seat(lane, engine, target, own, counts_loads))
         for seat in seats:
@@ -148,6 +155,7 @@ async def _play_once(
                 Play(
                     name, pass_index, repeat, tuple(played[name][lead_in:]), counted.step_seconds,
                     counted.adapter_lookups, counted.loads, tuple(played[name][:lead_in]),
+                    await players[name].accuracy(),
                 )
             )  # fmt: skip
         return plays
@@ -160,7 +168,10 @@ async def _target(lane: Lane, engine: Engine, fleet: Fleet) -> Target:
         return Target(engine.url, model)
     await engine.must_take_plans()
     url, admin_url = await fleet.proxy(lane, engine.url)
-    return Target(url, model, simulation=lane.name, admin_url=admin_url if lane.configuration.hints else None)
+    told = lane.configuration.told
+    if told is None:
+        return Target(url, model, simulation=lane.name)
+    return Target(url, model, simulation=lane.name, admin_url=admin_url, told=told)
 
 
 def _simulation(target: Target, name: str) -> Target:

@@ -152,7 +152,7 @@ class AgentAnswer(BaseModel):
     )
     unit: Clock | None
     source: str | None = Field(
-        description="Who knows: activation (it calls now), hinted, plan or gap (learned)."
+        description="Who knows: activation (it calls now), hinted, plan, answers, spatial, path or gap (learned)."
     )
     running: bool = Field(description="In an activation: it calls, or will call again at once.")
     engine: str | None = Field(description="Where its last call went.")

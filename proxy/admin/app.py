@@ -12,10 +12,13 @@ from scalesim.proxy.settings import Settings
 
 from . import problems
 from .adapters import adapter_routes
+from .answer_rules import answer_routes
 from .desk import Desk, Loop, Sized
 from .gate import Gate
+from .graphs import graph_routes
 from .hints import hint_routes
 from .simulations import simulation_routes
+from .spaces import space_routes
 from .status import status_routes
 
 
@@ -37,7 +40,15 @@ def create_admin(
     )
     problems.install(app)
     desk = Desk(runtime, controller, (relay, *tables), settings, clock, began=clock())
-    for routes in (status_routes, simulation_routes, hint_routes, adapter_routes):
+    for routes in (
+        status_routes,
+        simulation_routes,
+        hint_routes,
+        space_routes,
+        graph_routes,
+        adapter_routes,
+        answer_routes,
+    ):
         app.include_router(routes(desk))
     app.add_middleware(Gate, keys=settings.admin_keys)
     return app

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+)
 
 from scalesim.proxy.core import kinds
-from scalesim.proxy.core.model import Clock, Mode
+from scalesim.proxy.core.model import AgentName, Clock, Mode
+from scalesim.proxy.core.space import HORIZON, LEAST, Motion, SpaceRules
 
 SIMULATION_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 SimulationPath = Annotated[str, Path(pattern=SIMULATION_PATTERN, examples=["town"])]
@@ -117,6 +126,119 @@ class TickBody(BaseModel):
     model_config = _example(step=17)
 
     step: Amount | None = Field(None, description="The step that begins now. null: the one after the last.")
+
+
+Length = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False, strict=True)]
+Place = tuple[Length, Length]
+"""x and y."""
+_Extent = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False, strict=True)]
+
+
+class SpaceBody(BaseModel):
+    model_config = _example(unit="steps", radius=4, speed=30, cooldown=26.67)
+
+    unit: Clock = Field(description="The clock of all times here: speeds are lengths a step, or a second.")
+    radius: _Extent = Field(description="Two agents that are not farther apart may interact.")
+    speed: Amount = Field(
+        description="Of agents with a destination and no speed of their own. The grid is laid out by it, so it should "
+        "be a common one."
+    )
+    cooldown: Amount = Field(description="For so long after an interaction the same two have no other.")
+    horizon: _Extent | None = Field(
+        None,
+        description="So far ahead meetings are looked for, and velocities believed. null: 12 steps, or 120 seconds.",
+    )
+
+    def rules(self) -> SpaceRules:
+        horizon = HORIZON[self.unit] if self.horizon is None else self.horizon
+        return SpaceRules(self.unit, self.radius, self.speed, self.cooldown, horizon)
+
+
+class PositionsBody(BaseModel):
+    model_config = _example(
+        positions={"Ann": [12, 40], "Bob": [80, 7.5], "Cleo": [3, 3]},
+        destinations={"Ann": [20, 46]},
+        speeds={"Ann": 2},
+        velocities={"Bob": [-1, 0]},
+    )
+
+    positions: dict[Name, Place] = Field(
+        default_factory=dict,
+        description="Where agents are now. Who is given neither a destination nor a velocity stands there.",
+    )
+    destinations: dict[Name, Place] = Field(
+        default_factory=dict,
+        description="They go there straight, and stop. A position may be left out where it was told before.",
+    )
+    velocities: dict[Name, Place] = Field(
+        default_factory=dict, description="They go on like that, for a horizon at the most."
+    )
+    speeds: dict[Name, Amount] = Field(
+        default_factory=dict, description="To the destination. Left out: the space's."
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
+    )
+
+    def motions(self) -> dict[AgentName, Motion]:
+        """Raises ValueError where what is told of an agent does not go together."""
+        if both := sorted(self.destinations.keys() & self.velocities.keys()):
+            raise ValueError(f"a destination and a velocity are given for {both[:20]}")
+        if lost := sorted(self.speeds.keys() - self.destinations.keys()):
+            raise ValueError(f"a speed and no destination is given for {lost[:20]}")
+        return {
+            AgentName(name): Motion(
+                self.positions.get(name),
+                self.destinations.get(name),
+                self.velocities.get(name),
+                self.speeds.get(name),
+            )
+            for name in {**self.positions, **self.destinations, **self.velocities}
+        }
+
+
+class InteractionsBody(BaseModel):
+    model_config = _example(pairs=[["Ann", "Bob"]])
+
+    pairs: list[tuple[Name, Name]] = Field(
+        description="They have just interacted. Again: the cooldown begins anew."
+    )
+
+    @field_validator("pairs")
+    @classmethod
+    def _of_two(cls, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        if alone := sorted({one for one, other in pairs if one == other}):
+            raise ValueError(f"an interaction is between two; given with itself: {alone[:20]}")
+        return pairs
+
+
+class GraphBody(BaseModel):
+    model_config = _example(edges=[["Ann", "Bob"], ["Bob", "Cleo"]], directed=False)
+
+    edges: list[tuple[Name, Name]] = Field(
+        description="Who is tied to whom. A pair that is given twice, or ties somebody to itself, counts as an edge "
+        "and changes nothing else."
+    )
+    directed: Annotated[bool, Field(strict=True)] = Field(
+        False, description="Activations spread only from the first of a pair to the second."
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
+    )
+
+
+class ActivationsBody(BaseModel):
+    model_config = _example(agents=["Ann"], wave="rumour")
+
+    agents: list[Name] = Field(description="They are activated in the current step.")
+    wave: Name = Field(
+        "default",
+        description="What spreads. In each wave an agent is expected once; another wave reaches all of them anew. "
+        "Eight are kept.",
+    )
+    create_agents: bool = Field(
+        False, description="Take agents that are not known yet instead of refusing them."
+    )
 
 
 AgentId = Annotated[Name | int, Field(union_mode="left_to_right")]

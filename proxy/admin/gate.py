@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,12 +13,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalesim.proxy.settings import is_loopback
 
-from .problems import problem
+from .problems import Problem, problem
 
 BODY_LIMIT = 1_000_000
 """Bytes: the distances of some 40,000 agents. More are sent in parts."""
+STREAM_LIMIT = 64_000_000
+"""Bytes of a graph that is sent as lines: a million edges. It is read as it comes and never held as a whole."""
+_STREAMED = re.compile(r"/admin/v1/simulations/[^/]+/graph")
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
+_TOO_LONG = f"the body is longer than {STREAM_LIMIT} bytes; nothing was changed"
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 
 
@@ -52,6 +57,12 @@ class Gate:
             await problem(HTTPStatus.FORBIDDEN, "a page of another origin may not use the admin API")(
                 scope, receive, send
             )
+            return
+        if _is_streamed(scope, headers):
+            if _announced(headers) > STREAM_LIMIT:
+                await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)(scope, receive, send)
+                return
+            await self._app(scope, _counted(receive), send)
             return
         try:
             body = await _whole_body(headers, receive)
@@ -89,10 +100,35 @@ def _is_from_another_page(headers: dict[bytes, bytes]) -> bool:
     return origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b"")
 
 
+def _is_streamed(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    lines = headers.get(b"content-type", b"").lower().startswith(b"application/x-ndjson")
+    return lines and scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+
+
+def _counted(receive: Receive) -> Receive:
+    """Raises `Problem`, to whoever reads the body, once it is longer than announced bodies may be."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > STREAM_LIMIT:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)
+        return message
+
+    return counted
+
+
+def _announced(headers: dict[bytes, bytes]) -> float:
+    """The length of the body; 0 if it is not told, infinite if it is no number."""
+    announced = headers.get(b"content-length", b"0")
+    return int(announced) if announced.isdigit() else math.inf
+
+
 async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
     """None: too large. What is announced too large is not read at all."""
-    announced = headers.get(b"content-length", b"0")
-    if not announced.isdigit() or int(announced) > BODY_LIMIT:
+    if _announced(headers) > BODY_LIMIT:
         return None
     chunks: list[bytes] = []
     size = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .durations import Reading
 from .loads import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT
 from .model import Mode, Part
 
@@ -17,6 +18,7 @@ _FROM_ONE = (
     "loads_in_flight",
     "load_budget_bytes",
     "adapter_limit",
+    "edge_limit",
 )
 
 
@@ -26,6 +28,8 @@ class ControllerConfig:
 
     mode: Mode = Mode.ON
     """Of simulations for which nothing else was set."""
+    reading: Reading | None = None
+    """Of their answers, as above; None: they are not read."""
     policy: str = "nearest_first"
     distance: str = "blend"
     agent_limit: int = 200_000
@@ -53,6 +57,8 @@ class ControllerConfig:
     """Per engine, in flight at once; a single load may be larger."""
     adapter_limit: int = 100_000
     """Registered by operators. Beyond it they are refused."""
+    edge_limit: int = 1_000_000
+    """Of the graphs of all simulations together. Beyond it they are refused."""
 
     def __post_init__(self) -> None:
         for name in _FROM_ONE:

@@ -15,8 +15,10 @@ from . import distance, invariants, policies, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
 from .config import ControllerConfig as ControllerConfig
 from .counters import Totals
+from .durations import Reading
 from .events import (
     ActionStarted,
+    Activated,
     AdapterAssigned,
     AdapterForgotten,
     AdapterRegistered,
@@ -24,14 +26,21 @@ from .events import (
     CallEnded,
     CallStarted,
     DistanceHinted,
+    EdgesGiven,
     EngineFound,
     EngineLost,
     Event,
+    GraphCleared,
     HostCopySet,
+    Idled,
+    Interacted,
     ModeSet,
+    Moved,
+    ReadingSet,
     Reported,
     Settled,
     SimulationEnded,
+    SpaceSet,
     StepTicked,
     Ticked,
 )
@@ -42,6 +51,8 @@ from .loading import Loading
 from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, SimulationId
 from .planning import Reach, Sight, adapter_pin_limit, completed, keep_invariants, sight_of
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
+from .space import SpaceRules
+from .surroundings import Surroundings
 from .tables import ENGINE_TABLES, Agent, Engine
 from .wanted import Policy, Wanted
 from .world import World
@@ -77,19 +88,26 @@ class Controller:
             simulation_limit=config.simulation_limit,
             call_limit=config.call_limit,
             adapter_limit=config.adapter_limit,
+            edge_limit=config.edge_limit,
             loads_in_flight=config.loads_in_flight,
             load_budget_bytes=config.load_budget_bytes,
             kinds=[kind.name for kind in known],
         )
+        self._surroundings = Surroundings(self._world)
         self._loading = Loading(known, config.parts, self._world.adapters)
         self._reach = Reach(config.prefetch_steps, config.prefetch_s)
 
     @property
     def dirty(self) -> bool:
-        """Whether a `Ticked` would plan. Time alone makes a plan due only where somebody comes near by it, or something
-        that failed may be tried again."""
+        """Whether a `Ticked` would plan, or catch up with something. Time alone makes a plan due only where somebody
+        comes near by it, or something that failed may be tried again."""
         engines = self._world.engines.values()
-        return any(self._due(engine) or engine.wake_at <= self._now for engine in engines)
+        return self.behind or any(self._due(engine) or engine.wake_at <= self._now for engine in engines)
+
+    @property
+    def behind(self) -> bool:
+        """Whether an `Idled` would work out anything."""
+        return self._surroundings.behind
 
     def handle(self, event: Event) -> list[Action]:
         """Only `Ticked`, `Reported`, `EngineFound`, `ModeSet` and `SimulationEnded` return actions."""
@@ -106,6 +124,20 @@ class Controller:
                 world.start_action(event, at)
             case StepTicked():
                 world.tick_steps(event, at)
+            case ReadingSet():
+                world.set_reading(event, at)
+            case SpaceSet():
+                self._surroundings.set_space(event, at)
+            case Moved():
+                self._surroundings.move(event, at)
+            case Interacted():
+                self._surroundings.interact(event, at)
+            case EdgesGiven():
+                self._surroundings.connect(event, at)
+            case GraphCleared():
+                self._surroundings.clear_graph(event)
+            case Activated():
+                self._surroundings.activate(event, at)
             case AgentLeft():
                 world.leave(event)
             case AdapterRegistered():
@@ -132,7 +164,10 @@ class Controller:
             case SimulationEnded():
                 self._end_simulation(event.simulation)
                 return self._act(at)
+            case Idled():
+                self._surroundings.catch_up(at)
             case Ticked():
+                self._surroundings.catch_up(at)
                 world.end_pauses(at)
                 return self._act(at)
         return []
@@ -143,6 +178,11 @@ class Controller:
         """Of an unknown one: what it would begin with."""
         known = self._world.simulations.get(simulation)
         return self._config.mode if known is None else known.mode
+
+    def reading(self, simulation: SimulationId) -> Reading | None:
+        """How its answers are read; None if they are not."""
+        known = self._world.simulations.get(simulation)
+        return self._config.reading if known is None or known.reading is None else known.reading
 
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
         known = self._world.simulations.get(simulation)
@@ -199,6 +239,23 @@ class Controller:
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
 
+    def space_rules(self, simulation: SimulationId) -> SpaceRules | None:
+        known = self._world.simulations.get(simulation)
+        return None if known is None or known.space is None else known.space.rules
+
+    def has_position(self, simulation: SimulationId, agent: AgentName) -> bool:
+        known = self._world.simulations.get(simulation)
+        return known is not None and known.space is not None and agent in known.space
+
+    def graph_size(self, simulation: SimulationId) -> tuple[int, int] | None:
+        """Agents with edges, and edges; None where no graph was given."""
+        known = self._world.simulations.get(simulation)
+        return None if known is None or known.graph is None else (known.graph.nodes, known.graph.edges)
+
+    def edge_room(self, simulation: SimulationId) -> int:
+        """How many edges a new graph of this simulation may have."""
+        return self._surroundings.edge_room(simulation)
+
     def totals(self) -> Totals:
         return replace(self._world.totals)
 
@@ -217,6 +274,8 @@ class Controller:
             "pinned_owners": sum(len(engine.belief.pins) + len(engine.belief.doubtful) for engine in engines),
             "adapters": len(world.adapters.current),
             "leaving_adapters": len(world.adapters.leaving),
+            "answer_rules": sum(len(one.reading.rules) for one in world.simulations.values() if one.reading),
+            **self._surroundings.sizes(),
             **{name: sum(engine.sizes()[name] for engine in engines) for name in ENGINE_TABLES},
         }
 

@@ -24,6 +24,8 @@ class Counters:
     first_cached_tokens: int = 0
     misses: int = 0
     """Such first calls that found less than half of their prompt in the cache."""
+    said: int = 0
+    """Calls in whose answer it stood how long the agent acts."""
 
     def count_end(self, outcome: Outcome, usage: Usage | None, first: bool) -> None:
         if outcome is not Outcome.DONE:

@@ -17,6 +17,12 @@ class Source(StrEnum):
     """The simulation said so."""
     PLAN = "plan"
     """The simulation said how long its action takes."""
+    ANSWERS = "answers"
+    """The LLM said so, to the simulation."""
+    SPATIAL = "spatial"
+    """It comes within reach of another agent, with whom it may interact."""
+    PATH = "path"
+    """A wave of activations comes its way on the simulation's graph."""
     GAP = "gap"
     """Learned from its past activations."""
 

@@ -5,10 +5,11 @@ The shell posts these with `Controller.handle`. An event for an unknown simulati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .actions import Action
+from .durations import Reading
 from .model import (
     AdapterName,
     AgentName,
@@ -23,6 +24,7 @@ from .model import (
     SimulationId,
     Usage,
 )
+from .space import Motion, SpaceRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,15 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """Ends exactly one `CallStarted`. `acts_for` is what the request said of the time after it, if it did."""
+    """Ends exactly one `CallStarted`. `acts_for` is what the request said of the time after it, if it did; `said`, what
+    was read of it in the text of the answer, after which more calls may follow at once."""
 
     at: float
     call: CallId
     outcome: Outcome
     usage: Usage | None = None
     acts_for: tuple[float, Clock] | None = None
+    said: tuple[float, Clock] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,72 @@ class StepTicked:
     at: float
     simulation: SimulationId
     step: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSet:
+    """How the answers of the simulation are read. None: as those of all for which nothing was set."""
+
+    at: float
+    simulation: SimulationId
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSet:
+    """The simulation's agents have places. Other rules than before: all positions are forgotten."""
+
+    at: float
+    simulation: SimulationId
+    rules: SpaceRules
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where these agents are now, and where they head for."""
+
+    at: float
+    simulation: SimulationId
+    motions: Mapping[AgentName, Motion]
+
+
+@dataclass(frozen=True, slots=True)
+class Interacted:
+    """These have just interacted, and will not do so again before their cooldown is over."""
+
+    at: float
+    simulation: SimulationId
+    pairs: Sequence[tuple[AgentName, AgentName]]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgesGiven:
+    """Along these edges activations spread, a hop a step. They add to those that were given before."""
+
+    at: float
+    simulation: SimulationId
+    edges: Sequence[tuple[AgentName, AgentName]]
+    directed: bool = False
+    """Only from the first of each pair to the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCleared:
+    """The simulation's graph is forgotten, with all waves on it."""
+
+    at: float
+    simulation: SimulationId
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """A wave reaches these agents in the current step, or begins with them: they call now, and those that their edges
+    lead to in the steps after. Within one wave an agent is expected once."""
+
+    at: float
+    simulation: SimulationId
+    agents: Sequence[AgentName]
+    wave: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +244,15 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Idled:
+    """There is time for a piece of what earlier events left to be worked out. Nothing is planned."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time passed: the only event that plans."""
+    """Time passed: the only event that plans. A piece of what `Idled` does is done first."""
 
     at: float
 
@@ -186,6 +263,13 @@ Event = (
     | DistanceHinted
     | ActionStarted
     | StepTicked
+    | ReadingSet
+    | SpaceSet
+    | Moved
+    | Interacted
+    | EdgesGiven
+    | GraphCleared
+    | Activated
     | AgentLeft
     | SimulationEnded
     | AdapterRegistered
@@ -197,5 +281,6 @@ Event = (
     | EngineLost
     | Reported
     | Settled
+    | Idled
     | Ticked
 )

@@ -18,6 +18,9 @@ def check(world: World, plan_limit: int, now: float) -> None:
     assert len(world.calls) <= world.call_limit
     known = sum(len(simulation.agents) for simulation in world.simulations.values())
     assert world.agent_count == known <= world.total_agent_limit
+    graphs = [one.graph for one in world.simulations.values() if one.graph is not None]
+    assert world.edge_count == sum(graph.edges for graph in graphs) <= world.edge_limit
+    assert world.unfinished == {name: one for name, one in world.simulations.items() if one.unfinished}
     for simulation in world.simulations.values():
         _check_simulation(simulation, world)
         for agent in simulation.agents.values():
@@ -38,6 +41,7 @@ def _check_simulation(simulation: Simulation, world: World) -> None:
     assert simulation.idle.keys() == {
         n for n, agent in agents if not agent.running and agent.assigned is None
     }
+    assert simulation.space is None or len(simulation.space) <= len(simulation.agents)
     assert simulation.assigned == sum(agent.assigned is not None for _, agent in agents)
     assert simulation.pausing.keys() == {
         name for name, agent in simulation.agents.items() if agent.activated and not agent.running

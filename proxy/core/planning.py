@@ -7,12 +7,12 @@ The one place whose cost grows with the agents known on an engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .estimate import Estimator, distance, seconds_per_step
-from .model import KV_PREFIX, AdapterName, Clock, Mode, Owner, Part
+from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part
 from .tables import Agent, Engine, Simulation
 from .wanted import Candidate, View, Wanted
 
@@ -47,7 +47,7 @@ class Sight:
 
 
 def sight_of(
-    agents: Iterable[Agent],
+    agents: Collection[Agent],
     modes: Set[Mode],
     estimate: Estimator,
     at: float,
@@ -56,33 +56,49 @@ def sight_of(
     plan_limit: int,
     reach: Reach,
 ) -> Sight:
-    """Agents of whom nothing is known, or who are not expected again, are left out: farther than all others."""
+    """`agents` are those of one engine. Those of whom nothing is known, or who are not expected again, are left out:
+    farther than all others."""
     candidates: list[Candidate] = []
-    sight = Sight(View(candidates, pin_budget_tokens, plan_limit))
+    engine = next((agent.engine for agent in agents), None)
+    sight = Sight(View(candidates, pin_budget_tokens, plan_limit, *_sizes_of(engine)))
+    has_host_tier = engine is not None and f"load_{KV_PREFIX}" in engine.features
     paces: dict[Simulation, float] = {}
     for agent in agents:
         simulation = agent.simulation
         if simulation.mode not in modes:
             continue
         in_activation = agent.in_activation(at)
-        ahead, within, seconds = 0.0, reach.seconds, 0.0
+        ahead, within, seconds, spread = 0.0, reach.seconds, 0.0, 0.0
         if not in_activation:
             known = estimate(agent, at)
             ahead = math.inf if known is None else distance(known, simulation, at)
             if known is None or ahead == math.inf:
                 continue
-            seconds = ahead
+            seconds, spread = ahead, known.spread
             if known.moment.clock is Clock.STEPS:
                 if simulation not in paces:
                     paces[simulation] = seconds_per_step(simulation)
-                within, seconds = reach.steps, ahead * paces[simulation]
+                pace = paces[simulation]
+                within, seconds, spread = reach.steps, ahead * pace, spread * pace
                 if seconds == math.inf:
                     continue
             elif at < known.moment.value and ahead >= within:
                 left = ahead - (SOON * within if ahead >= SOON * within else within)
                 sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
         owner = agent.owner
-        candidates.append(Candidate(owner, seconds, in_activation, agent.used_at, agent.size_tokens))
+        has_copy = has_host_tier and agent.has_host_copy(KV_PREFIX)
+        candidates.append(
+            Candidate(
+                owner,
+                seconds,
+                in_activation,
+                agent.used_at,
+                agent.size_tokens,
+                spread,
+                agent.adapter,
+                has_copy,
+            )
+        )
         sight.agents[owner] = agent
         if in_activation:
             sight.active.add(owner)
@@ -91,6 +107,15 @@ def sight_of(
         if ahead < SOON * within:
             sight.soon.add(owner)
     return sight
+
+
+def _sizes_of(engine: Engine | None) -> tuple[int | None, int | None]:
+    """Bytes of a token and, where both kinds compete for the same room, of an adapter."""
+    if engine is None:
+        return None, None
+    told = engine.residency.view
+    one_budget = any({KV_PREFIX, LORA} <= pool.kinds for pool in engine.residency.pools)
+    return told.bytes_per_token, told.adapter_bytes if one_budget else None
 
 
 def completed(

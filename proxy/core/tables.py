@@ -11,6 +11,8 @@ from .adapters import Adapter
 from .average import Average
 from .clock import StepClock
 from .counters import Counters
+from .durations import Reading
+from .graph import Graph
 from .hosting import Hosting
 from .loads import LoadQueue
 from .model import (
@@ -30,6 +32,7 @@ from .model import (
 )
 from .reconciler import Belief
 from .residency import Residency
+from .space import Space
 from .wanted import Wanted
 
 ENGINE_TABLES = (
@@ -77,12 +80,25 @@ class Simulation:
     counters: Counters = field(default_factory=Counters)
     host_copy: dict[str, bool] = field(default_factory=dict)
     """By kind, where it was set; else there is a copy in host memory."""
+    reading: Reading | None = None
+    """Of its answers, where it was set."""
+    graph: Graph | None = None
+    """Along which activations spread, where it was given."""
+    space: Space | None = None
+    """In which its agents move, where it was set."""
     _pause: Average = field(default_factory=Average)
 
     @property
     def clock(self) -> Clock:
         """Its own one where it ticks."""
         return Clock.STEPS if self.steps.ticked else Clock.SECONDS
+
+    @property
+    def unfinished(self) -> bool:
+        """Something was told that is not worked out yet."""
+        return (self.graph is not None and self.graph.searching) or (
+            self.space is not None and self.space.searching
+        )
 
     def now(self, clock: Clock, at: float) -> float:
         return self.steps.passed if clock is Clock.STEPS else at
@@ -115,6 +131,8 @@ class Agent:
     hinted: Told | None = None
     action: Told | None = None
     """The end of what it does in the simulated world."""
+    said: Moment | None = None
+    """The same as the LLM has it: read in an answer of this activation, the last in which it stood."""
     used_at: float = 0.0
     ended_at: float = 0.0
     size_tokens: int | None = None
@@ -156,7 +174,7 @@ class Agent:
         self.activations += 1
         self.simulation.counters.activations += 1
         # They were told of this activation, and say nothing of the one after it.
-        self.hinted = self.action = None
+        self.hinted = self.action = self.said = None
 
     def end_activation(self) -> None:
         self.activated = self.acts_next = False

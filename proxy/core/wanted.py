@@ -20,6 +20,12 @@ class Candidate(NamedTuple):
     """When its last call started or ended."""
     size_tokens: int | None
     """Of its memory; None until an engine reported a call."""
+    spread: float = 0.0
+    """How far off the distance usually is, in the same unit; 0 if its source vouches for it."""
+    adapter: AdapterName | None = None
+    """On which its next call is expected to run; None: the base model, or unknown."""
+    has_copy: bool = False
+    """The engine copies its prefix back from host memory; else it computes it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,10 @@ class View:
     candidates: Sequence[Candidate]
     pin_budget_tokens: int
     plan_limit: int
+    bytes_per_token: int | None = None
+    """Of a prefix; None: the engine does not tell."""
+    adapter_bytes: int | None = None
+    """Of an adapter, where adapters take room from the same pool as prefixes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .events import (
     CallStarted,
     DistanceHinted,
     HostCopySet,
+    ReadingSet,
     StepTicked,
 )
 from .loads import LoadQueue
@@ -54,6 +55,7 @@ class World:
         simulation_limit: int,
         call_limit: int,
         adapter_limit: int,
+        edge_limit: int,
         loads_in_flight: int,
         load_budget_bytes: int,
         kinds: Collection[str],
@@ -63,6 +65,10 @@ class World:
         self.calls: OrderedDict[CallId, Call] = OrderedDict()
         self.agent_count = 0
         """Over all simulations."""
+        self.edge_count = 0
+        """Over all graphs."""
+        self.unfinished: dict[SimulationId, Simulation] = {}
+        """Those of which something was told that is not worked out yet."""
         self.totals = Totals()
         self._mode = mode
         self.agent_limit = agent_limit
@@ -70,6 +76,7 @@ class World:
         self.simulation_limit = simulation_limit
         self.call_limit = call_limit
         self.adapters = Adapters(adapter_limit)
+        self.edge_limit = edge_limit
         self.kinds = frozenset(kinds)
         self.loads_in_flight = loads_in_flight
         self.load_budget_bytes = load_budget_bytes
@@ -135,18 +142,31 @@ class World:
         del simulation.agents[agent.name]
         simulation.idle.pop(agent.name, None)
         simulation.pausing.pop(agent.name, None)
+        if simulation.space is not None:
+            simulation.space.remove(agent.name)
+            self.note(simulation)
         if agent.engine is not None:
             self._mark(agent)
             del agent.engine.agents[agent]
 
     def drop_simulation(self, simulation: Simulation) -> None:
+        simulation.space = None
         for agent in list(simulation.agents.values()):
             self.drop_agent(agent)
+        self.edge_count -= 0 if simulation.graph is None else simulation.graph.edges
+        self.unfinished.pop(simulation.id, None)
         del self.simulations[simulation.id]
 
     def mark_all(self) -> None:
         for engine in self.engines.values():
             engine.dirty = True
+
+    def note(self, simulation: Simulation) -> None:
+        """Keeps book of what was told of it and is not worked out yet."""
+        if simulation.unfinished:
+            self.unfinished[simulation.id] = simulation
+        else:
+            self.unfinished.pop(simulation.id, None)
 
     # Calls
 
@@ -190,6 +210,8 @@ class World:
         # A call that failed is tried again, whatever was meant to follow it.
         if agent is not None and event.acts_for is not None and event.outcome is Outcome.DONE:
             self._act(agent, *event.acts_for, at)
+        if agent is not None and event.said is not None and event.outcome is Outcome.DONE:
+            self._hear(agent, *event.said, at)
         self._finish(call, at)
         return call
 
@@ -221,6 +243,11 @@ class World:
                 agent.end_activation()
             self._mark(agent)
 
+    def set_reading(self, event: ReadingSet, at: float) -> None:
+        simulation = self.simulation(event.simulation, at)
+        if simulation is not None:
+            simulation.reading = event.reading
+
     def tick_steps(self, event: StepTicked, at: float) -> None:
         simulation = self.simulation(event.simulation, at)
         if simulation is not None:
@@ -231,8 +258,10 @@ class World:
     def leave(self, event: AgentLeft) -> None:
         simulation = self.simulations.get(event.simulation)
         agent = None if simulation is None else simulation.agents.get(event.agent)
-        if agent is not None:
+        if simulation is not None and agent is not None:
             self.drop_agent(agent)
+            if simulation.graph is not None:
+                simulation.graph.leave(agent.name)
 
     # What operators tell
 
@@ -351,6 +380,11 @@ class World:
             agent.begin_activation(at)
         elif not agent.running:
             simulation.learn_pause(at - agent.ended_at)
+        if simulation.graph is not None:
+            simulation.graph.use(agent.name, simulation.steps.passed)
+            self.note(simulation)
+        if simulation.space is not None:
+            simulation.space.use(agent.name, simulation.now(simulation.space.rules.clock, at))
         agent.acts_next = False
         agent.running += 1
         agent.used_at = at
@@ -381,6 +415,15 @@ class World:
             self._told += 1
             agent.action = Told(Moment(clock, agent.simulation.now(clock, at) + checked), self._told)
             agent.acts_next = True
+
+    def _hear(self, agent: Agent, duration: float, clock: Clock, at: float) -> None:
+        """The activation goes on: simulations call again after the answer that says how long the action takes."""
+        simulation = agent.simulation
+        checked = self._checked(duration)
+        # Nobody told us that there are ticks, and without them a moment in steps would stay as near as it is for ever.
+        if checked is not None and (clock is not Clock.STEPS or simulation.steps.ticked):
+            agent.said = Moment(clock, simulation.now(clock, at) + checked)
+            simulation.counters.said += 1
 
     def _checked(self, value: float) -> float | None:
         """The shell refuses bad values where they arrive; here they must only do no harm."""

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError
+from scalesim.proxy.core.durations import Reading
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
 from scalesim.proxy.core.model import (
     AdapterName,
@@ -87,12 +88,16 @@ Remember = Callable[[Owner, str, Mapping[str, object], int, AdapterName | None],
 """Told of an answered call of a known agent: its owner, the path, the body (with an assigned adapter), its prompt's tokens,
 the adapter it ran on."""
 
+Read = Callable[[Witness, Reading], tuple[float, Clock] | None]
+"""Finds in an answer how long its agent acts after it."""
+
 
 class Relay:
     """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown.
 
     `assigned` says on which adapter an operator has an agent's calls run. `remember` must not raise; it is called for
-    agents of which `recomputed` says that nothing but their prompts can bring their prefixes back.
+    agents of which `recomputed` says that nothing but their prompts can bring their prefixes back. `read` must not raise
+    either; it is called for answers in simulations of which `reading` says that they are read.
     """
 
     def __init__(
@@ -109,6 +114,8 @@ class Relay:
         assigned: Callable[[SimulationId, AgentName], AdapterName | None],
         recomputed: Callable[[SimulationId, AgentName], bool],
         remember: Remember,
+        reading: Callable[[SimulationId], Reading | None],
+        read: Read,
     ) -> None:
         self._adapter = adapter
         self._upstream = upstream
@@ -121,6 +128,8 @@ class Relay:
         self._assigned = assigned
         self._recomputed = recomputed
         self._remember = remember
+        self._reading = reading
+        self._read = read
         self._call_ids = itertools.count(1)
         self._in_flight = 0
         self._calls_in_flight = 0
@@ -217,7 +226,8 @@ class Relay:
             adapter=adapter,
         )
         self._post(started)
-        call = _Call(started.call, acts_for, abort_id, self._post, self._clock, remember)
+        read = None if acts_for is not None else self._reader(caller)
+        call = _Call(started.call, acts_for, abort_id, self._post, self._clock, remember, read)
         return _Request("POST", target, to_engine(headers), body, parsed, call)
 
     def _assigned_to(self, caller: Caller) -> AdapterName | None:
@@ -247,6 +257,13 @@ class Relay:
                 self._remember(owner, caller.path, sent, usage.prompt, adapter)
 
         return remember
+
+    def _reader(self, caller: Caller) -> Callable[[Witness], tuple[float, Clock] | None] | None:
+        """None where it would be of no use, so that nothing is read."""
+        if caller.agent is None or self._mode_of(caller.simulation) is Mode.OFF:
+            return None
+        reading = self._reading(caller.simulation)
+        return None if reading is None or not reading.rules else lambda answer: self._read(answer, reading)
 
     def _additions(
         self, parsed: Mapping[str, object], caller: Caller, assigned: AdapterName | None
@@ -337,8 +354,9 @@ class _Call:
         post: Callable[[Event], None],
         clock: Callable[[], float],
         remember: Callable[[Usage], None] | None,
+        read: Callable[[Witness], tuple[float, Clock] | None] | None,
     ) -> None:
-        """`remember` is called with the usage of a call that was answered whole."""
+        """`remember` is called with the usage of a call that was answered whole, and `read` with its answer."""
         self.abort_id = abort_id
         self.witness: Witness | None = None
         """Of the answer, once there is one."""
@@ -347,6 +365,7 @@ class _Call:
         self._post = post
         self._clock = clock
         self._remember = remember
+        self._read = read
         self._ended = False
 
     def end(self, outcome: Outcome, usage: Usage | None = None) -> bool:
@@ -354,7 +373,11 @@ class _Call:
         if self._ended:
             return False
         self._ended = True
-        self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for))
+        # The last byte is on its way already, and the client's next call cannot start before this one has ended.
+        said = None
+        if outcome is Outcome.DONE and self.witness is not None and self._read is not None:
+            said = self._read(self.witness)
+        self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for, said))
         if outcome is Outcome.DONE and usage is not None and self._remember is not None:
             self._remember(usage)
         return True

@@ -1,4 +1,4 @@
-"""What an answer says of its tokens, read after its end: per chunk nothing is done but to keep it."""
+"""What an answer says, and says of its tokens, read after its end: per chunk nothing is done but to keep it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import orjson
 
 from scalesim.proxy.core.model import Usage
 
+from .answers import text_of, text_of_events
 from .headers import Headers
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_TAIL_BYTES = 64 * 1024
+MAX_TEXT_BYTES = 256 * 1024
+"""Of a plain answer that is read for its text: it is parsed once more, in a millisecond at most."""
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 """One of these ends a stream of /v1/responses, all others end with `[DONE]`."""
@@ -26,6 +29,10 @@ class Witness(Protocol):
 
     def usage(self) -> Usage | None:
         """To be asked after the end. None where the answer does not say, or not in a form known here."""
+        ...
+
+    def text(self) -> str:
+        """What the LLM said, to be asked after the end. Empty where not all of it is here, or in a form not known here."""
         ...
 
     def saw_the_end(self) -> bool:
@@ -54,6 +61,9 @@ class _Blind:
     def usage(self) -> Usage | None:
         return None
 
+    def text(self) -> str:
+        return ""
+
     def saw_the_end(self) -> bool:
         return False
 
@@ -75,6 +85,9 @@ class _WholeJson:
 
     def usage(self) -> Usage | None:
         return _usage_in(b"".join(self._chunks), self._several) if self._chunks else None
+
+    def text(self) -> str:
+        return text_of(b"".join(self._chunks)) if self._size <= MAX_TEXT_BYTES else ""
 
     def saw_the_end(self) -> bool:
         return False
@@ -103,6 +116,9 @@ class _StreamTail:
             ):
                 return usage
         return None
+
+    def text(self) -> str:
+        return text_of_events(reversed(list(self._payloads_from_the_end()))) if self._whole else ""
 
     def saw_the_end(self) -> bool:
         last = next(self._payloads_from_the_end(), b"")

@@ -9,7 +9,8 @@ import pytest
 from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.proxy import dispatch
 from scalesim.proxy.core.controller import ControllerConfig
-from scalesim.proxy.core.model import Mode, Part
+from scalesim.proxy.core.durations import Scale
+from scalesim.proxy.core.model import Clock, Mode, Part
 from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
 ENGINE = {"engine": "http://127.0.0.1:30000"}
@@ -84,6 +85,9 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("LOADS_IN_FLIGHT", "16", 16),
         ("LOAD_BUDGET_MB", "64", 64.0),
         ("WARM_UP_STORE_MB", "1.5", 1.5),
+        ("ANSWERS", "off", None),
+        ("ANSWERS", "0.2 steps", Scale(Clock.STEPS, 0.2)),
+        ("ANSWERS", "1.5 seconds", Scale(Clock.SECONDS, 1.5)),
     ],
 )
 def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
@@ -107,7 +111,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("ENGINE", "http://engine:30000/v1", "ends with /v1"),
         ("ENGINE_NAME", " a", "' a' is not a name"),
         ("MODE", "maybe", "'maybe' is not one of off, shadow, on"),
-        ("POLICY", "best", "'best' is not one of lru, nearest_first, off"),
+        ("POLICY", "best", "'best' is not one of cost_aware, lru, nearest_first, off"),
         ("LOG_LEVEL", "LOUD", "'LOUD' is not one of debug, info, warning, error"),
         ("MAX_BODY_MB", "0", "0 is not a number of megabytes above 0 and up to 1024"),
         ("MAX_BODY_MB", "nan", "nan is not a number"),
@@ -127,6 +131,10 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("LOADS_IN_FLIGHT", "17", "17 is not a number of loads (a whole one, 1 to 16)"),
         ("LOAD_BUDGET_MB", "0", "0 is not a number of megabytes"),
         ("WARM_UP_STORE_MB", "much", "much is not a number of megabytes"),
+        *(
+            ("ANSWERS", value, f"{value!r} is not the length of a simulated minute, like '0.2 steps'")
+            for value in ("", "on", "steps", "0 steps", "nan steps", "1 moon", "-1 seconds")
+        ),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_value(name: str, value: str, says: str) -> None:

@@ -18,6 +18,9 @@ from tests.workloads.test_servers import gone
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
+RUN = ("run", "--base-url", "http://127.0.0.1:1")
+
+
 async def workloads(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "workloads", *arguments),
@@ -41,6 +44,28 @@ async def test_run_plays_a_scenario_against_a_url_and_prints_a_summary(tmp_path:
     assert {asked.body["model"] for asked in engine.asked} == {"fake"}
 
 
+async def test_run_tells_what_it_is_asked_to_and_says_so(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        small = ("--agents", "8", "--steps", "4", "--persona-tokens", "50", "--option", "waves=1")
+        told = ("--admin-url", url, "--told", "path")
+        process = await workloads(
+            *("run", "--base-url", url, "--scenario", "diffusion", *small, *told, "--out-dir", str(tmp_path))
+        )
+        output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert [path.split("/")[-1] for path, _ in engine.told][:4] == [
+        "PUT diffusion",
+        "graph",
+        "ticks",
+        "activations",
+    ]
+    assert '"told": "path"' in text
+    assert '"waves": 1.0' in text
+    assert f'"path": {len(engine.asked)}' in text
+
+
 async def test_run_with_errors_exits_with_one(tmp_path: Path) -> None:
     async with serve(FakeEngine(failure="refuse").app()) as url:
         small = ("--agents", "6", "--steps", "4", "--persona-tokens", "50")
@@ -59,13 +84,19 @@ async def test_what_is_impossible_is_a_usage_error_that_says_why() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ((*RUN, "--scenario", "diffusion", "--option", "colour=1"), b"no option 'colour'"),
+        ((*RUN, "--option", "colour"), b"'colour' is not NAME=VALUE"),
+        ((*RUN, "--told", "path"), b"no admin REST to tell 'path' to"),
+        ((*RUN, "--admin-url", "http://127.0.0.1:1", "--told", "path"), b"independent has no 'path'"),
+        ((*RUN, "--admin-url", "http://127.0.0.1:1", "--noise", "sigma=-1"), b"sigma is -1"),
+        ((*RUN, "--noise", "sigma=1"), b"only exact distances that are told can have errors"),
         (("bench-memory", "--link", "fast"), b"no link 'fast'"),
         (("bench-memory", "--configs", "on"), b"no configuration 'on'"),
         (("bench-memory", "--wrong-adapter", "nobody"), b"'nobody' is none of"),
         (("calibrate-link", "--link", "a:0:0:0"), b"bandwidth is 0"),
     ],
 )
-async def test_a_benchmark_that_is_impossible_is_a_usage_error_too(
+async def test_a_play_that_is_impossible_is_a_usage_error_too(
     arguments: tuple[str, ...], words: bytes
 ) -> None:
     process = await workloads(*arguments)

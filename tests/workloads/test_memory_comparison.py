@@ -47,6 +47,7 @@ def compared(*plays: Play) -> MemoryComparison:
             model="random",
             capacity_tokens=15_000,
             capacity="15,000 tokens",
+            configurations=WITH_HOST_TIER,
             summaries={
                 name: Summary(
                     tuple(one for one in plays if one.configuration == name), TokenCounts(), TokenCounts()
@@ -58,7 +59,6 @@ def compared(*plays: Play) -> MemoryComparison:
             bounds=None,
         ),
         shown=shown,
-        configurations=WITH_HOST_TIER,
         against={name: against(plays, name, ordered[0]) for name in shown},
         link=Link("paper", 20e6, 0.1, 0.001),
         room=0.25,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
+from dataclasses import replace
 
 import pytest
 
 from scalesim.workloads.player import HintRefused, Target, play_program, playing
-from scalesim.workloads.program import Activation, Call, Impossible, Program, Step
+from scalesim.workloads.program import Activation, Call, Hints, Impossible, Known, Program, Space, Step, Told
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine, prompt_ids
 
@@ -163,6 +165,144 @@ async def test_the_last_call_of_an_activation_says_how_long_the_agent_acts() -> 
     }
     # Bob is not known to come back: there is nothing to say.
     assert told == {"a1": None, "a2": "3 steps", "b1": None}
+
+
+def walk() -> Program:
+    """Ann thinks that she acts for five steps, and meets Bob after two. Bob goes to his shop and stays there."""
+    ann = Activation("Ann", (call("a1"),), 2.0, planned_steps=5.0)
+    both = (Activation("Ann", (call("a2"),), 9.0, planned_steps=9.0), Activation("Bob", (call("b1"),), 4.0))
+    shop = (0.0, 60.0)
+
+    def known(actions: dict[str, float], bob: tuple[float, float], speed: float) -> Known:
+        return Known(
+            actions,
+            {"Ann": (0.0, 63.0), "Bob": bob},
+            {"Ann": (0.0, 63.0), "Bob": shop},
+            {"Ann": 0.0, "Bob": speed},
+        )
+
+    steps = (
+        Step(0, (ann,), {"Ann": 0.0, "Bob": 2.0}, known({"Ann": 0.0, "Bob": 8.0}, (0.0, 0.0), 30.0)),
+        Step(1, (), {"Ann": 1.0, "Bob": 1.0}, known({"Ann": 4.0, "Bob": 7.0}, (0.0, 30.0), 30.0)),
+        Step(2, both, {"Ann": 0.0, "Bob": 0.0}, known({"Ann": 3.0, "Bob": 6.0}, shop, 0.0)),
+        # Bob did not know for how long he acts, when he was asked.
+        Step(3, (), {"Ann": 8.0, "Bob": 3.0}, known({"Ann": 8.0, "Bob": 3.0}, shop, 0.0)),
+    )
+    return Program("walk", ("Ann", "Bob"), steps, space=Space(4.0, 30.0, 27.0))
+
+
+async def played(program: Program, told: Told) -> FakeEngine:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(program, Target(url, simulation="s", admin_url=url, told=told))
+    return engine
+
+
+def acts_for(engine: FakeEngine) -> dict[str, str | None]:
+    return {
+        asked.body["messages"][1]["content"]: asked.headers.get("x-agent-acts-for") for asked in engine.asked
+    }
+
+
+async def test_told_nothing_the_proxy_knows_names_only() -> None:
+    engine = await played(walk(), Told.NONE)
+    assert engine.told == [("PUT s", {}), ("DELETE s", None)]
+    assert acts_for(engine) == {"a1": None, "a2": None, "b1": None}
+
+
+async def test_a_plan_is_told_once_and_again_when_it_changes_without_a_call() -> None:
+    engine = await played(walk(), Told.PLAN)
+    assert engine.told == [
+        ("PUT s", {}),
+        ("POST s/ticks", {"step": 0}),
+        ("POST s/actions", {"unit": "steps", "durations": {"Ann": 0.0, "Bob": 8.0}, "create_agents": True}),
+        ("POST s/ticks", {"step": 1}),
+        ("POST s/ticks", {"step": 2}),
+        ("POST s/ticks", {"step": 3}),
+        ("POST s/actions", {"unit": "steps", "durations": {"Bob": 3.0}, "create_agents": True}),
+        ("DELETE s", None),
+    ]
+    # What she plans, and not that she meets Bob.
+    assert acts_for(engine) == {"a1": "5 steps", "a2": "9 steps", "b1": None}
+
+
+async def test_positions_are_told_beside_plans_of_those_who_move() -> None:
+    engine = await played(walk(), Told.SPATIAL)
+    space = {"unit": "steps", "radius": 4.0, "speed": 30.0, "cooldown": 27.0}
+    assert engine.told[1] == ("PUT s/space", space)
+    assert [body for path, body in engine.told if path == "POST s/positions"] == [
+        {
+            "unit": "steps",
+            "positions": {"Ann": [0.0, 63.0], "Bob": [0.0, 0.0]},
+            "destinations": {"Ann": [0.0, 63.0], "Bob": [0.0, 60.0]},
+            "speeds": {"Ann": 0.0, "Bob": 30.0},
+        },
+        *(
+            {
+                "unit": "steps",
+                "positions": {"Bob": [0.0, y]},
+                "destinations": {"Bob": [0.0, 60.0]},
+                "speeds": {"Bob": speed},
+            }
+            for y, speed in ((30.0, 30.0), (60.0, 0.0))
+        ),
+    ]
+    plans = (await played(walk(), Told.PLAN)).told
+    assert [one for one in engine.told if one[0] not in ("PUT s/space", "POST s/positions")] == plans
+
+
+async def test_a_graph_is_told_before_the_first_step_and_whom_news_reaches_in_each() -> None:
+    reached: list[dict[int, tuple[str, ...]]] = [{1: ("Ann",)}, {}, {1: ("Bob", "Cleo"), 2: ("Ann",)}]
+    steps = tuple(Step(index, (), {}, Known(reached=one)) for index, one in enumerate(reached))
+    program = Program("news", ("Ann", "Bob", "Cleo"), steps, graph=(("Ann", "Bob"), ("Ann", "Cleo")))
+    engine = await played(program, Told.PATH)
+    assert engine.told == [
+        ("PUT s", {}),
+        (
+            "PUT s/graph",
+            {"edges": [["Ann", "Bob"], ["Ann", "Cleo"]], "directed": False, "create_agents": True},
+        ),
+        ("POST s/ticks", {"step": 0}),
+        ("POST s/activations", {"agents": ["Ann"], "wave": "1", "create_agents": True}),
+        ("POST s/ticks", {"step": 1}),
+        ("POST s/ticks", {"step": 2}),
+        ("POST s/activations", {"agents": ["Bob", "Cleo"], "wave": "1", "create_agents": True}),
+        ("POST s/activations", {"agents": ["Ann"], "wave": "2", "create_agents": True}),
+        ("DELETE s", None),
+    ]
+
+
+async def test_with_a_path_nobody_says_how_long_they_act() -> None:
+    program = town()
+    engine = await played(Program("news", program.agents, program.steps, graph=()), Told.PATH)
+    assert set(acts_for(engine).values()) == {None}
+
+
+async def test_hints_take_the_place_of_exact_distances() -> None:
+    (step,) = town().steps
+    wrong = replace(step, hints=Hints({"Ann": 2.5, "Dora": math.inf}, {"Bob": 1.5}))
+    silent = replace(step, index=5, hints=Hints())
+    engine = await played(replace(town(), steps=(wrong, silent)), Told.EXACT)
+    distances = {"Ann": 2.5, "Dora": None}
+    assert engine.told == [
+        ("PUT s", {}),
+        ("POST s/ticks", {"step": 4}),
+        ("POST s/distances", {"unit": "steps", "distances": distances, "create_agents": True}),
+        ("POST s/ticks", {"step": 5}),
+        ("DELETE s", None),
+    ]
+    told = [
+        (asked.body["messages"][1]["content"], asked.headers.get("x-agent-acts-for"))
+        for asked in engine.asked
+    ]
+    assert [header for text, header in told if text == "b1"] == ["1.5 steps", None]
+    assert {header for text, header in told if text != "b1"} == {None}
+
+
+@pytest.mark.parametrize("told", [Told.PLAN, Told.SPATIAL, Told.PATH])
+def test_there_must_be_somebody_to_tell_something_to(told: Told) -> None:
+    with pytest.raises(Impossible, match=told.value):
+        Target("http://127.0.0.1:1", simulation="s", told=told)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from scalesim.workloads.program import Impossible, Wishes
+from scalesim.workloads.program import (
+    Activation,
+    Call,
+    Impossible,
+    Known,
+    Program,
+    Space,
+    Step,
+    Told,
+    Wishes,
+    adapted,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,3 +29,40 @@ from scalesim.workloads.program import Impossible, Wishes
 def test_an_impossible_wish_is_refused_by_name_and_value(name: str, value: float) -> None:
     with pytest.raises(Impossible, match=f"{name} is {value}"):
         Wishes(**{name: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+CALL = Call(({"role": "user", "content": "hello"},), 1, "plan")
+
+
+def test_a_program_tells_what_it_has() -> None:
+    plain = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
+    assert plain.tells() == (Told.EXACT, Told.NONE)
+    planned = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}, Known(actions={"Ann": 3.0})),))
+    assert planned.tells() == (Told.EXACT, Told.PLAN, Told.NONE)
+    everything = Program("town", ("Ann",), planned.steps, space=Space(4, 30, 27), graph=())
+    assert everything.tells() == tuple(Told)
+
+
+def test_what_a_program_does_not_have_it_refuses_to_tell() -> None:
+    program = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
+    program.must_tell(Told.EXACT)
+    program.must_tell(Told.NONE)
+    with pytest.raises(Impossible, match="town has no 'spatial' to tell; it has exact, none"):
+        program.must_tell(Told.SPATIAL)
+
+
+def test_calls_are_counted_by_what_triggered_them() -> None:
+    activations = (
+        Activation("Ann", (CALL, CALL), 1.0),
+        Activation("Bob", (CALL,), 1.0, trigger="interaction"),
+    )
+    step = Step(0, activations, {"Ann": 0.0, "Bob": 0.0})
+    assert Program("town", ("Ann", "Bob"), (step, step)).calls_by_trigger() == {"interaction": 2, "plan": 4}
+
+
+def test_each_agent_has_an_adapter_where_they_are_wished_for() -> None:
+    step = Step(0, (Activation("Bob", (CALL,), 1.0),), {"Ann": 1.0, "Bob": 0.0})
+    program = Program("town", ("Ann", "Bob"), (step,))
+    assert adapted(program, Wishes()) is program
+    assert adapted(program, Wishes(adapters=True)).adapters == {"Ann": "ad-0", "Bob": "ad-1"}
+    assert adapted(program, Wishes(adapters=True)).steps[0].activations[0].adapter == "ad-1"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Protocol, cast
 
+from scalesim.workloads.options import Option
 from scalesim.workloads.program import Impossible, Program, Wishes
 
 
 class Scenario(Protocol):
+    OPTIONS: Mapping[str, Option]
+    """By name: what can be wished for besides what all have."""
+
     def generate(self, wishes: Wishes) -> Program:
-        """The same wishes give the same program."""
+        """The same wishes give the same program. Raises `Impossible`."""
         ...
 
 

@@ -74,7 +74,9 @@ async def test_every_endpoint_is_described_with_an_example(proxy: Proxy) -> None
     schemas = described["components"]["schemas"]
 
     def has_example(content: dict[str, dict[str, object]]) -> bool:
-        (told,) = content.values()
+        return all(shows(told) for told in content.values())
+
+    def shows(told: dict[str, object]) -> bool:
         if "example" in told:
             return True
         names = re.findall(r"#/components/schemas/(\w+)", repr(told["schema"]))

@@ -195,12 +195,13 @@ class Conversation:
         cached: int | None = 0,
         output: int = 10,
         acts_for: float | None = None,
+        said: float | None = None,
         clock: Clock = Clock.STEPS,
         outcome: Outcome = Outcome.DONE,
     ) -> None:
         usage = None if prompt is None else Usage(prompt, cached, output)
-        acts = None if acts_for is None else (acts_for, clock)
-        assert self.post(CallEnded(self.at, call, outcome, usage, acts)) == []
+        acts, read = (None if one is None else (one, clock) for one in (acts_for, said))
+        assert self.post(CallEnded(self.at, call, outcome, usage, acts, read)) == []
 
     def call(
         self,

@@ -384,6 +384,10 @@ def test_sizes_name_every_table() -> None:
         "pinned_owners": 1,
         "adapters": 0,
         "leaving_adapters": 0,
+        "positions": 0,
+        "edges": 0,
+        "graph_nodes": 0,
+        "waves": 0,
         **dict.fromkeys(ENGINE_TABLES, 0),
     }
     talk.find(features=LORAS)

@@ -371,6 +371,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _do("begin", CALLS, SIMULATIONS, AGENTS, TOKENS),
     _post(CallEnded, CALLS, st.sampled_from(Outcome), USAGES, st.none() | st.tuples(VALUES, CLOCKS)),
     _post(CallEnded, CALLS, st.just(Outcome.DONE), USAGES, st.none() | st.tuples(VALUES, CLOCKS)),
+    _post(CallEnded, CALLS, st.sampled_from(Outcome), USAGES, st.none(), st.tuples(VALUES, CLOCKS)),
     _post(DistanceHinted, SIMULATIONS, CLOCKS, st.dictionaries(AGENTS, VALUES)),
     _post(ActionStarted, SIMULATIONS, AGENTS, VALUES, CLOCKS),
     _post(StepTicked, SIMULATIONS, st.none() | VALUES),

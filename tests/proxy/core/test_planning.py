@@ -3,12 +3,24 @@ import math
 import pytest
 
 from scalesim.proxy.core.actions import Order, Pin
-from scalesim.proxy.core.model import Clock, EngineId, Mode, Owner, Part
-from scalesim.proxy.core.planning import keep_invariants
+from scalesim.proxy.core.estimate import Estimate, Source
+from scalesim.proxy.core.model import (
+    KV_PREFIX,
+    LORA,
+    AgentName,
+    Clock,
+    EngineId,
+    Mode,
+    Moment,
+    Owner,
+    Part,
+)
+from scalesim.proxy.core.planning import Reach, keep_invariants, sight_of
 from scalesim.proxy.core.policies import find
+from scalesim.proxy.core.tables import Agent, Simulation
 from scalesim.proxy.core.wanted import Candidate, View, Wanted
 
-from .conversation import BOTH, GPU, LORAS, Conversation, key, own, pool
+from .conversation import BOTH, GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool
 
 ALL = frozenset(Part)
 
@@ -136,6 +148,65 @@ def test_simulations_in_shadow_are_seen_only_by_the_shadow_plan() -> None:
         talk.call("Ann", simulation=name)
     talk.tick()
     assert [sorted(_distances(view)) for view in views[-2:]] == [["town/Ann"], ["city/Ann", "town/Ann"]]
+
+
+def test_the_view_says_what_memory_there_is_and_whether_it_is_copied_back() -> None:
+    talk, views = _spied()
+    talk.find(features=HOST_TIER)
+    talk.host_copy("Bob", False)
+    talk.call("Ann", adapter="poet", acts_for=1)
+    talk.call("Bob", acts_for=2)
+    talk.tick()
+    assert views[-1].candidates == [
+        Candidate(ANN, 1.0, False, 0.0, 100, adapter=key("poet"), has_copy=True),
+        Candidate(BOB, 2.0, False, 0.0, 100),
+    ]
+    talk.find(features=BOTH)
+    talk.tick()
+    assert not any(candidate.has_copy for candidate in views[-1].candidates)
+
+
+def test_an_adapter_has_a_size_where_it_competes_with_prefixes() -> None:
+    talk, views = _spied()
+    talk.call("Ann", adapter="poet", acts_for=1)
+    prefixes, slots = pool(KV_PREFIX, free=10, capacity=7000), pool(LORA, free=10)
+    both = pool(KV_PREFIX, LORA, free=10, capacity=9000)
+    for pools, sizes in (([], (None, None)), ([prefixes, slots], (7, None)), ([both], (9, 300))):
+        talk.report(pools=pools, memories={lora("poet"): (200, 100)})
+        talk.call("Ann", adapter="poet", acts_for=1)
+        talk.tick()
+        view = views[-1]
+        assert (view.bytes_per_token, view.adapter_bytes) == sizes
+
+
+def test_the_view_says_in_seconds_how_sure_a_distance_is() -> None:
+    town = Simulation(TOWN, Mode.ON, 0.0)
+    for number in range(3):
+        town.steps.tick(number * 3.0, float(number))
+    agents = [Agent(AgentName(name), own(name)[0], town) for name in ("Ann", "Bob")]
+    moments = {"Ann": Moment(Clock.STEPS, 6.0), "Bob": Moment(Clock.SECONDS, 11.0)}
+
+    def estimate(agent: Agent, at: float) -> Estimate:
+        return Estimate(moments[agent.name], 2.0, Source.GAP)
+
+    sight = sight_of(
+        agents, {Mode.ON}, estimate, 6.0, pin_budget_tokens=0, plan_limit=9, reach=Reach(1.0, 1.0)
+    )
+    assert [(one.distance, one.spread) for one in sight.view.candidates] == [(12.0, 6.0), (5.0, 2.0)]
+
+
+def test_the_cost_of_memory_reaches_the_engine() -> None:
+    """Ann calls before Bob, and Bob's prefix would have to be computed again."""
+    for policy, first in (("nearest_first", ANN), ("cost_aware", BOB)):
+        talk = Conversation(policy=policy, parts=frozenset({Part.ORDER}))
+        talk.find(features=HOST_TIER)
+        talk.host_copy("Bob", False)
+        talk.call("Ann", acts_for=4)
+        talk.call("Bob", acts_for=5)
+        talk.call("Cem", acts_for=6)
+        (order,) = talk.plan()
+        assert isinstance(order, Order)
+        assert order.distances[0][0] == first
 
 
 # What follows from an order

@@ -12,8 +12,10 @@ import httpx
 import uvicorn
 from uvicorn.server import ServerState
 
+from scalesim.proxy.core.durations import Reading
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
 from scalesim.proxy.core.model import AdapterName, AgentName, Mode, Owner, SimulationId
+from scalesim.proxy.data_plane.answers import duration_in
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.identity import Recogniser
@@ -91,9 +93,10 @@ async def rig(
     connect_timeout_s: float = 1.0,
     assigned: Mapping[tuple[str, str], str] | None = None,
     recomputed: bool = True,
+    reading: Reading | None = None,
     adapter_type: type[FakeAdapter] = FakeAdapter,
 ) -> AsyncIterator[Rig]:
-    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. At the end all calls must have ended, and nothing may be held."""
+    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. `reading`: of the answers in all simulations. At the end all calls must have ended, and nothing may be held."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(_Servers())
         base_url = engine if isinstance(engine, str) else await servers.start(engine)
@@ -119,6 +122,8 @@ async def rig(
             assigned=assigned_to,
             recomputed=lambda *_: recomputed,
             remember=lambda *told: remembered.append(told),
+            reading=lambda _: reading,
+            read=duration_in,
         )
         crashes: list[BaseException] = []
 

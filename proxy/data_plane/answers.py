@@ -1,0 +1,105 @@
+"""The text of an answer that has gone by, whole or as the events of a stream: what the LLM said, without what is around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from scalesim.proxy.core.durations import Reading
+from scalesim.proxy.core.model import Clock
+
+
+class Spoken(Protocol):
+    def text(self) -> str: ...
+
+
+def duration_in(answer: Spoken, reading: Reading) -> tuple[float, Clock] | None:
+    """How long its agent acts, if it stands in the answer. Takes a few milliseconds at most with the rules that come with
+    us, whatever the answer is; see `Reading` for those of operators."""
+    text = answer.text()
+    return reading.acts_for(text) if text else None
+
+
+def text_of(payload: bytes) -> str:
+    """Of the first choice of a plain answer; where it called tools instead of speaking, what it called them with.
+
+    Empty for what is no answer of a form known here.
+    """
+    answer = _parsed(payload)
+    choice = _first(answer.get("choices"))
+    message = choice.get("message")
+    if isinstance(message, Mapping):
+        return _spoken(message)
+    return _text(choice.get("text")) or _text(answer.get("text")) or _outputs(answer)
+
+
+def text_of_events(payloads: Iterable[bytes]) -> str:
+    """The same of a stream, from the `data:` of all its events in their order."""
+    parts: list[str] = []
+    calls: list[str] = []
+    whole = ""
+    for payload in payloads:
+        event = _parsed(payload)
+        choice = _first(event.get("choices"))
+        delta = choice.get("delta")
+        if isinstance(delta, Mapping):
+            parts.append(_text(delta.get("content")))
+            calls.append(_arguments(delta))
+        elif choice:
+            parts.append(_text(choice.get("text")))
+        elif event.get("type") == "response.output_text.delta":
+            parts.append(_text(event.get("delta")))
+        else:
+            # SGLang's own route repeats in each event all that was said before.
+            whole = _text(event.get("text")) or whole
+    return "".join(parts) or whole or "".join(calls)
+
+
+def _spoken(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        content = "".join(_text(part.get("text")) for part in content if isinstance(part, Mapping))
+    return _text(content) or _arguments(message)
+
+
+def _arguments(message: Mapping[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    functions = (
+        [call.get("function") for call in calls if isinstance(call, Mapping)]
+        if isinstance(calls, list)
+        else []
+    )
+    return "".join(
+        _text(function.get("arguments")) for function in functions if isinstance(function, Mapping)
+    )
+
+
+def _outputs(answer: Mapping[str, Any]) -> str:
+    """Of /v1/responses."""
+    outputs = answer.get("output")
+    if not isinstance(outputs, list):
+        return ""
+    return "".join(
+        _spoken(output) or _text(output.get("arguments")) for output in outputs if isinstance(output, Mapping)
+    )
+
+
+def _first(choices: object) -> Mapping[str, Any]:
+    """Empty if there is none. Of several answers to one prompt nobody knows which is acted on."""
+    if not isinstance(choices, list):
+        return {}
+    return next((choice for choice in choices if isinstance(choice, Mapping) and not choice.get("index")), {})
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _parsed(payload: bytes) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
