@@ -71,6 +71,12 @@ def serve_command(
             help="What memory control does: all, none, or a list with commas [all].", metavar="LIST"
         ),
     ] = None,
+    guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--guard/--no-guard", help="Leave the cache to recency while distance does worse [guard]."
+        ),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     config: Config = None,
 ) -> None:
@@ -88,6 +94,7 @@ def serve_command(
             "mode": mode,
             "policy": policy,
             "parts": parts,
+            "guard": guard,
             "log_level": log_level,
             "config": config,
         }

@@ -138,6 +138,7 @@ async def _assembled(
                     plan_limit=settings.plan_limit,
                     pin_share=settings.pin_share,
                     parts=settings.parts,
+                    guard=settings.guard,
                     prefetch_steps=settings.prefetch_steps,
                     prefetch_s=settings.prefetch_s,
                     loads_in_flight=settings.loads_in_flight,

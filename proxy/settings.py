@@ -100,6 +100,13 @@ def _parts(value: object) -> frozenset[Part]:
     return frozenset(map(Part, given))
 
 
+def _switch(value: object) -> bool:
+    known = {True: True, False: False, "on": True, "off": False, "true": True, "false": False}
+    if not isinstance(value, bool | str) or value not in known:
+        raise ValueError(f"{value!r} is not on or off")
+    return known[value]
+
+
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
@@ -148,7 +155,10 @@ def _scale(value: object) -> Scale | None:
         return None
     number, _, unit = value.partition(" ") if isinstance(value, str) else ("", "", "")
     try:
-        return Scale(Clock(unit), _number(number))
+        clock = Clock(unit)
+        if clock is Clock.TURNS:
+            raise ValueError("nobody tells on that clock")
+        return Scale(clock, _number(number))
     except ValueError:
         raise ValueError(
             f"{value!r} is not the length of a simulated minute, like '0.2 steps' or '1.5 seconds', nor off"
@@ -226,6 +236,9 @@ class Settings:
         "what memory control does: all, none, or a list of " + ", ".join(Part),
         default=frozenset(Part),
     )
+    guard: bool = _setting(
+        _switch, "leave an engine's cache to recency while the order of distances does worse", default=True
+    )
     prefetch_steps: float = _setting(
         _above_zero(1e6, "steps"),
         "memory of agents so near is loaded ahead, by the simulation's steps",
@@ -234,10 +247,10 @@ class Settings:
     prefetch_s: float = _setting(
         _above_zero(86_400, "seconds"), "the same for agents whose distance is known in seconds", default=30.0
     )
-    answers: Scale | None = _setting(
+    answers: Scale | None = _setting(  # noqa: RUF009  it makes a field
         _scale,
-        "how long a simulated minute is, like '0.2 steps' or '1.5 seconds': answers are then read for how long agents act; "
-        "off: they are not",
+        "length of a simulated minute, like '0.2 steps' or '1.5 seconds': answers are then read for how long agents "
+        "act; off: they are not",
         default=None,
     )
     loads_in_flight: int = _setting(

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 from .engines import Engine
 from .prose import SAMPLE
 from .servers import Installation, ServerFailed
-
-# The engine is not up yet when this is needed: the size of its cache depends on it.
-COUNT = """
-import sys
-from tokenizers import Tokenizer
-print(len(Tokenizer.from_file(sys.argv[1]).encode(sys.stdin.read(), add_special_tokens=False).ids))
-"""
 
 
 async def of_engine(engine: Engine) -> float:
@@ -23,14 +17,13 @@ async def of_engine(engine: Engine) -> float:
 
 def of_model(installation: Installation) -> float:
     """Asks the tokenizer of the model, in the engine's environment. Raises `ServerFailed`."""
-    tokenizer = installation.model / "tokenizer.json"
-    command = [str(installation.engine_python), "-c", COUNT, str(tokenizer)]
+    command = installation.count_command()
     try:
         done = subprocess.run(command, input=SAMPLE, capture_output=True, text=True, timeout=120, check=True)
         return _ratio(int(done.stdout))
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
         words = getattr(exc, "stderr", None) or exc
-        raise ServerFailed(f"the tokenizer {tokenizer} could not be asked: {words}") from exc
+        raise ServerFailed(f"the tokenizer could not be asked by {shlex.join(command)}: {words}") from exc
 
 
 def _ratio(tokens: int) -> float:

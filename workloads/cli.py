@@ -6,6 +6,7 @@ Exit codes: 0 all went well, 1 there were errors or answers that differ without 
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +28,23 @@ from .command_line import (
     new_out_dir,
 )
 from .compare import Order, compare
-from .configurations import CONFIGURATIONS
+from .configurations import NAMES, USUAL
+from .emulated import PACE, EmulatedInstallation
 from .noise import OPTIONS as NOISE
 from .noise import Noise
 from .options import named_numbers
 from .player import Target
 from .program import Impossible, Told, Wishes
 from .run import run
+from .servers import Installation
+
+MOST_ENGINES = 3
+
+
+class EngineKind(StrEnum):
+    SGLANG = "sglang"
+    EMULATED = "emulated"
+
 
 OWN_OPTIONS = "; ".join(
     f"{name}: {', '.join(known)}" for name in scenarios.names() if (known := scenarios.scenario(name).OPTIONS)
@@ -44,6 +55,15 @@ Options = Annotated[
         "--option",
         metavar="NAME=VALUE",
         help=f"One of the scenario's own, as often as needed. There are, of {OWN_OPTIONS}.",
+    ),
+]
+
+NoiseOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--noise",
+        metavar="NAME=VALUE",
+        help=f"Errors in exact distances, as often as needed: {', '.join(NOISE)}.",
     ),
 ]
 
@@ -70,9 +90,16 @@ def compare_command(
         float, typer.Option(help="Share of the agents' prefixes that fit into the engine's cache.")
     ] = 0.25,
     configs: Annotated[
-        str, typer.Option(help=f"Of {', '.join(CONFIGURATIONS)}; the first is the reference of all.")
-    ] = ",".join(CONFIGURATIONS),
-    max_engines: Annotated[int, typer.Option(min=1, help="Engines that are up side by side.")] = 3,
+        str, typer.Option(help=f"Of {', '.join(NAMES)}; the first is the reference of all.")
+    ] = ",".join(USUAL),
+    noise: NoiseOptions = None,
+    engine: Annotated[
+        EngineKind, typer.Option(help="Emulated: without a model, for hundreds of agents.")
+    ] = EngineKind.SGLANG,
+    pace: Annotated[float, typer.Option(help="Times that an emulated engine is as fast as a GPU.")] = PACE,
+    max_engines: Annotated[
+        int | None, typer.Option(min=1, help="Engines that are up side by side (3; emulated: one for each).")
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Results (OUT_DIR/compare.json).")] = None,
     png_path: Annotated[Path | None, typer.Option("--png", help="The picture (beside the JSON).")] = None,
     out_dir: OutDir = None,
@@ -86,28 +113,31 @@ def compare_command(
         str | None, typer.Option(metavar="URL", help="Use this running engine with the plugin.")
     ] = None,
 ) -> None:
-    """Plays one program in several configurations on real engines, in turns, and tells what the difference is worth."""
+    """Plays one program in several configurations, in turns, and tells what the difference is worth."""
     out = out_dir or new_out_dir("compare")
     json_file = json_path or out / "compare.json"
     given = {Flavour.STOCK: stock_engine, Flavour.EXTENDED: extended_engine}
+    names = tuple(name.strip() for name in configs.split(",") if name.strip())
     try:
+        installation: Installation
+        if engine is EngineKind.EMULATED:
+            installation, side_by_side = EmulatedInstallation(pace=pace), max(1, len(names))
+        else:
+            installation = replace(DEFAULT, model=model_path.absolute(), engine_env=engine_env.absolute())
+            side_by_side = MOST_ENGINES
         order = Order(
             scenario=scenario,
             wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
-            names=tuple(name.strip() for name in configs.split(",") if name.strip()),
+            names=names,
             room=room,
             repeats=repeats,
-            most_engines=max_engines,
+            most_engines=max_engines or side_by_side,
             out_dir=out,
             json_path=json_file,
             png_path=png_path or json_file.with_suffix(".png"),
-            installation=replace(
-                DEFAULT,
-                model=model_path.absolute(),
-                engine_env=engine_env.absolute(),
-                scalesim=scalesim.absolute(),
-            ),
+            installation=replace(installation, scalesim=scalesim.absolute()),
             given={flavour: url.rstrip("/") for flavour, url in given.items() if url},
+            noise=Noise.of(named_numbers(noise)) if noise else None,
         )
     except Impossible as exc:
         raise typer.BadParameter(str(exc)) from exc
@@ -127,17 +157,11 @@ def run_command(
     told: Annotated[
         Told,
         typer.Option(
-            help="What the simulation tells, if it has that: exact distances, its agents' plans, those and positions, or"
-            " who knows whom and whom news has reached."
+            help="What the simulation tells, if it has that: exact distances, its agents' plans, those and positions,"
+            " who knows whom and whom news has reached, or which step begins."
         ),
     ] = Told.EXACT,
-    noise: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help=f"Errors in exact distances, as often as needed: {', '.join(NOISE)}.",
-        ),
-    ] = None,
+    noise: NoiseOptions = None,
     model: Annotated[str | None, typer.Option(help="Its name (the first the URL offers).")] = None,
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", help="For the URL, if it needs one.")

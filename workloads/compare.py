@@ -1,4 +1,4 @@
-"""`compare`: one program, several configurations, one real engine for each, the same for all but what is compared."""
+"""`compare`: one program, several configurations, an engine for each, the same for all but what is compared."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from rich.console import Console
 from . import calibration
 from .builds import Flavour
 from .comparison import Comparison
-from .configurations import CONFIGURATIONS, passes
+from .configurations import NOISY, Configuration, configurations_for, passes
+from .emulated import ABOUT_STOCK, ANSWER_SHARE, EmulatedInstallation
 from .engines import Engine, EngineUnfit, http_client
 from .fleet import ChildProcesses
 from .machine import command, commit, machine
 from .measuring import ask_afterwards, check_installation, play_all, print_errors
+from .noise import Noise, noisy
 from .picture import draw
-from .program import Wishes
+from .program import Impossible, Program, Wishes
 from .records import write_calls
 from .results import bounds, compare_texts, speedups, summaries
 from .room import room
@@ -45,6 +47,12 @@ class Order:
     installation: Installation = field(default_factory=Installation)
     given: Mapping[Flavour, str] = field(default_factory=dict)
     """URLs of engines that are running already."""
+    noise: Noise | None = None
+    """In what the configuration `noisy` tells."""
+
+    @property
+    def is_emulated(self) -> bool:
+        return isinstance(self.installation, EmulatedInstallation)
 
 
 async def compare(order: Order, console: Console) -> bool:
@@ -53,15 +61,19 @@ async def compare(order: Order, console: Console) -> bool:
     Raises `Impossible`, `ServerFailed`, `EngineUnfit`, `WarmUpFailed` or `HintRefused`.
     """
     # Refuse what is impossible before anything takes time.
-    groups = passes(order.names, order.most_engines, dict.fromkeys(order.given, 1))
+    generate = scenario(order.scenario).generate
+    known = _configurations(order, generate(replace(order.wishes, agents=1, steps=1)))
+    groups = passes(order.names, order.most_engines, dict.fromkeys(order.given, 1), known)
     check_installation(
         order.installation,
-        [CONFIGURATIONS[name] for name in order.names],
-        engines_are_given=not {CONFIGURATIONS[name].flavour for name in order.names} - order.given.keys(),
+        [known[name] for name in order.names],
+        engines_are_given=not {known[name].flavour for name in order.names} - order.given.keys(),
     )
     order.out_dir.mkdir(parents=True, exist_ok=True)
     wishes = replace(order.wishes, chars_per_token=await _chars_per_token(order))
-    program = scenario(order.scenario).generate(wishes)
+    if order.is_emulated:
+        wishes = replace(wishes, output_share=wishes.output_share * ANSWER_SHARE)
+    program = generate(wishes)
     planned = room(program, wishes, order.room)
     capacity_tokens, capacity = await _given_capacity(order) or (planned.capacity_tokens, str(planned))
     calls = sum(1 for _ in program.calls())
@@ -70,7 +82,8 @@ async def compare(order: Order, console: Console) -> bool:
     with ExitStack() as after:
         servers = after.enter_context(Servers(order.installation, order.out_dir))
         fleet = ChildProcesses(servers, capacity_tokens, order.most_engines, order.given)
-        plays = await play_all(program, groups, fleet, Rules(repeats=order.repeats), console)
+        plays = await play_all(program, groups, fleet, _rules(order, program), console)
+        console.print(f"Asking the engine how it tokenizes {calls} prompts.")
         urls = await fleet.engines([groups[-1][0].engine])
         model, prompts, notes = await ask_afterwards(program, plays, urls[groups[-1][0].engine])
 
@@ -88,11 +101,14 @@ async def compare(order: Order, console: Console) -> bool:
         model=Path(model).name,  # engines name a model by where it lies on their machine
         capacity_tokens=capacity_tokens,
         capacity=capacity,
+        configurations=known,
         summaries={name: told[name] for name in order.names},
         speedup=speedups(plays, reference),
         texts=compare_texts(plays, reference),
         bounds=bounds(told[reference]),
-        notes=notes,
+        notes=(*notes, *_notes(order)),
+        engine="emulated" if order.is_emulated else "sglang",
+        calls_by_trigger=program.calls_by_trigger(),
     )
     order.json_path.parent.mkdir(parents=True, exist_ok=True)
     order.json_path.write_text(json.dumps(comparison.as_json(), indent=2) + "\n")
@@ -103,6 +119,38 @@ async def compare(order: Order, console: Console) -> bool:
     for path in (order.json_path, order.png_path, records):
         console.print(f"written: {path}", soft_wrap=True)
     return comparison.ok
+
+
+def _configurations(order: Order, program: Program) -> Mapping[str, Configuration]:
+    """`program` is a small one of the same scenario. Raises `Impossible`."""
+    if NOISY in order.names and order.noise is None:
+        raise Impossible(f"{NOISY} tells distances with errors: say which, as --noise NAME=VALUE")
+    if order.noise is not None and NOISY not in order.names:
+        raise Impossible(f"errors are told by the configuration {NOISY}, which does not play")
+    if order.is_emulated and order.given:
+        raise Impossible("an engine is either emulated or given by its URL")
+    known = configurations_for(program, order.noise)
+    for name in order.names:
+        if name in known and (told := known[name].told) is not None:
+            program.must_tell(told)
+    if order.is_emulated:
+        known["stock"] = replace(known["stock"], about=ABOUT_STOCK)
+    return known
+
+
+def _rules(order: Order, program: Program) -> Rules:
+    instead = {} if order.noise is None else {NOISY: noisy(program, order.noise)}
+    # The emulated engine leaves memory control idle time, and how fast it is does not drift.
+    return Rules(
+        repeats=order.repeats,
+        whole_plays=order.is_emulated,
+        instead=instead,
+        logprobs=not order.is_emulated,
+    )
+
+
+def _notes(order: Order) -> tuple[str, ...]:
+    return order.installation.notes() if isinstance(order.installation, EmulatedInstallation) else ()
 
 
 async def _chars_per_token(order: Order) -> float:

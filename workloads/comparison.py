@@ -170,7 +170,11 @@ class Comparison:
     def _triggers(self) -> Table:
         table = table_of(
             "first calls, by what made the agent call",
-            *(f"{trigger[:11]}\n{what}" for trigger in self.triggers for what in ("hits", "Belady", "TTFT s")),
+            *(
+                heading
+                for trigger in self.triggers
+                for heading in (f"{trigger}\nhits", "\nBelady", "\nTTFT s")
+            ),
         )
         for name, summary in self.summaries.items():
             cells = []

@@ -36,19 +36,19 @@ class Configuration:
         return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.flags)
 
 
+def _told(about: str, told: Told | None) -> Configuration:
+    return Configuration(about, Flavour.EXTENDED, mode="on", told=told)
+
+
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "stock": Configuration("SGLang with its defaults, no proxy", Flavour.STOCK, mode=None),
     "off": Configuration("through the proxy, nothing sent", Flavour.EXTENDED, mode="off"),
-    "on": Configuration("the simulation gives distances", Flavour.EXTENDED, mode="on", told=Told.EXACT),
-    "on-nohints": Configuration("the proxy is told nothing but names", Flavour.EXTENDED, mode="on"),
-    "ticks": Configuration("it is told when a step begins", Flavour.EXTENDED, mode="on", told=Told.TICKS),
-    "plan": Configuration(
-        "the simulation tells how long each agent is busy", Flavour.EXTENDED, mode="on", told=Told.PLAN
-    ),
-    "spatial": Configuration(
-        "plans, and where each agent is and goes", Flavour.EXTENDED, mode="on", told=Told.SPATIAL
-    ),
-    "path": Configuration("who knows whom, and whom news reached", Flavour.EXTENDED, mode="on", told=Told.PATH),
+    "on": _told("the simulation gives distances", Told.EXACT),
+    "on-nohints": _told("the proxy is told nothing but names", None),
+    "ticks": _told("the proxy is told when a step begins", Told.TICKS),
+    "plan": _told("the simulation tells how long each agent is busy", Told.PLAN),
+    "spatial": _told("the simulation tells plans, and where each agent is and goes", Told.SPATIAL),
+    "path": _told("the simulation tells who knows whom, and whom news reached", Told.PATH),
 }
 USUAL = ("stock", "off", "on", "on-nohints")
 """Those that are played when nobody names any."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -28,7 +29,7 @@ def check_installation(
     installation: Installation, configurations: Iterable[Configuration], *, engines_are_given: bool = False
 ) -> None:
     """Raises `ServerFailed` with what is missing."""
-    needed = [] if engines_are_given else [installation.engine_python, installation.model]
+    needed = [] if engines_are_given else installation.engine_parts
     if any(configuration.mode is not None for configuration in configurations):
         needed.append(installation.scalesim)
     if missing := [str(path) for path in needed if not path.exists()]:
@@ -65,14 +66,15 @@ async def play_all(
 
 async def ask_afterwards(
     program: Program, plays: Sequence[Play], engine_url: str
-) -> tuple[str, dict[CallKey, list[int]] | None, tuple[str, ...]]:
+) -> tuple[str, Mapping[CallKey, Sequence[int]] | None, tuple[str, ...]]:
     """The model's name, the token ids of every prompt, and what is to be said of them."""
     async with http_client(engine_url) as http:
         engine = Engine(http)
         try:
             model = await engine.model()
             ids = {
-                (step.index, activation.agent, index): await engine.prompt_ids(call.messages)
+                # An array: long programs ask for a hundred million tokens.
+                (step.index, activation.agent, index): array("q", await engine.prompt_ids(call.messages))
                 for step, activation, index, call in program.calls()
             }
         except EngineUnfit as exc:

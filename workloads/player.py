@@ -150,7 +150,7 @@ class Player:
             self._told_ends |= news
 
     async def _tell_positions(self, step: Step) -> None:
-        """Of those who are somewhere else, or go somewhere else, than when it was told last."""
+        """Of those who are somewhere else, or go somewhere else, than when it was told last. And who has talked."""
         known = step.known
         places = {
             agent: (place, known.destinations[agent], known.speeds[agent])
@@ -159,13 +159,14 @@ class Player:
         news = {agent: place for agent, place in places.items() if self._told_places.get(agent) != place}
         if news:
             body = {
-                "unit": "steps",
                 "positions": {agent: list(position) for agent, (position, _, _) in news.items()},
                 "destinations": {agent: list(destination) for agent, (_, destination, _) in news.items()},
                 "speeds": {agent: speed for agent, (_, _, speed) in news.items()},
             }
             await self._hint("POST", "/positions", body)
             self._told_places |= news
+        if known.met:
+            await self._hint("POST", "/interactions", {"pairs": [list(pair) for pair in known.met]})
 
     async def accuracy(self) -> Mapping[str, object]:
         """By source of distances: how right it has been, as the proxy measured it. Empty where nobody says."""

@@ -78,6 +78,8 @@ class Known:
     """Of everybody who has a position; their own position, if they stay."""
     speeds: Mapping[str, float] = field(default_factory=dict)
     """Of everybody who has a position, in tiles per step; 0 if they stay."""
+    met: tuple[tuple[str, str], ...] = ()
+    """Who talked with whom in the step before."""
     reached: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By wave: whom it reaches in this step. Those of its first step are its sources."""
 

@@ -297,7 +297,9 @@ def summaries(
         firsts = sum((counted.first_calls for counted in counts), TokenCounts())
         triggers = sorted({trigger for counted in counts for trigger in counted.by_trigger})
         by_trigger = {
-            trigger: sum((counted.by_trigger.get(trigger, TokenCounts()) for counted in counts), TokenCounts())
+            trigger: sum(
+                (counted.by_trigger.get(trigger, TokenCounts()) for counted in counts), TokenCounts()
+            )
             for trigger in triggers
         }
         result[name] = Summary(own, everything, firsts, by_trigger)

@@ -35,6 +35,12 @@ class ServerFailed(Exception):
     """A server did not come up; the message has the end of its log."""
 
 
+# The engine is not up yet when this is needed: the size of its cache depends on it.
+COUNT = """
+import sys
+from tokenizers import Tokenizer
+print(len(Tokenizer.from_file(sys.argv[1]).encode(sys.stdin.read(), add_special_tokens=False).ids))
+"""
 PLUGINS = {
     Flavour.STOCK: "scalesim_cpu,scalesim_meter",
     Flavour.EXTENDED: "scalesim_cpu,scalesim_meter,scalesim",
@@ -69,8 +75,13 @@ class Installation:
     def engine_python(self) -> Path:
         return self.engine_env if self.engine_env.is_file() else self.engine_env / "bin" / "python"
 
+    @property
+    def engine_parts(self) -> list[Path]:
+        """What has to be there for an engine."""
+        return [self.engine_python, self.model]
+
     def missing(self) -> list[Path]:
-        return [path for path in (self.engine_python, self.model, self.scalesim) if not path.exists()]
+        return [path for path in (*self.engine_parts, self.scalesim) if not path.exists()]
 
     def engine_command(self, build: EngineBuild | Flavour, port: int, capacity_tokens: int) -> list[str]:
         return [
@@ -95,6 +106,10 @@ class Installation:
             "SGLANG_PLUGINS": PLUGINS[build.flavour],
             **({"SCALESIM_LINK": build.link.setting()} if build.link is not None else {}),
         }
+
+    def count_command(self) -> Sequence[str]:
+        """Prints how many tokens its standard input is."""
+        return [str(self.engine_python), "-c", COUNT, str(self.model / "tokenizer.json")]
 
     def proxy_command(
         self, engine_url: str, port: int, admin_port: int, mode: str, parts: Sequence[str] | None = None

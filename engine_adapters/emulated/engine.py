@@ -36,6 +36,8 @@ from .machine import Machine, check_above
 from .scheduler import Generation
 from .tokens import Tokens
 
+FLUSH_POLL_S = 0.02
+MOST_FLUSH_S = 600.0
 INPUT_RESERVE = 6
 """SGLang takes no prompt that fills the cache to the last tokens."""
 
@@ -252,7 +254,7 @@ class EmulatedEngine:
                 self._abort_as_asked(json_object(body))
                 await send_bytes(send, 200, b"", b"text/plain")
             case ("GET" | "POST", "/flush_cache"):
-                await self._flush(send)
+                await self._flush(_timeout_of(scope), send)
             case ("POST", "/load_lora_adapter" | "/unload_lora_adapter"):
                 await send_json(send, *await self._change_adapters(path, json_object(body)))
             case (method, _) if self._control is not None and path.startswith(wire.PREFIX + "/"):
@@ -403,7 +405,11 @@ class EmulatedEngine:
         elif isinstance(body.get("rid"), str):
             self.abort(body["rid"])
 
-    async def _flush(self, send: Send) -> None:
+    async def _flush(self, timeout_s: float, send: Send) -> None:
+        """As SGLang, it waits so long for what is under way to end."""
+        deadline = time.monotonic() + timeout_s
+        while (not self.scheduler.idle or self.loads.moving) and time.monotonic() < deadline:  # noqa: ASYNC110  no event
+            await asyncio.sleep(FLUSH_POLL_S)
         if not self.scheduler.idle or self.loads.moving:
             await send_bytes(
                 send, 400, b"Flush cache failed: requests are running or waiting.\n", b"text/plain"
@@ -428,3 +434,11 @@ class EmulatedEngine:
         if path == "/load_lora_adapter":
             return await self.adapters.load(name, asks.needed_text(body, "lora_path"))
         return await self.adapters.unload(name)
+
+
+def _timeout_of(scope: Scope) -> float:
+    told = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("timeout", ["0"])[0]
+    try:
+        return min(float(told), MOST_FLUSH_S)
+    except ValueError as exc:
+        raise BadRequest(f"timeout: {told!r:.64} is not a number of seconds") from exc

@@ -55,7 +55,11 @@ def metrics(name: str, capacity_tokens: int, scheduler: Scheduler) -> str:
         "generation_tokens_total": scheduler.output_tokens,
         "evicted_tokens_total": cache.evicted_tokens,
     }
-    lines = []
+    lines = ["# TYPE scalesim:step_seconds_total counter"]
+    lines += [
+        f'scalesim:step_seconds_total{{kind="{kind}"}} {seconds}'
+        for kind, seconds in scheduler.step_seconds.items()
+    ]
     for kind, samples in (("gauge", gauges), ("counter", counters)):
         for sample, value in samples.items():
             lines.append(f"# TYPE sglang:{sample} {kind}")

@@ -110,6 +110,8 @@ class Scheduler:
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.output_tokens = 0
+        self.step_seconds = {"prefill": 0.0, "decode": 0.0, "load": 0.0}
+        """By kind of step, as the plugin's meter names them: what steps are to take, without what Python adds."""
         self._prefilling: list[Generation] = []
         self._max_running = max_running
         self._prefill_s_per_token = prefill_s_per_token
@@ -155,9 +157,13 @@ class Scheduler:
         if self._prefilling:
             new = sum(len(one.prompt) - one.cached for one in self._prefilling)
             self.cache.take(new)
-            return Step(load_s, new * self._prefill_s_per_token, awaits_link)
+            prefill_s = new * self._prefill_s_per_token
+            self.step_seconds["prefill"] += prefill_s
+            self.step_seconds["load"] += load_s
+            return Step(load_s, prefill_s, awaits_link)
         if self.running:
             self.cache.take(len(self.running))
+            self.step_seconds["decode"] += self._decode_s_per_token
             return Step(0.0, self._decode_s_per_token, False)
         return Step(0.0, 0.0, False)
 

@@ -12,7 +12,7 @@ from scalesim.proxy.core.durations import MAX_RULES, RULES, Reading, Rule, Scale
 from scalesim.proxy.core.events import ReadingSet
 from scalesim.proxy.core.model import Clock, SimulationId
 
-from .bodies import SimulationPath
+from .bodies import SimulationPath, TimeUnit
 from .desk import Desk
 from .problems import Problem
 
@@ -57,7 +57,7 @@ class AnswersBody(BaseModel):
     rules: Annotated[list[Literal["default"] | RuleBody], Field(max_length=MAX_RULES)] = Field(
         description="The first that finds anything counts. default: those that come with the proxy. Empty: nothing is read."
     )
-    clock: Clock = Field(description="On which a simulated minute has a length. steps needs ticks.")
+    clock: TimeUnit = Field(description="On which a simulated minute has a length. steps needs ticks.")
     per_minute: Annotated[float, Field(strict=True)] = Field(
         description="Steps or seconds that a simulated minute takes."
     )
@@ -67,7 +67,7 @@ class AnswersBody(BaseModel):
         rules: list[Rule] = []
         for one in self.rules:
             rules += RULES if one == "default" else [one.rule()]
-        return Reading(tuple(rules), Scale(self.clock, self.per_minute))
+        return Reading(tuple(rules), Scale(self.clock.clock, self.per_minute))
 
 
 class ReadingAnswer(BaseModel):
@@ -93,10 +93,14 @@ class ReadingAnswer(BaseModel):
     )
 
     simulation: str
-    rules: list[RuleBody] = Field(description="In the order in which they are tried. Empty: answers are not read.")
+    rules: list[RuleBody] = Field(
+        description="In the order in which they are tried. Empty: answers are not read."
+    )
     clock: Clock | None
     per_minute: float | None
-    found: int = Field(description="Calls in whose answers a duration was found since the simulation is known.")
+    found: int = Field(
+        description="Calls in whose answers a duration was found since the simulation is known."
+    )
 
 
 def answer_routes(desk: Desk) -> APIRouter:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.counters import Counters
+from scalesim.proxy.core.guard import GuardState, InCharge
 from scalesim.proxy.core.model import Clock, Mode
 from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, describe
@@ -25,6 +27,11 @@ _SIMULATION: dict[str, JsonValue] = {
     "first_call_prompt_tokens": 98000,
     "first_call_cached_tokens": 61000,
     "first_call_hit_rate": 0.622,
+    "accuracy": {
+        "hinted": {"order": 0.97, "time_error": 0.4, "unit": "steps", "count": 96},
+        "gap": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 72},
+    },
+    "in_charge": None,
 }
 _ENGINE: dict[str, JsonValue] = {
     "engine": "engine-0",
@@ -49,6 +56,14 @@ _ENGINE: dict[str, JsonValue] = {
     "adapters": 24,
     "loads_in_flight": 2,
     "loading_bytes": 4100000,
+    "guard": {
+        "in_charge": "distance",
+        "since_calls": 0,
+        "reason": "from the beginning, until recency does better",
+        "hits": {"lru": 1240, "distance": 1610, "guarded": 1610},
+        "calls": 2400,
+        "switches": 0,
+    },
     "problem": "",
 }
 _AGENT: dict[str, JsonValue] = {
@@ -84,6 +99,30 @@ def _example(example: dict[str, JsonValue]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": example})
 
 
+class AccuracyAnswer(BaseModel):
+    order: float = Field(
+        description="Of two agents of which it told, how often the one that came first was told to be nearer: 1 is always, "
+        ".5 no better than a coin."
+    )
+    time_error: float | None = Field(
+        description="Mean distance between what it told and what came; null: none came."
+    )
+    unit: Clock | None = Field(
+        description="Of time_error. turns: activations of all agents of the simulation."
+    )
+    count: int = Field(description="Activations by which its order was measured, a sample of all.")
+
+    @classmethod
+    def of(cls, score: Score) -> AccuracyAnswer:
+        finite = score.time_error != float("inf")
+        return cls(
+            order=round(score.order, 4),
+            time_error=round(score.time_error, 4) if finite else None,
+            unit=score.clock,
+            count=score.count,
+        )
+
+
 class SimulationAnswer(BaseModel):
     model_config = _example(_SIMULATION)
 
@@ -106,6 +145,13 @@ class SimulationAnswer(BaseModel):
     )
     first_call_cached_tokens: int
     first_call_hit_rate: float | None
+    accuracy: dict[str, AccuracyAnswer] = Field(
+        description="How well each source (see source of an agent) told when agents call next, in the last few dozen cases."
+    )
+    in_charge: str | None = Field(
+        description="The source whose word goes before that of one with more authority, since it told the order better; null: "
+        "nobody's, the usual order holds."
+    )
 
     @classmethod
     def of(cls, known: SimulationSnapshot) -> SimulationAnswer:
@@ -126,6 +172,8 @@ class SimulationAnswer(BaseModel):
             first_call_prompt_tokens=counted.first_prompt_tokens,
             first_call_cached_tokens=counted.first_cached_tokens,
             first_call_hit_rate=_rate(counted.first_cached_tokens, counted.first_prompt_tokens),
+            accuracy={source: AccuracyAnswer.of(score) for source, score in known.accuracy.items()},
+            in_charge=known.in_charge,
         )
 
 
@@ -152,7 +200,8 @@ class AgentAnswer(BaseModel):
     )
     unit: Clock | None
     source: str | None = Field(
-        description="Who knows: activation (it calls now), hinted, plan, answers, spatial, path or gap (learned)."
+        description="Who knows: activation (it calls now), hinted, plan, answers, spatial, path, turns or "
+        "gap (learned)."
     )
     running: bool = Field(description="In an activation: it calls, or will call again at once.")
     engine: str | None = Field(description="Where its last call went.")
@@ -229,6 +278,36 @@ class PoolAnswer(BaseModel):
     free_bytes: int
 
 
+class GuardHitsAnswer(BaseModel):
+    lru: int = Field(description="Of calls that would have found their memory if recency had always decided.")
+    distance: int = Field(description="If distance had always decided.")
+    guarded: int = Field(description="If whoever was in charge decided.")
+
+
+class GuardAnswer(BaseModel):
+    in_charge: InCharge = Field(description="lru: the order of distances is not sent.")
+    since_calls: int = Field(description="It took charge at that call.")
+    reason: str
+    hits: GuardHitsAnswer
+    calls: int = Field(
+        description="Played, of simulations that are on; where none is, of those in shadow, as if they were."
+    )
+    switches: int
+
+    @classmethod
+    def of(cls, state: GuardState) -> GuardAnswer:
+        return cls(
+            in_charge=state.in_charge,
+            since_calls=state.since,
+            reason=state.reason,
+            hits=GuardHitsAnswer(
+                lru=state.hits_lru, distance=state.hits_distance, guarded=state.hits_guarded
+            ),
+            calls=state.calls,
+            switches=state.switches,
+        )
+
+
 class EngineAnswer(BaseModel):
     model_config = _example(_ENGINE)
 
@@ -256,6 +335,9 @@ class EngineAnswer(BaseModel):
     adapters: int = Field(description="Known to it.")
     loads_in_flight: int
     loading_bytes: int = Field(description="What those loads move.")
+    guard: GuardAnswer | None = Field(
+        description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
+    )
     problem: str = Field(description="Empty if all is well.")
 
     @classmethod
@@ -293,6 +375,7 @@ class EngineAnswer(BaseModel):
             adapters=known.adapters if known else 0,
             loads_in_flight=status.loads,
             loading_bytes=known.loading_bytes if known else 0,
+            guard=GuardAnswer.of(known.guard) if known and known.guard else None,
             problem=status.problem,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Path
@@ -33,6 +34,17 @@ AdapterId = Annotated[str, StringConstraints(pattern=ADAPTER_PATTERN)]
 MOST = 1e12
 """Steps or seconds (30,000 years of them); more would only swallow the small ones when they are added."""
 Amount = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False, strict=True)]
+
+
+class TimeUnit(StrEnum):
+    """Of what is told. There are other clocks, on which nobody but us tells."""
+
+    STEPS = "steps"
+    SECONDS = "seconds"
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.value)
 
 
 def _example(**example: JsonValue) -> ConfigDict:
@@ -101,7 +113,7 @@ class AssignmentsBody(BaseModel):
 class DistancesBody(BaseModel):
     model_config = _example(unit="steps", distances={"Ann": 0, "Bob": 12, "Cleo": None})
 
-    unit: Clock = Field(description="The clock the distances are told on.")
+    unit: TimeUnit = Field(description="The clock the distances are told on.")
     distances: dict[Name, Amount | None] = Field(
         description="How soon each agent calls next, from now. null: it is not expected to call again."
     )
@@ -113,7 +125,7 @@ class DistancesBody(BaseModel):
 class ActionsBody(BaseModel):
     model_config = _example(unit="seconds", durations={"Ann": 42.5})
 
-    unit: Clock = Field(description="The clock the durations are told on.")
+    unit: TimeUnit = Field(description="The clock the durations are told on.")
     durations: dict[Name, Amount] = Field(
         description="The agent acts from now on, for so long, and does not call meanwhile."
     )
@@ -137,7 +149,7 @@ _Extent = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False, strict=
 class SpaceBody(BaseModel):
     model_config = _example(unit="steps", radius=4, speed=30, cooldown=26.67)
 
-    unit: Clock = Field(description="The clock of all times here: speeds are lengths a step, or a second.")
+    unit: TimeUnit = Field(description="The clock of all times here: speeds are lengths a step, or a second.")
     radius: _Extent = Field(description="Two agents that are not farther apart may interact.")
     speed: Amount = Field(
         description="Of agents with a destination and no speed of their own. The grid is laid out by it, so it should "
@@ -150,8 +162,9 @@ class SpaceBody(BaseModel):
     )
 
     def rules(self) -> SpaceRules:
-        horizon = HORIZON[self.unit] if self.horizon is None else self.horizon
-        return SpaceRules(self.unit, self.radius, self.speed, self.cooldown, horizon)
+        clock = self.unit.clock
+        horizon = HORIZON[clock] if self.horizon is None else self.horizon
+        return SpaceRules(clock, self.radius, self.speed, self.cooldown, horizon)
 
 
 class PositionsBody(BaseModel):

@@ -27,7 +27,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         name = SimulationId(simulation)
         desk.check_known(name, body.distances, create=body.create_agents)
         distances = {AgentName(agent): FAR if at is None else at for agent, at in body.distances.items()}
-        desk.runtime.post(DistanceHinted(desk.clock(), name, body.unit, distances))
+        desk.runtime.post(DistanceHinted(desk.clock(), name, body.unit.clock, distances))
         desk.check_taken(name, distances)
         return TakenAnswer(simulation=name, agents=len(distances))
 
@@ -38,7 +38,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         desk.check_known(name, body.durations, create=body.create_agents)
         now = desk.clock()
         for agent, duration in body.durations.items():
-            desk.runtime.post(ActionStarted(now, name, AgentName(agent), duration, body.unit))
+            desk.runtime.post(ActionStarted(now, name, AgentName(agent), duration, body.unit.clock))
         desk.check_taken(name, body.durations)
         return TakenAnswer(simulation=name, agents=len(body.durations))
 

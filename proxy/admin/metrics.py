@@ -6,13 +6,14 @@ Labels are simulations (the core keeps a bounded number of them), engines, and c
 from __future__ import annotations
 
 import scalesim
+from scalesim.proxy.core.guard import InCharge
 
 from .desk import Desk
 from .prometheus import Family
 
 
 def families(desk: Desk) -> list[Family]:
-    return [*_of_simulations(desk), *_of_engines(desk), *_of_the_loop(desk)]
+    return [*_of_simulations(desk), *_of_engines(desk), *_of_guards(desk), *_of_the_loop(desk)]
 
 
 def _of_simulations(desk: Desk) -> list[Family]:
@@ -33,7 +34,15 @@ def _of_simulations(desk: Desk) -> list[Family]:
     first_cached = Family(
         "scalesim_first_call_cached_tokens_total", "counter", "Of those, served from the engine's cache."
     )
+    order = Family(
+        "scalesim_order_accuracy",
+        "gauge",
+        "How often, of two agents, a source told the one to be nearer that called first. .5 is no better than a coin.",
+    )
     for one in desk.controller.simulations():
+        for source, score in one.accuracy.items():
+            if score.count:
+                order.add(score.order, simulation=one.id, source=source)
         counted = one.counters
         calls.add(counted.calls, simulation=one.id)
         failed.add(counted.failed_calls, simulation=one.id)
@@ -44,7 +53,7 @@ def _of_simulations(desk: Desk) -> list[Family]:
         cached.add(counted.cached_tokens, simulation=one.id)
         first_prompt.add(counted.first_prompt_tokens, simulation=one.id)
         first_cached.add(counted.first_cached_tokens, simulation=one.id)
-    return [calls, failed, running, agents, activations, prompt, cached, first_prompt, first_cached]
+    return [calls, failed, running, agents, activations, prompt, cached, first_prompt, first_cached, order]
 
 
 def _of_engines(desk: Desk) -> list[Family]:
@@ -73,6 +82,30 @@ def _of_engines(desk: Desk) -> list[Family]:
                 pools.add(pool.capacity_bytes, engine=one.engine, pool=pool.name)
                 free.add(pool.free_bytes, engine=one.engine, pool=pool.name)
     return [up, extended, commanded, capacity, pinned, pools, free, slots, running, loads]
+
+
+def _of_guards(desk: Desk) -> list[Family]:
+    distance = Family(
+        "scalesim_guard_distance_in_charge",
+        "gauge",
+        "1 if distance decides what leaves the cache; 0: recency.",
+    )
+    calls = Family("scalesim_guard_calls_total", "counter", "Calls that its guard played.")
+    hits = Family(
+        "scalesim_guard_hits_total",
+        "counter",
+        "Of those, found in memory if recency, distance, or whoever is in charge decides.",
+    )
+    switches = Family("scalesim_guard_switches_total", "counter", "Times that somebody else took charge.")
+    for one in desk.controller.engines():
+        if one.guard is not None:
+            distance.add(one.guard.in_charge is InCharge.DISTANCE, engine=one.id)
+            calls.add(one.guard.calls, engine=one.id)
+            hits.add(one.guard.hits_lru, engine=one.id, cache="lru")
+            hits.add(one.guard.hits_distance, engine=one.id, cache="distance")
+            hits.add(one.guard.hits_guarded, engine=one.id, cache="guarded")
+            switches.add(one.guard.switches, engine=one.id)
+    return [distance, calls, hits, switches]
 
 
 def _of_the_loop(desk: Desk) -> list[Family]:

@@ -1,101 +1,164 @@
 """How often each source of distances told the right order, and how far off its times were: measured on what came.
 
 When an agent begins, what was told of it is compared with what was told of others that have not begun yet: it should
-have been nearer. Only a small sample of agents is followed, which a place is taken in as soon as one falls free.
+have been nearer. Only a small sample of agents is followed, in which a place is taken as soon as one falls free.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .mean import Mean
-from .model import AgentName
+from .model import AgentName, Clock, Moment, Source
 
 PLACES = 16
-SOURCE_LIMIT = 16
-"""Further sources are not measured."""
 
 PATIENCE = 4096
-"""After so many predictions that found no place, the longest in the sample makes way: it may never begin again."""
+"""After so many beginnings of agents that found no place, the longest in a full sample makes way."""
+
+WAITS = 64
+"""Whoever has not begun by so many beginnings of others in the sample leaves it: one that died in silence would be told
+wrong for ever."""
 
 _MEMORY = 1 / 32
 _COIN = 0.5
+
+_OUTLIER = 8.0
+"""An error counts as at most this many usual ones: a simulation that pauses an hour makes no source an hour worse."""
+_USUAL = 8
+"""Errors after which it is known what is usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     order: float
     """Of the pairs that it told of, those in the right order: 1 always right, .5 no better than a coin. Equal counts half."""
-    time_error: float
-    """Mean distance between the moment told and the one that came, on the clock it was told in; inf if none was finite."""
+    wrong: float
+    """Of the same, those in the wrong order. Equal counts as not wrong."""
     count: int
-    """Beginnings by which its order was measured. `order` and `time_error` forget all but the last few dozen."""
+    """Beginnings by which its order was measured. All but this forgets all but the last few dozen."""
+    time_error: float
+    """Mean distance between the moment told and the one that came, on `clock`; inf if none was finite."""
+    clock: Clock | None
+    """On which it told last; None if it never did."""
+
+
+UNKNOWN = Score(_COIN, 0.0, 0, math.inf, None)
 
 
 @dataclass(slots=True, eq=False)
 class _Measured:
+    clock: Clock
     order: Mean = field(default_factory=lambda: Mean(_MEMORY))
+    wrong: Mean = field(default_factory=lambda: Mean(_MEMORY))
     time_error: Mean = field(default_factory=lambda: Mean(_MEMORY))
 
 
+@dataclass(slots=True, eq=False)
+class _Followed:
+    since: int
+    """Beginnings in the sample by the time it came in."""
+    told: dict[Source, Moment] = field(default_factory=dict)
+    """What each source told last of it."""
+
+
 class Accuracy:
-    """Of one simulation. Moments of a source are on one clock, the same in `predicted` and in `began`.
+    """Of one simulation. A beginning costs at most `PLACES` comparisons per source, and of an agent that is not in the
+    sample nothing."""
 
-    A beginning costs at most `PLACES` comparisons per source, and of an agent that is not in the sample none.
-    """
-
-    __slots__ = ("_refused", "_sample", "_sources")
+    __slots__ = ("_began", "_refused", "_sample", "_sources")
 
     def __init__(self) -> None:
-        self._sample: dict[AgentName, dict[str, float]] = {}
-        """What was told last of each agent in it, by source; the longest in it first."""
-        self._sources: dict[str, _Measured] = {}
+        self._sample: dict[AgentName, _Followed] = {}
+        """The longest in it first."""
+        self._sources: dict[Source, _Measured] = {}
         self._refused = 0
+        self._began = 0
 
     def sizes(self) -> dict[str, int]:
-        return {"accuracy_agents": len(self._sample), "accuracy_sources": len(self._sources)}
+        return {"accuracy_agents": len(self._sample)}
 
-    def predicted(self, source: str, agent: AgentName, moment: float) -> None:
-        """The source says that the agent's next activation begins then (inf: never). The last word before it counts."""
-        if math.isnan(moment) or (source not in self._sources and len(self._sources) >= SOURCE_LIMIT):
+    @property
+    def sample(self) -> tuple[AgentName, ...]:
+        return tuple(self._sample)
+
+    @property
+    def scores(self) -> dict[Source, Score]:
+        """Of those that ever told anything of an agent in the sample."""
+        return {source: self.score(source) for source in Source if source in self._sources}
+
+    def follows(self, agent: AgentName) -> bool:
+        """Whether what is told of the agent now is of use: it is in the sample, or there is a place."""
+        return agent in self._sample or len(self._sample) < PLACES
+
+    def predicted(self, agent: AgentName, told: Iterable[tuple[Source, Moment]]) -> None:
+        """Each source says that the agent's next activation begins then (inf: never). The last word before it counts. Of
+        whom nothing is said yet something may be said later: it takes a place too."""
+        sound = [(source, moment) for source, moment in told if not math.isnan(moment.value)]
+        if not self.follows(agent):
             return
-        told = self._sample.get(agent)
-        if told is None:
-            if len(self._sample) >= PLACES:
-                self._refused += 1
-                if self._refused < PATIENCE:
-                    return
+        followed = self._sample.get(agent)
+        if followed is None:
+            followed = self._sample[agent] = _Followed(self._began)
+        for source, moment in sound:
+            if source not in self._sources:
+                self._sources[source] = _Measured(moment.clock)
+            followed.told[source] = moment
+
+    def began(self, agent: AgentName, now: Callable[[Clock], float]) -> bool:
+        """An activation of the agent begins, and what was told of it is used up. True if that changed any score."""
+        followed = self._sample.pop(agent, None)
+        if followed is None:
+            self._refused += len(self._sample) >= PLACES
+            if self._refused >= PATIENCE:
                 self._refused = 0
                 del self._sample[next(iter(self._sample))]
-            told = self._sample[agent] = {}
-        if source not in self._sources:
-            self._sources[source] = _Measured()
-        told[source] = moment
-
-    def began(self, agent: AgentName, at: float) -> None:
-        """An activation of the agent begins, and what was told of it is used up."""
-        for source, moment in self._sample.pop(agent, {}).items():
-            measured = self._sources[source]
-            others = [told[source] for told in self._sample.values() if source in told]
-            if others:
-                right = sum(1.0 if moment < other else _COIN * (moment == other) for other in others)
-                measured.order.add(right / len(others))
-            error = abs(moment - at)
-            if math.isfinite(error):
-                measured.time_error.add(error)
+            return False
+        self._began += 1
+        for source, moment in followed.told.items():
+            self._measure(source, moment, now)
+        while self._sample:
+            longest = next(iter(self._sample))
+            if self._began - self._sample[longest].since <= WAITS:
+                break
+            del self._sample[longest]
+        return True
 
     def forget(self, agent: AgentName) -> None:
         """It left: that it did not begin says nothing."""
         self._sample.pop(agent, None)
 
-    def score(self, source: str) -> Score:
+    def score(self, source: Source) -> Score:
         measured = self._sources.get(source)
         if measured is None:
-            return Score(_COIN, math.inf, 0)
-        order, time_error = measured.order, measured.time_error
+            return UNKNOWN
+        order, error = measured.order, measured.time_error
         return Score(
             order.value if order.count else _COIN,
-            time_error.value if time_error.count else math.inf,
+            measured.wrong.value,
             order.count,
+            error.value if error.count else math.inf,
+            measured.clock,
         )
+
+    def _measure(self, source: Source, moment: Moment, now: Callable[[Clock], float]) -> None:
+        measured = self._sources[source]
+        # What was told on different clocks has no order of its own.
+        others = [
+            told.value
+            for one in self._sample.values()
+            if (told := one.told.get(source)) is not None and told.clock is moment.clock
+        ]
+        if others:
+            wrong = sum(other < moment.value for other in others)
+            equal = others.count(moment.value)
+            measured.wrong.add(wrong / len(others))
+            measured.order.add((len(others) - wrong - _COIN * equal) / len(others))
+        if measured.clock is not moment.clock:
+            measured.clock, measured.time_error = moment.clock, Mean(_MEMORY)
+        error, usual = abs(moment.value - now(moment.clock)), measured.time_error
+        if math.isfinite(error):
+            is_known = usual.count >= _USUAL and usual.value > 0.0
+            usual.add(min(error, _OUTLIER * usual.value) if is_known else error)

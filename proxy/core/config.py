@@ -47,6 +47,9 @@ class ControllerConfig:
     """Of an engine's capacity, at most so much is pinned."""
     parts: frozenset[Part] = frozenset(Part)
     """Of memory control, those that are switched on."""
+    guard: bool = True
+    """An engine's cache is left to recency for as long as distance does worse (`guard.py`). Of no account where the
+    part `order` is off: nothing is ordered then."""
     prefetch_steps: float = 3.0
     """Agents that are nearer than this on their simulation's steps are loaded for ahead of their calls."""
     prefetch_s: float = 30.0

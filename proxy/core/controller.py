@@ -48,7 +48,7 @@ from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading
-from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, SimulationId
+from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, Part, SimulationId
 from .planning import Reach, Sight, adapter_pin_limit, completed, keep_invariants, sight_of
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
 from .space import SpaceRules
@@ -91,6 +91,7 @@ class Controller:
             edge_limit=config.edge_limit,
             loads_in_flight=config.loads_in_flight,
             load_budget_bytes=config.load_budget_bytes,
+            guard=config.guard and Part.ORDER in config.parts,
             kinds=[kind.name for kind in known],
         )
         self._surroundings = Surroundings(self._world)
@@ -276,6 +277,10 @@ class Controller:
             "leaving_adapters": len(world.adapters.leaving),
             "answer_rules": sum(len(one.reading.rules) for one in world.simulations.values() if one.reading),
             **self._surroundings.sizes(),
+            "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in world.simulations.values()),
+            "accuracy_agents": sum(
+                one.accuracy.sizes()["accuracy_agents"] for one in world.simulations.values()
+            ),
             **{name: sum(engine.sizes()[name] for engine in engines) for name in ENGINE_TABLES},
         }
 
@@ -336,7 +341,7 @@ class Controller:
             engine.dirty = True
         self._world.let_adapters_go()
         if booted or engine.capacity_tokens != report.capacity_tokens:
-            engine.capacity_tokens = report.capacity_tokens
+            engine.measure(report.capacity_tokens)
             engine.dirty = True
         if engine.reachable and engine.belief.heal(report):
             self._world.totals.healed += 1
@@ -385,12 +390,15 @@ class Controller:
         engine.budget_tokens = int(self._config.pin_share * (engine.capacity_tokens or 0))
         engine.adapter_pin_limit = adapter_pin_limit(engine)
         totals = self._world.totals
+        modes = {simulation.mode for simulation in self._world.simulations.values()}
+        engine.plays_shadow = Mode.ON not in modes
         wanted, sight = self._wanted(engine, _SENT, at)
         engine.wanted = self._completed(wanted, sight, engine)
         totals.plans += 1
         engine.shadow = None
         shadow_loads: frozenset[MemoryId] = frozenset()
-        if any(simulation.mode is Mode.SHADOW for simulation in self._world.simulations.values()):
+        played = wanted
+        if Mode.SHADOW in modes:
             shadow, seen = self._wanted(engine, _COMPUTED, at)
             engine.shadow = self._completed(shadow, seen, engine)
             totals.shadow_plans += 1
@@ -398,7 +406,10 @@ class Controller:
             wants = self._loading.wants(engine, shadow, seen, at)
             shadow_loads = frozenset(want.memory for want in wants if want.memory not in sent)
             totals.shadow_loads += len(shadow_loads - engine.shadow_loads)
+            played = shadow if engine.plays_shadow else wanted
         engine.shadow_loads = shadow_loads
+        if engine.guard is not None:
+            engine.guard.ordered(played.order)
         belief = engine.belief
         pins = {*engine.wanted.pins, *belief.pins, *belief.doubtful}
         sizes = {

@@ -26,8 +26,8 @@ _MAX_REPEATS = 256
 
 MAX_RULES = 32
 _MAX_PATTERNS = 12_000
-"""Characters of all patterns of a simulation. The worst that they can be made to cost on one answer is 50 ms; `RULES` take
-a quarter of one."""
+"""Characters of all patterns of a simulation. At the worst they can be made to cost some .1 s an answer; `RULES` cost .3 ms at
+the most, for texts made up of what they look for, and else less than .1."""
 
 
 class Unit(StrEnum):
@@ -204,12 +204,9 @@ _COUNT = re.compile(r"\{([0-9]{1,3})(?:,([0-9]{1,3}))?\}")
 
 
 def _check(pattern: str) -> None:
-    """Raises `ValueError` if a search for it might cost more than the module's docstring says."""
+    """Raises `ValueError` if a search for it might cost more than the module's docstring says, or can find nothing."""
     if len(pattern) > _MAX_PATTERN:
         raise ValueError(f"a pattern may have {_MAX_PATTERN} characters, not {len(pattern)}")
-    plain = _ESCAPE.sub("", pattern).replace("(?P<", "")
-    if plain != plain.lower():
-        raise ValueError("it must be in lower case, as the texts are that it is searched for in")
     tokens = _TOKEN.findall(pattern)
     open_groups: list[str] = []
     total = 0
@@ -256,6 +253,9 @@ def _check(pattern: str) -> None:
                 repeatable = True
     if total > _MAX_REPEATS:
         raise ValueError(f"its repeats add up to {total}, more than {_MAX_REPEATS}")
+    plain = _ESCAPE.sub("", pattern).replace("(?P<", "")
+    if plain != plain.lower():
+        raise ValueError("a pattern must be in lower case: so are the texts in which it is searched for")
 
 
 def _bounds(token: str) -> tuple[int, bool]:

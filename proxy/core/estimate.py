@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from .model import Clock, Moment
+from .model import Source as Source
 from .tables import Agent, Simulation
-
-
-class Source(StrEnum):
-    ACTIVATION = "activation"
-    """It is calling now."""
-    HINTED = "hinted"
-    """The simulation said so."""
-    PLAN = "plan"
-    """The simulation said how long its action takes."""
-    ANSWERS = "answers"
-    """The LLM said so, to the simulation."""
-    SPATIAL = "spatial"
-    """It comes within reach of another agent, with whom it may interact."""
-    PATH = "path"
-    """A wave of activations comes its way on the simulation's graph."""
-    GAP = "gap"
-    """Learned from its past activations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +26,9 @@ _TOLD = (Source.HINTED, Source.PLAN)
 _STEP_S = 1.0
 """Seconds that a step is taken for while the pace of a simulation is not known."""
 
+_TURN_S = 1e-6
+"""Turns are at least so far apart in seconds, or those of one burst would lose their order."""
+
 
 def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
     """On the clock of the estimate. Overdue counts as near (0) during a grace, and then grows with the time overdue.
@@ -53,7 +39,7 @@ def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
     remaining = estimate.moment.value - simulation.now(clock, at)
     if remaining >= 0.0:
         return remaining
-    step = 1.0 if clock is Clock.STEPS else seconds_per_step(simulation)
+    step = seconds_per_step(simulation) if clock is Clock.SECONDS else 1.0
     grace = max(step, estimate.spread) * (2.0 if estimate.source in _TOLD else 1.0)
     return max(0.0, -remaining - grace)
 
@@ -61,11 +47,28 @@ def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
 def distance_s(estimate: Estimate, simulation: Simulation, at: float) -> float:
     """The distance in seconds, by the measured pace: to compare what was told on different clocks.
 
-    Only for the moment of planning. Within one clock of one simulation it keeps the order, because all are converted
-    with the same factor.
+    Only for the moment of planning. Within one clock of one simulation it keeps the order: all are converted alike.
     """
     value = distance(estimate, simulation, at)
-    return value * seconds_per_step(simulation) if estimate.moment.clock is Clock.STEPS else value
+    match estimate.moment.clock:
+        case Clock.STEPS:
+            return value * seconds_per_step(simulation)
+        case Clock.TURNS:
+            return next_turn_s(simulation, at) + turns_s(value, simulation)
+        case Clock.SECONDS:
+            return value
+
+
+def next_turn_s(simulation: Simulation, at: float) -> float:
+    """Until the next turn is expected: it alone shrinks while time passes and nobody begins."""
+    turns = simulation.turns
+    return max(0.0, turns.moment_s(turns.turn) - at)
+
+
+def turns_s(value: float, simulation: Simulation) -> float:
+    """What so many turns more take. It grows with their number, whatever the pace."""
+    turns = simulation.turns
+    return turns.moment_s(turns.turn + value) - turns.moment_s(turns.turn) + value * _TURN_S
 
 
 def seconds_per_step(simulation: Simulation) -> float:

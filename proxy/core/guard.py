@@ -9,7 +9,7 @@ It counts whole memories and looks at eviction alone: what is loaded ahead of ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ from .shadow_cache import MEMORY_LIMIT, OrderInForce, ShadowCache
 _CALLS_PER_HIT = 100
 """Of so many calls one may miss because of distance, for ever: it pays for looking whether distance is right again."""
 _STAKE = 4
-"""What may be lost, or must be won, before somebody else takes charge: of what fits, the fourth part..."""
+"""What may be lost, or must be won, before somebody else takes charge: of what fits now, the fourth part..."""
 _STAKE_MIN = 8
 """... and at least so many hits: fewer are chance."""
 _DOUBLINGS = 30
@@ -44,6 +44,8 @@ class GuardState:
     hits_guarded: int
     """If whoever was in charge decided."""
     calls: int
+    switches: int = 0
+    """How often somebody else took charge."""
 
 
 class Guard:
@@ -58,6 +60,9 @@ class Guard:
 
         self._fits = 0
         """C: the most memories that the cache of recency held at once."""
+        self._held = 0
+        """How many it held when it last had to let one go. C may be many more: calls that run side by side are held whether
+        they fit or not, and before an engine reported any sizes nothing seems to take room."""
         self._missing = 0
         """Memories that the cache of recency holds and the guarded one does not: each may cost one more hit."""
         self._behind = 0
@@ -65,7 +70,7 @@ class Guard:
         Not below - C: no past gain pays for more."""
 
         self._in_charge = InCharge.DISTANCE
-        self._since = 0
+        self._since = self._switches = 0
         self._reason = "from the beginning, until recency does better"
         self._lead = 0
         """Hits by which distance is better since somebody took charge: its own cache as long as it has to prove itself,
@@ -88,6 +93,7 @@ class Guard:
             self._hits_distance,
             self._hits_guarded,
             self._calls,
+            self._switches,
         )
 
     def sizes(self) -> dict[str, int]:
@@ -155,6 +161,17 @@ class Guard:
         self._running.clear()
         self._missing = 0
 
+    def check(self, running: Mapping[Owner, int]) -> None:
+        """Raises `AssertionError` if the account is wrong, or knows of more calls than run. For tests: it costs a pass over
+        everything held."""
+        assert all(0 < calls <= running.get(owner, 0) for owner, calls in self._running.items())
+        for cache in (self._lru, self._distance, self._guarded):
+            assert cache.locked == self._running.keys()
+            assert not cache.overfull
+        assert self._missing == sum(owner not in self._guarded for owner in self._lru)
+        assert self._room >= 0, "what it promises"
+        assert 0 <= self._since <= self._calls
+
     # Who is in charge
 
     def _doubt(self, gain: int) -> None:
@@ -178,11 +195,12 @@ class Guard:
         if in_charge is InCharge.LRU and not self._proved:
             self._failures = min(self._failures + 1, _DOUBLINGS)
         self._in_charge, self._reason = in_charge, reason
+        self._switches += 1
         self._since, self._lead = self._calls, 0
 
     @property
     def _stake(self) -> int:
-        return max(self._fits // _STAKE, _STAKE_MIN)
+        return max(self._held // _STAKE, _STAKE_MIN)
 
     @property
     def _asked(self) -> int:
@@ -205,6 +223,7 @@ class Guard:
             victim = self._lru.oldest()
             self._lru.drop(victim)
             self._missing -= victim not in self._guarded
+            self._held = len(self._lru)
         self._fits = max(self._fits, len(self._lru))
         while self._distance.overfull:
             self._distance.drop(self._distance.farthest(self._order))

@@ -28,6 +28,7 @@ def check(world: World, plan_limit: int, now: float) -> None:
     for engine in world.engines.values():
         _check_engine(engine, plan_limit)
         _check_loads(engine, plan_limit)
+        _check_guard(engine, world)
         calls = [call for call in world.calls.values() if call.engine is engine]
         assert engine.running == len(calls)
         assert engine.running_adapters == Counter(call.adapter for call in calls if call.adapter is not None)
@@ -42,6 +43,8 @@ def _check_simulation(simulation: Simulation, world: World) -> None:
         n for n, agent in agents if not agent.running and agent.assigned is None
     }
     assert simulation.space is None or len(simulation.space) <= len(simulation.agents)
+    assert simulation.turns.sizes()["turn_agents"] <= len(simulation.agents)
+    assert set(simulation.accuracy.sample) <= simulation.agents.keys()
     assert simulation.assigned == sum(agent.assigned is not None for _, agent in agents)
     assert simulation.pausing.keys() == {
         name for name, agent in simulation.agents.items() if agent.activated and not agent.running
@@ -76,6 +79,18 @@ def _check_engine(engine: Engine, plan_limit: int) -> None:
         assert not belief.in_flight
         assert not belief.in_force
     _check_mode(engine)
+
+
+def _check_guard(engine: Engine, world: World) -> None:
+    calls = [call for call in world.calls.values() if call.engine is engine and call.played]
+    assert all(call.agent is not None for call in calls)
+    if engine.guard is not None:
+        assert world.guard, "it is switched on"
+        assert engine.capacity_tokens is not None
+        # Not all of them: it forgets calls together with the engine.
+        engine.guard.check(Counter(call.agent.owner for call in calls if call.agent is not None))
+    if not engine.by_distance and not engine.dirty:
+        assert not engine.wanted.order, "recency is in charge"
 
 
 def _check_loads(engine: Engine, plan_limit: int) -> None:

@@ -69,6 +69,8 @@ class Clock(StrEnum):
     """The simulation's own steps, moved by `StepTicked`."""
     SECONDS = "seconds"
     """Wall seconds, as in the `at` of events."""
+    TURNS = "turns"
+    """Activations of all agents of the simulation, counted as they begin. For what we learn: nobody tells on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,27 @@ class Moment:
 
     clock: Clock
     value: float
+
+
+class Source(StrEnum):
+    """Who knows when an agent calls next; who stands higher has more authority as long as nothing was measured."""
+
+    ACTIVATION = "activation"
+    """It is calling now."""
+    HINTED = "hinted"
+    """The simulation said so."""
+    PLAN = "plan"
+    """The simulation said how long its action takes."""
+    ANSWERS = "answers"
+    """The LLM said so, to the simulation."""
+    SPATIAL = "spatial"
+    """It comes within reach of another agent, with whom it may interact."""
+    PATH = "path"
+    """A wave of activations comes its way on the simulation's graph."""
+    TURNS = "turns"
+    """Learned from the order in which all agents began so far."""
+    GAP = "gap"
+    """Learned from its own past activations."""
 
 
 class Mode(StrEnum):

@@ -11,8 +11,9 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from .estimate import Estimator, distance, seconds_per_step
+from .estimate import Estimator, distance, next_turn_s, seconds_per_step, turns_s
 from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part
+from .shares import granted
 from .tables import Agent, Engine, Simulation
 from .wanted import Candidate, View, Wanted
 
@@ -23,7 +24,8 @@ _LATER_S = 1e-3
 
 
 class Reach(NamedTuple):
-    """Whoever is nearer is loaded for, on the clock on which its distance was told."""
+    """Whoever is nearer is loaded for, on the clock on which its distance was told; what was learned in turns counts in
+    seconds."""
 
     steps: float
     seconds: float
@@ -82,9 +84,15 @@ def sight_of(
                 within, seconds, spread = reach.steps, ahead * pace, spread * pace
                 if seconds == math.inf:
                     continue
-            elif at < known.moment.value and ahead >= within:
+            else:
+                shrinks = known.moment.value - at
+                if known.moment.clock is Clock.TURNS:
+                    shrinks = next_turn_s(simulation, at)
+                    ahead = seconds = shrinks + turns_s(ahead, simulation)
+                    spread = turns_s(spread, simulation) if spread else 0.0
                 left = ahead - (SOON * within if ahead >= SOON * within else within)
-                sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
+                if 0.0 <= left < shrinks:
+                    sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
         owner = agent.owner
         has_copy = has_host_tier and agent.has_host_copy(KV_PREFIX)
         candidates.append(
@@ -97,6 +105,7 @@ def sight_of(
                 spread,
                 agent.adapter,
                 has_copy,
+                simulation.id,
             )
         )
         sight.agents[owner] = agent
@@ -122,7 +131,11 @@ def completed(
     wanted: Wanted, sight: Sight, engine: Engine, parts: frozenset[Part], leaving: Collection[AdapterName]
 ) -> Wanted:
     """What the engine is asked for: `wanted` and what follows from it, as far as the engine is able to and the parts of
-    memory control are switched on."""
+    memory control are switched on.
+
+    While recency is in charge of the prefixes, only their order is left out. Adapters keep theirs: their slots are not
+    what the guard plays. So do pins, which follow from calls that were made and not from what was told, and whatever
+    else is no eviction."""
     features = engine.features
     nearest: dict[AdapterName, float] = {}
     pinned: list[AdapterName] = []
@@ -138,7 +151,7 @@ def completed(
     ordered = Part.ORDER in parts
     return replace(
         wanted,
-        order=wanted.order if ordered else (),
+        order=wanted.order if ordered and engine.by_distance else (),
         pins=wanted.pins if Part.PIN in parts else (),
         adapters=tuple(nearest.items())[: sight.view.plan_limit] if ordered else (),
         pinned_adapters=tuple(pinned),
@@ -184,7 +197,8 @@ def keep_invariants(wanted: Wanted, view: View) -> Wanted:
     """`wanted` as it is, or the nearest thing to it that is allowed.
 
     An order is of known owners, each once, nearest first and within the limit, and whoever is in an activation stands at
-    its front; pins are of known owners with a known size, each once, within the budget. An empty order stays empty.
+    its front; pins are of known owners with a known size, each once, within the budget and those of each simulation
+    within its share of it. An empty order stays empty.
     """
     known = {candidate.owner: candidate for candidate in view.candidates}
     return Wanted(_kept_order(wanted, view, known), _kept_pins(wanted, view, known))
@@ -205,10 +219,5 @@ def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tu
 
 
 def _kept_pins(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tuple[Owner, ...]:
-    pins, left = [], view.pin_budget_tokens
-    for owner in dict.fromkeys(wanted.pins):
-        size = known[owner].size_tokens if owner in known else None
-        if size is not None and size <= left:
-            pins.append(owner)
-            left -= size
-    return tuple(pins)
+    asked = [known[owner] for owner in dict.fromkeys(wanted.pins) if owner in known]
+    return granted(asked, view.pin_budget_tokens)

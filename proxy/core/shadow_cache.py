@@ -7,9 +7,11 @@ order and content for each order by which something is evicted.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import chain
 
 from .model import Owner
 
@@ -26,15 +28,14 @@ class OrderInForce:
 
     def __init__(self, pairs: Sequence[tuple[Owner, float]] = ()) -> None:
         self.pairs = pairs
-        """Nearest first, each owner once, no distance NaN. They may not change any more."""
+        """Nearest first, each owner once, all distances finite. They may not change any more."""
         self._distances: dict[Owner, float] | None = None
 
-    def rank(self, owner: Owner) -> tuple[int, float]:
-        """Smaller leaves earlier, as in the engine: first whoever is not in the order, then the farthest."""
+    @property
+    def distances(self) -> Mapping[Owner, float]:
         if self._distances is None:
             self._distances = dict(self.pairs)
-        distance = self._distances.get(owner)
-        return (0, 0.0) if distance is None else (1, -distance)
+        return self._distances
 
 
 class ShadowCache:
@@ -50,8 +51,9 @@ class ShadowCache:
         """Not locked, the least recently used first: (size, turn of its last use)."""
         self._running: dict[Owner, int] = {}
         """Locked: their sizes."""
-        self._farthest_first: list[tuple[int, float, int, Owner]] | None = None
-        """A heap of (*rank, turn, owner) with all that is idle, and leftovers of earlier turns; None until it is needed."""
+        self._farthest_first: list[tuple[float, int, Owner]] | None = None
+        """A heap of (nearness, turn, owner) with all that is idle, and leftovers of earlier turns; None until it is needed.
+        Nearness is the distance, negative, and less than any for whoever is not in the order: as in the engine."""
         self._order: OrderInForce | None = None
         """By which the heap ranks."""
 
@@ -60,6 +62,13 @@ class ShadowCache:
 
     def __len__(self) -> int:
         return len(self._running) + len(self._idle)
+
+    def __iter__(self) -> Iterator[Owner]:
+        return chain(self._running, self._idle)
+
+    @property
+    def locked(self) -> Collection[Owner]:
+        return self._running.keys()
 
     @property
     def overfull(self) -> bool:
@@ -84,7 +93,8 @@ class ShadowCache:
             if len(self._farthest_first) > 2 * len(self._idle) + _SLACK:
                 self._farthest_first = None  # mostly leftovers
             else:
-                heappush(self._farthest_first, (*self._order.rank(owner), self._turn, owner))
+                nearness = -self._order.distances.get(owner, math.inf)
+                heappush(self._farthest_first, (nearness, self._turn, owner))
 
     def oldest(self) -> Owner:
         """What was used longest ago. Something must be idle."""
@@ -94,12 +104,14 @@ class ShadowCache:
         """What the order lets go first; among equals the oldest. Something must be idle."""
         idle, heap = self._idle, self._farthest_first
         if heap is None or self._order is not order:
-            heap = [(*order.rank(owner), turn, owner) for owner, (_, turn) in idle.items()]
+            # No function for each memory: this pass is most of what the guard costs.
+            away, far = order.distances.get, math.inf
+            heap = [(-away(owner, far), turn, owner) for owner, (_, turn) in idle.items()]
             heapify(heap)
             self._farthest_first, self._order = heap, order
-        while idle.get(heap[0][3], (0, 0))[1] != heap[0][2]:
+        while idle.get(heap[0][2], (0, 0))[1] != heap[0][1]:
             heappop(heap)
-        return heap[0][3]
+        return heap[0][2]
 
     def drop(self, owner: Owner) -> None:
         """Of what is idle."""

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from .accuracy import Score
 from .actions import Action
 from .adapters import Adapter
 from .counters import Counters, Totals
 from .estimate import Estimator, Source, distance
+from .guard import GuardState
 from .loads import LoadCounters
 from .model import (
     LORA,
@@ -42,6 +44,10 @@ class SimulationSnapshot:
     running_calls: int
     seen_at: float
     counters: Counters
+    accuracy: dict[Source, Score]
+    """Of each source that told when agents call next."""
+    in_charge: Source | None
+    """Whose word goes before that of one with more authority, because it told the order better; None: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,8 @@ class EngineSnapshot:
     """On their way to the device on our behalf."""
     loading_bytes: int
     loads: LoadCounters
+    guard: GuardState | None
+    """None where there is nothing to guard, or it is switched off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ def of_simulation(simulation: Simulation) -> SimulationSnapshot:
         running_calls=simulation.running,
         seen_at=simulation.seen_at,
         counters=replace(simulation.counters),
+        accuracy=simulation.accuracy.scores,
+        in_charge=simulation.in_charge,
     )
 
 
@@ -237,4 +247,5 @@ def of_engine(engine: Engine) -> EngineSnapshot:
         loading=tuple(sorted(engine.loads.loading)),
         loading_bytes=engine.loads.in_flight_bytes,
         loads=replace(engine.loads.counters),
+        guard=None if engine.guard is None else engine.guard.state(),
     )

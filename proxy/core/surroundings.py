@@ -119,6 +119,9 @@ class Surroundings:
                 now = simulation.now(simulation.space.rules.clock, at)
                 simulation.space.search(left // _NEIGHBOUR, now)
             self._follow(simulation)
+            if not simulation.unfinished:
+                for name in simulation.accuracy.sample:
+                    self._world.judge(simulation.agents[name], at)
 
     def _follow(self, simulation: Simulation) -> None:
         """Distances may be others now."""

@@ -7,12 +7,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .accuracy import Accuracy
 from .adapters import Adapter
+from .authority import Authority
 from .average import Average
 from .clock import StepClock
 from .counters import Counters
 from .durations import Reading
 from .graph import Graph
+from .guard import Guard, InCharge
+from .handovers import Handovers
 from .hosting import Hosting
 from .loads import LoadQueue
 from .model import (
@@ -28,12 +32,16 @@ from .model import (
     Moment,
     Owner,
     SimulationId,
+    Source,
     Usage,
 )
 from .reconciler import Belief
 from .residency import Residency
 from .space import Space
+from .turns import Turns
 from .wanted import Wanted
+
+GUARD_TABLES = ("guard_memories", "guard_running", "guard_ordered")
 
 ENGINE_TABLES = (
     "reported_memories",
@@ -46,6 +54,7 @@ ENGINE_TABLES = (
     "loads_waiting",
     "loads_resting",
     "loads_elsewhere",
+    *GUARD_TABLES,
 )
 """Of each engine, as they are published: all engines' together."""
 
@@ -76,7 +85,7 @@ class Simulation:
     assigned: int = 0
     """Agents to which an adapter is assigned."""
     pause_s: float = _FIRST_PAUSE_S
-    """An activation is over when its agent has not called for so long."""
+    """An activation is over when its agent has not called for so long, or when `handovers` say so."""
     counters: Counters = field(default_factory=Counters)
     host_copy: dict[str, bool] = field(default_factory=dict)
     """By kind, where it was set; else there is a copy in host memory."""
@@ -86,6 +95,13 @@ class Simulation:
     """Along which activations spread, where it was given."""
     space: Space | None = None
     """In which its agents move, where it was set."""
+    turns: Turns = field(default_factory=Turns)
+    """The order in which its agents begin."""
+    handovers: Handovers = field(default_factory=Handovers)
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    """Of what was told and learned of its agents."""
+    authority: Authority = field(default_factory=Authority)
+    """What follows from that."""
     _pause: Average = field(default_factory=Average)
 
     @property
@@ -100,8 +116,19 @@ class Simulation:
             self.space is not None and self.space.searching
         )
 
+    @property
+    def in_charge(self) -> Source | None:
+        """Whose word goes before that of one with more authority, because it was right more often; None: nobody's."""
+        return self.authority.in_charge
+
     def now(self, clock: Clock, at: float) -> float:
-        return self.steps.passed if clock is Clock.STEPS else at
+        match clock:
+            case Clock.STEPS:
+                return self.steps.passed
+            case Clock.TURNS:
+                return self.turns.turn
+            case Clock.SECONDS:
+                return at
 
     def moment(self, at: float) -> Moment:
         clock = self.clock
@@ -124,6 +151,8 @@ class Agent:
     acts_next: bool = False
     """It was said to act, while a call of it ran: the activation ends with that call."""
     activations: int = 0
+    called: int | None = None
+    """The simulation's calls by its last one."""
     began: Moment | None = None
     """The last activation."""
     gap: Average | None = None
@@ -194,12 +223,16 @@ class Call:
     adapter: AdapterName | None
     first: bool
     """It opened an activation, and not the agent's first one."""
+    played: bool = False
+    """The engine's guard was told of it."""
 
 
 @dataclass(slots=True, eq=False)
 class Engine:
     id: EngineId
     loads: LoadQueue
+    guarded: bool = False
+    """There is to be a guard, where there is something to guard."""
     agents: dict[Agent, None] = field(default_factory=dict)
     """Those whose memory is on it."""
     reachable: bool = False
@@ -232,6 +265,11 @@ class Engine:
     """When time alone makes a plan due: somebody comes near by then, or may be tried again."""
     shadow_loads: frozenset[MemoryId] = frozenset()
     """What would be loaded ahead if the simulations in shadow were on, and is not, at the last plan."""
+    guard: Guard | None = None
+    """Where its cache takes an order and its size is known, if it is guarded."""
+    plays_shadow: bool = False
+    """By the last plan no simulation is on: calls of those in shadow are played to the guard as if they were, so that
+    what distance would be worth can be seen before anything is sent."""
 
     @property
     def features(self) -> frozenset[str]:
@@ -244,6 +282,11 @@ class Engine:
     def loads_ahead(self) -> bool:
         """Whether it told enough of itself to bring anything to it before it is called for."""
         return self.reachable and (bool(self.residency.pools) or "fetch_adapters" in self.features)
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether distance decides what leaves its cache; else recency does."""
+        return self.guard is None or self.guard.in_charge is InCharge.DISTANCE
 
     @property
     def adapters_in_use(self) -> set[AdapterName]:
@@ -265,13 +308,16 @@ class Engine:
 
     def sizes(self) -> dict[str, int]:
         """How full the tables of `ENGINE_TABLES` are."""
-        return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes()}
+        guard = dict.fromkeys(GUARD_TABLES, 0) if self.guard is None else self.guard.sizes()
+        return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes(), **guard}
 
     def forget(self, at: float) -> None:
         self.belief.forget()
         self.loads.forget()
         self.residency.forget()
         self.hosting.forget(at)
+        if self.guard is not None:
+            self.guard.forget()
         self.blocked = self.loads_due = False
         self.wake_at = math.inf
 
@@ -280,10 +326,34 @@ class Engine:
         self.reachable, self.capabilities = True, capabilities
         if capabilities.capacity_tokens is not None:
             self.capacity_tokens = capabilities.capacity_tokens
+        self._set_guard()
         # Not where there is an order: what that keeps is not what was used last.
         is_stock = self.features.isdisjoint({"order", "residency"}) and "warm_up" in self.features
         if is_stock and self.capacity_tokens is not None:
             self.residency.assume(self.capacity_tokens)
+
+    def measure(self, capacity_tokens: int) -> None:
+        """Its cache has room for so many tokens."""
+        self.capacity_tokens = capacity_tokens
+        self._set_guard()
+
+    def play(self, agent: Agent) -> bool:
+        """A call of the agent starts. Whether the guard was told."""
+        guard, mode = self.guard, agent.simulation.mode
+        if guard is None or not (mode is Mode.ON or (mode is Mode.SHADOW and self.plays_shadow)):
+            return False
+        before = guard.in_charge
+        guard.called(agent.owner, agent.size_tokens)
+        self._note_charge(guard, before)
+        return True
+
+    def release(self, agent: Agent) -> None:
+        """A call ended of which the guard was told. The agent may be in no table any more."""
+        guard = self.guard
+        if guard is not None:
+            before = guard.in_charge
+            guard.ended(agent.owner, agent.size_tokens)
+            self._note_charge(guard, before)
 
     def learn(self, report: EngineReport, at: float) -> bool:
         """True if that makes a difference to what is loaded ahead."""
@@ -309,6 +379,21 @@ class Engine:
             if last_of_adapter:
                 del self.running_adapters[adapter]
         self._note(last_of_adapter, self.running == 0)
+
+    def _set_guard(self) -> None:
+        takes_order = self.capabilities is not None and "order" in self.capabilities.features
+        if not (self.guarded and takes_order) or self.capacity_tokens is None:
+            self.guard = None
+        elif self.guard is None:
+            self.guard = Guard(self.capacity_tokens)
+        else:
+            before = self.guard.in_charge
+            self.guard.resize(self.capacity_tokens)
+            self._note_charge(self.guard, before)
+
+    def _note_charge(self, guard: Guard, before: InCharge) -> None:
+        # What the engine was sent is no longer what decides.
+        self.dirty = self.dirty or guard.in_charge is not before
 
     def _note(self, adapters_changed: bool, idleness_changed: bool) -> None:
         # Whoever calls, also those for whom nothing is done: pins leave room for their adapters, and what is computed

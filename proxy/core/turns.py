@@ -133,6 +133,11 @@ class Turns:
     def sizes(self) -> dict[str, int]:
         return {"turn_agents": len(self._agents)}
 
+    @property
+    def alone(self) -> bool:
+        """There is one agent, and so no order: its turn is always the next."""
+        return len(self._agents) < 2
+
     def began(self, agent: AgentName, at: float) -> None:
         """An activation of the agent begins. An `at` that is no number, or before the last one, counts as the last one."""
         if not self._at <= at < math.inf:
@@ -155,6 +160,11 @@ class Turns:
                 known = self._agents[agent] = _Habit(last, self.steps.step_of(last))
             self._learn(known, turn)
         self.turn, self._at, self._last, self._chain = turn + 1, at, agent, None
+
+    @property
+    def tells(self) -> bool:
+        """Whether any structure holds. If so, others come nearer by each beginning."""
+        return self._round_holds or self._steps_hold or self._succession_holds
 
     def expected(self, agent: AgentName) -> Expected | None:
         """None where no structure holds, the agent is not part of it, or has missed its turn by a whole period."""
@@ -222,6 +232,20 @@ class Turns:
 
     # What the structures tell
 
+    @property
+    def _round_holds(self) -> bool:
+        error, (fewest, most) = self._round_error, _ROUND_CHECKS
+        return error.value <= _ROUND_ERROR and error.count >= max(fewest, min(self._round.mean - 1, most))
+
+    @property
+    def _steps_hold(self) -> bool:
+        error = self._step_error
+        return error.count >= _STEP_CHECKS and error.value <= _STEP_ERROR and self.steps.recognised
+
+    @property
+    def _succession_holds(self) -> bool:
+        return self._hits.count >= _SUCCESSION_CHECKS and self._hits.value >= _SUCCESSION_HITS
+
     def _round_gap(self, known: int | _Habit) -> float | None:
         """Beginnings from one of the agent's to its next, as a round would have it."""
         if not self._round.count:
@@ -233,23 +257,20 @@ class Turns:
         return known.gap.mean if _is_regular(known.gap) else None
 
     def _in_round(self, known: int | _Habit) -> Expected | None:
-        error = self._round_error
-        fewest, most = _ROUND_CHECKS
-        if error.value > _ROUND_ERROR or error.count < max(fewest, min(self._round.mean - 1, most)):
+        if not self._round_holds:
             return None
         gap = self._round_gap(known)
         last = known.turn if isinstance(known, _Habit) else known
         if gap is None or self.turn - last > 2 * gap:
             return None
-        return Expected(last + gap, gap * error.value, Structure.ROUND)
+        return Expected(last + gap, gap * self._round_error.value, Structure.ROUND)
 
     def _in_steps(self, known: int | _Habit) -> Expected | None:
-        error, steps = self._step_error, self.steps
         if not isinstance(known, _Habit) or known.period is None or known.step is None:
             return None
-        if error.count < _STEP_CHECKS or error.value > _STEP_ERROR or not steps.recognised:
+        if not self._steps_hold:
             return None
-        period = known.period
+        steps, period = self.steps, known.period
         if not _is_regular(period) or steps.step - known.step > 2 * period.mean:
             return None
         ahead = round(known.step + period.mean) - steps.step
@@ -271,7 +292,7 @@ class Turns:
 
     def _chained(self) -> dict[AgentName, _Link]:
         chain: dict[AgentName, _Link] = {}
-        if self._hits.count < _SUCCESSION_CHECKS or self._hits.value < _SUCCESSION_HITS:
+        if not self._succession_holds:
             return chain
         name, sure = self._last, 1.0
         for position in range(self.turn, self.turn + _CHAIN):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .model import AdapterName, Owner
+from .model import AdapterName, Owner, SimulationId
 
 
 class Candidate(NamedTuple):
@@ -26,6 +26,8 @@ class Candidate(NamedTuple):
     """On which its next call is expected to run; None: the base model, or unknown."""
     has_copy: bool = False
     """The engine copies its prefix back from host memory; else it computes it again."""
+    simulation: SimulationId = SimulationId("")
+    """Whose agent it is: simulations share the room for pins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from itertools import chain
 from .adapters import Adapter, Adapters
 from .checks import check_distance
 from .counters import Totals
+from .distance.blend import known_of
 from .events import (
     ActionStarted,
     AdapterAssigned,
@@ -58,6 +59,7 @@ class World:
         edge_limit: int,
         loads_in_flight: int,
         load_budget_bytes: int,
+        guard: bool,
         kinds: Collection[str],
     ) -> None:
         self.simulations: OrderedDict[SimulationId, Simulation] = OrderedDict()
@@ -80,6 +82,7 @@ class World:
         self.kinds = frozenset(kinds)
         self.loads_in_flight = loads_in_flight
         self.load_budget_bytes = load_budget_bytes
+        self.guard = guard
         self._told = 0
 
     # Tables
@@ -88,7 +91,7 @@ class World:
         engine = self.engines.get(name)
         if engine is None:
             loads = LoadQueue(name, max_in_flight=self.loads_in_flight, max_bytes=self.load_budget_bytes)
-            engine = self.engines[name] = Engine(name, loads)
+            engine = self.engines[name] = Engine(name, loads, guarded=self.guard)
         return engine
 
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
@@ -142,6 +145,8 @@ class World:
         del simulation.agents[agent.name]
         simulation.idle.pop(agent.name, None)
         simulation.pausing.pop(agent.name, None)
+        simulation.turns.forget(agent.name)
+        simulation.accuracy.forget(agent.name)
         if simulation.space is not None:
             simulation.space.remove(agent.name)
             self.note(simulation)
@@ -191,9 +196,10 @@ class World:
             self._move(agent, engine)
             self._mark(agent)
         engine.start(event.adapter)
+        played = agent is not None and engine.play(agent)
         simulation.running += 1
         simulation.counters.calls += 1
-        self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first)
+        self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first, played)
 
     def end_call(self, event: CallEnded, at: float) -> Call | None:
         """The call that ended, if it was one that counted."""
@@ -232,6 +238,7 @@ class World:
             self._expect(agent)
             if distance > 0.0 and not agent.running:
                 agent.end_activation()
+            self.judge(agent, at)
             self._mark(agent)
 
     def start_action(self, event: ActionStarted, at: float) -> None:
@@ -241,6 +248,7 @@ class World:
             self._act(agent, event.duration, event.clock, at)
             if not agent.running and agent.acts_next:
                 agent.end_activation()
+            self.judge(agent, at)
             self._mark(agent)
 
     def set_reading(self, event: ReadingSet, at: float) -> None:
@@ -369,15 +377,16 @@ class World:
                 agent = next(iter(simulation.pausing.values()))
                 if agent.in_activation(at):
                     break
-                agent.end_activation()
-                self._mark(agent)
+                self._end_activation(agent, at)
 
     def _call(self, agent: Agent, at: float) -> bool:
         """A call of the agent starts. True if it opens an activation that is not the agent's first."""
         simulation = agent.simulation
+        self._hand_over(agent, at)
         opens = not agent.in_activation(at)
         if opens:
             agent.begin_activation(at)
+            self._take_turn(agent, at)
         elif not agent.running:
             simulation.learn_pause(at - agent.ended_at)
         if simulation.graph is not None:
@@ -392,10 +401,52 @@ class World:
         simulation.pausing.pop(agent.name, None)
         return opens and agent.activations > 1
 
+    def _hand_over(self, agent: Agent, at: float) -> None:
+        """Ends activations by the call that starts, where the simulation makes one at a time."""
+        simulation = agent.simulation
+        calls, handovers = simulation.counters.calls, simulation.handovers
+        others = None if agent.called is None else calls - agent.called
+        handovers.called(others, overlaps=simulation.running > agent.running)
+        agent.called = calls + 1
+        ends_after = handovers.ends_after
+        if ends_after is None:
+            return
+        if agent.name in simulation.pausing and others is not None and others > ends_after:
+            self._end_activation(agent, at)
+        simulation.pausing.pop(agent.name, None)
+        while simulation.pausing:
+            oldest = next(iter(simulation.pausing.values()))
+            if oldest.called is None or agent.called - oldest.called <= ends_after:
+                break
+            self._end_activation(oldest, at)
+
+    def _take_turn(self, agent: Agent, at: float) -> None:
+        """What was expected of the agent is measured by what came, and so is what follows for others learned."""
+        simulation = agent.simulation
+        if simulation.accuracy.began(agent.name, lambda clock: simulation.now(clock, at)):
+            simulation.authority.weigh(simulation.accuracy)
+        simulation.turns.began(agent.name, at)
+        if simulation.turns.tells and simulation.mode is not Mode.OFF:
+            self.mark_all()
+
+    def _end_activation(self, agent: Agent, at: float) -> None:
+        agent.end_activation()
+        self.judge(agent, at)
+        self._mark(agent)
+
+    def judge(self, agent: Agent, at: float) -> None:
+        """Something new is known of the agent: notes what every source says, to be compared with what comes."""
+        accuracy = agent.simulation.accuracy
+        # What was told during an activation may be meant for it, and is taken at its word when it ends.
+        if not agent.in_activation(at) and accuracy.follows(agent.name):
+            accuracy.predicted(agent.name, [(known.source, known.moment) for known in known_of(agent, at)])
+
     def _finish(self, call: Call, at: float) -> None:
         call.simulation.running -= 1
         call.engine.end(call.adapter)
         agent = call.agent
+        if agent is not None and call.played:
+            call.engine.release(agent)
         if agent is None or agent.gone:
             return
         agent.running -= 1
@@ -405,6 +456,7 @@ class World:
                 agent.simulation.idle[agent.name] = agent
             if agent.acts_next:
                 agent.end_activation()
+                self.judge(agent, at)
             else:
                 agent.simulation.pausing[agent.name] = agent
         self._mark(agent)

@@ -16,7 +16,7 @@ from .headers import Headers
 MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_TAIL_BYTES = 64 * 1024
 MAX_TEXT_BYTES = 256 * 1024
-"""Of a plain answer that is read for its text: it is parsed once more, in a millisecond at most."""
+"""Of a plain answer that is read for its text: it is parsed once more, in two milliseconds at most."""
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 """One of these ends a stream of /v1/responses, all others end with `[DONE]`."""

@@ -12,12 +12,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.proxy import app
 from scalesim.proxy.app import CannotListen, ServerAddresses, running, serve
 from scalesim.proxy.core.actions import FetchAdapter
 from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.durations import Scale
 from scalesim.proxy.core.events import (
     AdapterAssigned,
     AdapterForgotten,
@@ -31,6 +34,7 @@ from scalesim.proxy.core.model import (
     AdapterName,
     AgentName,
     Capabilities,
+    Clock,
     EngineId,
     Owner,
     SimulationId,
@@ -199,6 +203,28 @@ async def test_a_stock_engine_is_given_back_what_others_took_the_room_of_before_
                 metrics = (await client.get(f"{addresses.admin}/metrics")).text
         again = await chat(client, addresses, "Ann")
     assert again.json()["usage"]["prompt_tokens_details"]["cached_tokens"] >= size - 2
+
+
+@pytest.mark.parametrize(("answers", "found"), [(None, 0), (Scale(Clock.SECONDS, 2.0), 1)])
+async def test_how_long_an_agent_acts_is_read_in_its_answer_if_that_is_switched_on(
+    answers: Scale | None, found: int
+) -> None:
+    async def engine(scope: Scope, receive: Receive, send: Send) -> None:
+        said = {"choices": [{"index": 0, "message": {"content": '{"time": 10}'}}]}
+        await JSONResponse(said)(scope, receive, send)
+
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=10) as client,
+        served(engine) as url,
+        running(settings_for(url, answers=answers)) as addresses,
+    ):
+        await chat(client, addresses, "Ann")
+        town = f"{addresses.admin}/admin/v1/simulations/town"
+        assert (await client.get(f"{town}/answers")).json()["found"] == found
+        await client.put(f"{town}/answers", json={"rules": ["default"], "clock": "seconds", "per_minute": 1})
+        await chat(client, addresses, "Ann")
+        assert (await client.get(f"{town}/answers")).json()["found"] == found + 1
+        assert (await client.get(f"{addresses.admin}/admin/v1/status")).json()["failures"] == {}
 
 
 @pytest.mark.parametrize("host_copy", [True, False])

@@ -396,6 +396,13 @@ async def test_a_post_survives_a_core_that_fails_after_the_event_too() -> None:
     assert runtime.failures == {"core on SimulationEnded": 1}
 
 
+def test_a_guarded_part_gives_what_it_gives_and_nothing_where_it_breaks() -> None:
+    runtime = Runtime(StandIn(), [])
+    halved = runtime.guarded("half", lambda whole: 1 / whole)
+    assert (halved(2), halved(0)) == (0.5, None)
+    assert runtime.failures == {"half": 1}
+
+
 async def test_a_part_of_the_loop_that_breaks_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalesim.proxy.runtime.RESTART_S", 0.001)
     core, engine = StandIn(), Engine()

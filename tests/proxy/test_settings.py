@@ -80,6 +80,9 @@ def test_the_environment_can_name_the_file(tmp_path: Path) -> None:
         ("PARTS", "none", frozenset()),
         ("PARTS", "order", frozenset({Part.ORDER})),
         ("PARTS", "order, ready_first", frozenset({Part.ORDER, Part.READY_FIRST})),
+        ("GUARD", "on", True),
+        ("GUARD", "off", False),
+        ("GUARD", "false", False),
         ("PREFETCH_STEPS", "0.5", 0.5),
         ("PREFETCH_S", "10", 10.0),
         ("LOADS_IN_FLIGHT", "16", 16),
@@ -101,6 +104,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("PORT", "99999", "99999 is not a port (1 to 65535)"),
         ("PORT", "http", "http is not a port"),
         ("ADMIN_PORT", "-1", "-1 is not a port"),
+        ("GUARD", "perhaps", "'perhaps' is not on or off"),
         ("ADMIN_PORT", "80.5", "80.5 is not a port"),
         ("HOST", "", "'' is not a host"),
         ("ADMIN_HOST", "http://here", "'http://here' is not a host"),
@@ -133,7 +137,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("WARM_UP_STORE_MB", "much", "much is not a number of megabytes"),
         *(
             ("ANSWERS", value, f"{value!r} is not the length of a simulated minute, like '0.2 steps'")
-            for value in ("", "on", "steps", "0 steps", "nan steps", "1 moon", "-1 seconds")
+            for value in ("", "on", "steps", "0 steps", "nan steps", "1 moon", "1 turns", "-1 seconds")
         ),
     ],
 )
@@ -300,6 +304,7 @@ def test_the_defaults_of_the_core_are_ours() -> None:
     settings, core = Settings.load(ENGINE, {}), ControllerConfig()
     assert (settings.mode, settings.policy) == (core.mode, core.policy)
     assert (settings.plan_limit, settings.pin_share) == (core.plan_limit, core.pin_share)
+    assert settings.guard is core.guard is True
 
 
 def test_every_setting_is_documented() -> None:
@@ -319,6 +324,14 @@ def test_every_setting_is_documented() -> None:
 )
 def test_loopback_is_recognised(host: str, only_this_machine: bool) -> None:
     assert is_loopback(host) is only_this_machine
+
+
+def test_the_guard_is_a_switch_on_the_command_line_and_in_the_file(tmp_path: Path) -> None:
+    assert Settings.load({**ENGINE, "guard": False}, {"SCALESIM_GUARD": "on"}).guard is False
+    file = write(tmp_path, 'engine = "http://in.the.file:1"\nguard = false\n')
+    assert Settings.load(file, {}).guard is False
+    (problem,) = refusal(write(tmp_path, 'engine = "http://in.the.file:1"\nguard = 1\n'))
+    assert "1 is not on or off" in problem
 
 
 def test_parts_can_be_a_list_in_the_file(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ class FakeEngine:
     load_s: float = 0.0
     loads: dict[str, dict[str, int]] | None = field(default_factory=dict)
     """None: its plugin does not count them."""
+    accuracy: dict[str, dict[str, float]] | None = None
+    """What it says of a simulation; None: it does not say anything of simulations."""
 
     def app(self) -> Starlette:
         return Starlette(
@@ -77,6 +79,7 @@ class FakeEngine:
                 Route("/scalesim/v1/stats", self._stats),
                 Route("/load_lora_adapter", self._load_adapter, methods=["POST"]),
                 Route("/admin/v1/adapters/{name}", self._register, methods=["PUT"]),
+                Route("/admin/v1/simulations/{name}", self._simulation),
                 Route("/admin/v1/simulations/{rest:path}", self._hint, methods=["PUT", "POST", "DELETE"]),
             ]
         )
@@ -103,6 +106,11 @@ class FakeEngine:
     async def _register(self, request: Request) -> Response:
         self.told.append((f"PUT adapters/{request.path_params['name']}", await request.json()))
         return JSONResponse({}, status_code=self.refused_hints or 200)
+
+    async def _simulation(self, request: Request) -> Response:
+        if self.accuracy is None:
+            return JSONResponse({}, status_code=404)
+        return JSONResponse({"name": request.path_params["name"], "accuracy": self.accuracy})
 
     def _look_up(self, adapter: str) -> None:
         found = adapter in self.in_slots

@@ -9,6 +9,8 @@ from PIL import Image
 from rich.console import Console
 
 from scalesim.workloads.compare import Order, compare
+from scalesim.workloads.emulated import EmulatedInstallation
+from scalesim.workloads.noise import Noise
 from scalesim.workloads.program import Impossible, Wishes
 from scalesim.workloads.servers import Flavour, Installation, ServerFailed
 from tests.support.serve import serve
@@ -114,6 +116,27 @@ async def test_what_is_not_installed_is_named_before_anything_starts(tmp_path: P
     installation = Installation(engine_env=tmp_path / "no-engine", scalesim=tmp_path / "no-scalesim")
     with pytest.raises(ServerFailed, match=r"no-engine.*no-scalesim: missing; `make setup`"):
         await compare(order(tmp_path, "stock", "on", installation=installation), screen())
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("spatial", {}, "independent has no 'spatial' to tell"),
+        ("noisy", {}, "say which, as --noise"),
+        ("on", {"noise": Noise(sigma=1)}, "noisy, which does not play"),
+        (
+            "on",
+            {"installation": EmulatedInstallation(), "given": {Flavour.STOCK: "http://127.0.0.1:1"}},
+            "either emulated or given",
+        ),
+    ],
+)
+async def test_what_cannot_be_told_or_played_is_refused_before_anything_starts(
+    tmp_path: Path, name: str, more: dict[str, object], words: str
+) -> None:
+    with pytest.raises(Impossible, match=words):
+        await compare(order(tmp_path / "out", "stock", name, **more), screen())
+    assert not (tmp_path / "out").exists()
 
 
 async def test_an_unknown_configuration_is_refused_before_anything_starts(tmp_path: Path) -> None:

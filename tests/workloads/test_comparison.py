@@ -10,7 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from scalesim.workloads.comparison import Comparison
+from scalesim.workloads.configurations import CONFIGURATIONS
 from scalesim.workloads.matching import Difference, Match
+from scalesim.workloads.noise import Noise
 from scalesim.workloads.picture import draw
 from scalesim.workloads.player import StepPlayed
 from scalesim.workloads.program import Wishes
@@ -40,6 +42,7 @@ def comparison() -> Comparison:
         model="random",
         capacity_tokens=15_000,
         capacity="15,000 tokens",
+        configurations=CONFIGURATIONS,
         summaries=summaries,
         speedup=speedups(plays, "stock"),
         texts=Match(3, 3, ()),
@@ -74,6 +77,58 @@ def test_the_json_has_what_others_read(comparison: Comparison) -> None:
     }
     assert result["speedup_over_stock"]["on"] == 1.25
     assert result["speedup_bound"]["unlimited_cache"] == pytest.approx(1 / (1 - 0.5 * 400 / 500))
+
+
+def test_the_json_says_what_was_told_and_what_was_wished_for(comparison: Comparison) -> None:
+    noisy = replace(CONFIGURATIONS["on"], noise=Noise(sigma=0.5))
+    asked = replace(
+        comparison,
+        wishes=Wishes(options={"tiles": 280.0}),
+        configurations={**CONFIGURATIONS, "on": noisy},
+        calls_by_trigger={"interaction": 3, "plan": 9},
+    )
+    result = json.loads(json.dumps(asked.as_json()))
+    assert result["options"] == {"tiles": 280.0}
+    assert result["told"] == {"on": "exact"}
+    assert {name: noise["sigma"] for name, noise in result["noise"].items()} == {"on": 0.5}
+    assert result["calls_by_trigger"] == {"interaction": 3, "plan": 9}
+    assert result["engine"] == "sglang"
+
+
+def with_first_calls(comparison: Comparison, *triggers: str) -> Comparison:
+    """Everybody calls twice: in step 0, and then in step 1 for one of these."""
+    first = play("on", 8.0).steps[0]
+    back = tuple(
+        CallRecord(name, step, 0, "plan", 0.0, 1.0, first_token_s=0.5 + step / 4, trigger=trigger)
+        for name, trigger in zip("abc", triggers, strict=False)
+        for step in (0, 1)
+    )
+    one = Play("on", 0, 0, (replace(first, calls=back),), accuracy={"plan": {"order": 0.75}, "gap": {}})
+    counts = dict.fromkeys(triggers, TokenCounts(100, 40, 60, 80))
+    summary = Summary((one,), TokenCounts(100, 40, 60, 80), TokenCounts(), counts)
+    return replace(comparison, summaries={**comparison.summaries, "on": summary})
+
+
+def test_first_calls_are_told_apart_by_what_made_the_agent_call(comparison: Comparison) -> None:
+    split = with_first_calls(comparison, "interaction", "plan")
+    first = split.as_json()["configs"]["on"]["first_calls"]  # type: ignore[index]  # JSON
+    assert first["interaction"] == {
+        "calls": 1.0,
+        "hit_rate": 0.5,
+        "belady_hit_rate": 0.75,
+        "ttft_s": {"mean": 0.75, "p95": 0.75},
+    }
+    text = printed(split)
+    assert "by what made the agent call" in text
+    assert "interaction" in text
+    assert "…" not in text
+    assert "by what made the agent call" not in printed(with_first_calls(comparison, "plan", "plan"))
+
+
+def test_how_right_it_was_told_is_shown_where_the_proxy_says_so(comparison: Comparison) -> None:
+    told = with_first_calls(comparison, "plan")
+    assert "on, pairs of agents told in the right order: plan 0.750." in told.caption()
+    assert "right order" not in comparison.caption()
 
 
 def test_the_tables_fit_a_terminal_of_eighty_columns_and_cut_nothing(comparison: Comparison) -> None:

@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 
 from scalesim.workloads.builds import EngineBuild, Flavour
-from scalesim.workloads.configurations import CONFIGURATIONS, passes
-from scalesim.workloads.program import Impossible
+from scalesim.workloads.configurations import (
+    CONFIGURATIONS,
+    NAMES,
+    NO_CONDITIONS,
+    USUAL,
+    configurations_for,
+    passes,
+)
+from scalesim.workloads.noise import Noise
+from scalesim.workloads.program import Impossible, Told, Wishes
+from scalesim.workloads.scenarios import scenario
 
 
 def names_of(groups: object) -> list[list[str]]:
@@ -59,7 +68,41 @@ def test_unknown_no_and_repeated_names_are_refused(names: list[str]) -> None:
         passes(names, 3)
 
 
-def test_only_stock_goes_without_the_proxy_and_only_on_gets_hints() -> None:
+def test_only_stock_goes_without_the_proxy_and_only_those_that_say_so_are_told_something() -> None:
     assert [name for name, one in CONFIGURATIONS.items() if one.mode is None] == ["stock"]
-    assert [name for name, one in CONFIGURATIONS.items() if one.hints] == ["on"]
     assert CONFIGURATIONS["stock"].flavour is Flavour.STOCK
+    told = {name: one.told for name, one in CONFIGURATIONS.items() if one.told is not None}
+    assert told == {
+        "on": Told.EXACT,
+        **{told.value: told for told in (Told.TICKS, Told.PLAN, Told.SPATIAL, Told.PATH)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("independent", Told.PLAN),
+        ("interaction", Told.SPATIAL),
+        ("diffusion", Told.PATH),
+        ("rhythm", Told.TICKS),
+    ],
+)
+def test_own_is_what_the_scenario_itself_has_to_tell(name: str, own: Told) -> None:
+    program = scenario(name).generate(Wishes(agents=1, steps=1))
+    known = configurations_for(program)
+    assert known["own"].told is own
+    assert own.value in known["own"].about
+    assert known["own"].build(NO_CONDITIONS) == known["on"].build(NO_CONDITIONS)
+
+
+def test_there_is_a_noisy_one_only_with_errors_to_tell() -> None:
+    program = scenario("independent").generate(Wishes(agents=1, steps=1))
+    assert "noisy" not in configurations_for(program)
+    noisy = configurations_for(program, Noise(sigma=1))["noisy"]
+    assert (noisy.told, noisy.noise) == (Told.EXACT, Noise(sigma=1))
+
+
+def test_every_name_on_offer_is_one_that_can_be_played() -> None:
+    program = scenario("independent").generate(Wishes(agents=1, steps=1))
+    assert set(NAMES) == set(configurations_for(program, Noise()))
+    assert set(USUAL) < set(NAMES)

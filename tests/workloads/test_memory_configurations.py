@@ -11,6 +11,7 @@ from scalesim.workloads.memory_configurations import (
     reference_first,
     usual,
 )
+from scalesim.workloads.program import Told
 from scalesim.workloads.servers import Installation
 
 CONDITIONS = Conditions(AdapterRoom(6, 24, 8))
@@ -44,7 +45,7 @@ def test_settings_of_stock_are_played_only_when_named() -> None:
 def test_engines_without_the_proxy_are_stock_and_all_others_get_every_hint() -> None:
     for one in (*WITH_HOST_TIER.values(), *WITHOUT_HOST_TIER.values()):
         assert (one.mode is None) == (one.flavour is Flavour.STOCK) == (one.parts is None)
-        assert one.hints == (one.mode is not None)
+        assert one.told is (None if one.mode is None else Told.EXACT)
 
 
 def test_every_part_is_one_the_proxy_knows() -> None:

@@ -65,6 +65,32 @@ async def test_calls_are_greedy_of_exact_length_and_streamed_with_usage() -> Non
     assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 
 
+async def test_candidates_are_asked_for_only_where_texts_are_explained_by_them() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        await play_program(town(), Target(url, logprobs=False))
+    assert all(asked.body["logprobs"] is False for asked in engine.asked)
+    assert all("top_logprobs" not in asked.body for asked in engine.asked)
+
+
+async def test_a_record_says_what_triggered_the_call() -> None:
+    (step,) = town().steps
+    met = replace(step, activations=tuple(replace(one, trigger="interaction") for one in step.activations))
+    async with serve(FakeEngine().app()) as url:
+        (played_step,) = await play_program(replace(town(), steps=(met,)), Target(url))
+    assert {call.trigger for call in played_step.calls} == {"interaction"}
+
+
+async def test_accuracy_is_read_where_the_proxy_tells_it() -> None:
+    engine = FakeEngine()
+    async with serve(engine.app()) as url, playing(Target(url, simulation="s", admin_url=url)) as player:
+        assert await player.accuracy() == {}
+        engine.accuracy = {"hint": {"order": 1.0}}
+        assert await player.accuracy() == {"hint": {"order": 1.0}}
+    async with serve(engine.app()) as url, playing(Target(url)) as player:
+        assert await player.accuracy() == {}
+
+
 async def test_activations_run_at_the_same_time() -> None:
     # Nobody gets an answer before Ann and Bob have both asked; Ann's second call comes when Bob has gone.
     engine = FakeEngine(gate=asyncio.Barrier(2))
@@ -210,6 +236,13 @@ async def test_told_nothing_the_proxy_knows_names_only() -> None:
     assert acts_for(engine) == {"a1": None, "a2": None, "b1": None}
 
 
+async def test_of_ticks_the_proxy_is_told_and_of_nothing_else() -> None:
+    engine = await played(walk(), Told.TICKS)
+    ticks = [("POST s/ticks", {"step": step.index}) for step in walk().steps]
+    assert engine.told == [("PUT s", {}), *ticks, ("DELETE s", None)]
+    assert set(acts_for(engine).values()) == {None}
+
+
 async def test_a_plan_is_told_once_and_again_when_it_changes_without_a_call() -> None:
     engine = await played(walk(), Told.PLAN)
     assert engine.told == [
@@ -232,14 +265,12 @@ async def test_positions_are_told_beside_plans_of_those_who_move() -> None:
     assert engine.told[1] == ("PUT s/space", space)
     assert [body for path, body in engine.told if path == "POST s/positions"] == [
         {
-            "unit": "steps",
             "positions": {"Ann": [0.0, 63.0], "Bob": [0.0, 0.0]},
             "destinations": {"Ann": [0.0, 63.0], "Bob": [0.0, 60.0]},
             "speeds": {"Ann": 0.0, "Bob": 30.0},
         },
         *(
             {
-                "unit": "steps",
                 "positions": {"Bob": [0.0, y]},
                 "destinations": {"Bob": [0.0, 60.0]},
                 "speeds": {"Bob": speed},
@@ -249,6 +280,19 @@ async def test_positions_are_told_beside_plans_of_those_who_move() -> None:
     ]
     plans = (await played(walk(), Told.PLAN)).told
     assert [one for one in engine.told if one[0] not in ("PUT s/space", "POST s/positions")] == plans
+
+
+async def test_who_has_talked_is_told_after_where_they_stand() -> None:
+    known = Known(
+        positions={"Ann": (0.0, 0.0), "Bob": (0.0, 3.0)},
+        destinations={"Ann": (0.0, 0.0), "Bob": (0.0, 3.0)},
+        speeds={"Ann": 0.0, "Bob": 0.0},
+        met=(("Ann", "Bob"),),
+    )
+    program = Program("town", ("Ann", "Bob"), (Step(1, (), {}, known),), space=Space(4.0, 30.0, 27.0))
+    engine = await played(program, Told.SPATIAL)
+    assert [path for path, _ in engine.told[-3:]] == ["POST s/positions", "POST s/interactions", "DELETE s"]
+    assert engine.told[-2][1] == {"pairs": [["Ann", "Bob"]]}
 
 
 async def test_a_graph_is_told_before_the_first_step_and_whom_news_reaches_in_each() -> None:
@@ -299,7 +343,7 @@ async def test_hints_take_the_place_of_exact_distances() -> None:
     assert {header for text, header in told if text != "b1"} == {None}
 
 
-@pytest.mark.parametrize("told", [Told.PLAN, Told.SPATIAL, Told.PATH])
+@pytest.mark.parametrize("told", [Told.PLAN, Told.SPATIAL, Told.PATH, Told.TICKS])
 def test_there_must_be_somebody_to_tell_something_to(told: Told) -> None:
     with pytest.raises(Impossible, match=told.value):
         Target("http://127.0.0.1:1", simulation="s", told=told)

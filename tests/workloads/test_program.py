@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scalesim.workloads.program import (
@@ -36,9 +38,9 @@ CALL = Call(({"role": "user", "content": "hello"},), 1, "plan")
 
 def test_a_program_tells_what_it_has() -> None:
     plain = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
-    assert plain.tells() == (Told.EXACT, Told.NONE)
+    assert plain.tells() == (Told.EXACT, Told.TICKS, Told.NONE)
     planned = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}, Known(actions={"Ann": 3.0})),))
-    assert planned.tells() == (Told.EXACT, Told.PLAN, Told.NONE)
+    assert planned.tells() == (Told.EXACT, Told.PLAN, Told.TICKS, Told.NONE)
     everything = Program("town", ("Ann",), planned.steps, space=Space(4, 30, 27), graph=())
     assert everything.tells() == tuple(Told)
 
@@ -47,8 +49,17 @@ def test_what_a_program_does_not_have_it_refuses_to_tell() -> None:
     program = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
     program.must_tell(Told.EXACT)
     program.must_tell(Told.NONE)
-    with pytest.raises(Impossible, match="town has no 'spatial' to tell; it has exact, none"):
+    with pytest.raises(Impossible, match="town has no 'spatial' to tell; it has exact, ticks, none"):
         program.must_tell(Told.SPATIAL)
+
+
+def test_its_own_is_the_most_that_a_simulation_knows_of_itself() -> None:
+    plain = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
+    planned = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}, Known(actions={"Ann": 3.0})),))
+    assert plain.own() is Told.TICKS
+    assert planned.own() is Told.PLAN
+    assert replace(plain, graph=()).own() is Told.PATH
+    assert replace(planned, space=Space(4, 30, 27)).own() is Told.SPATIAL
 
 
 def test_calls_are_counted_by_what_triggered_them() -> None:

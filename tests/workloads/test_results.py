@@ -57,17 +57,36 @@ def play(
 
 
 def test_hits_are_counted_against_what_an_unlimited_cache_would_have_served() -> None:
-    everything, firsts = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=100)
+    everything, firsts, by_trigger = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=100)
     assert everything == TokenCounts(prompt=20, cached=5, belady=8, unlimited=8)
     assert everything.hit_rate == 5 / 8
     # Only Ann's return counts, not her second call, nor anybody's first visit.
     assert firsts == TokenCounts(prompt=5, cached=1, belady=4, unlimited=4)
     assert firsts.hit_rate == 0.25
     assert firsts.belady_hit_rate == 1.0
+    assert by_trigger == {"plan": firsts}
+
+
+def test_first_calls_are_counted_by_what_triggered_them() -> None:
+    calls = [replace(call, trigger="interaction") if call.step else call for call in town(0, 0, 1, 4)]
+    counted = count_tokens(calls, PROMPTS, capacity=100)
+    assert counted.by_trigger == {"interaction": counted.first_calls}
+    told = summaries([play("on", 1, *calls), play("on", 1, *calls, repeat=1)], PROMPTS, 100)["on"]
+    assert told.by_trigger["interaction"].cached == 2
+    assert told.ttft_by_trigger == {"interaction": [0.25, 0.25]}
+    report = told.report()["first_calls"]
+    assert isinstance(report, dict)
+    assert report["interaction"]["calls"] == 1
+
+
+def test_what_the_lead_in_saw_for_the_first_time_is_no_debut_afterwards() -> None:
+    calls = town(0, 0, 1, 4)
+    late = replace(play("on", 1, *calls[2:]), lead_in=(StepPlayed(1, tuple(calls[:2])),))
+    assert [call.key for call in late.first_calls] == [(1, "Ann", 0)]
 
 
 def test_belady_has_the_same_room() -> None:
-    everything, _ = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=8)
+    everything = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=8).all_calls
     # Of Ann's four tokens two can stay while Bob's call runs with its five and the one it generates.
     assert (everything.belady, everything.unlimited) == (2 + 4, 8)
 
@@ -75,7 +94,7 @@ def test_belady_has_the_same_room() -> None:
 def test_a_call_with_an_error_does_not_count() -> None:
     calls = town(0, 0, 1, 4)
     broken = [*calls[:3], replace(calls[3], error="gone")]
-    everything, _ = count_tokens(broken, PROMPTS, capacity=100)
+    everything = count_tokens(broken, PROMPTS, capacity=100).all_calls
     assert everything == TokenCounts(prompt=15, cached=1, belady=4, unlimited=4)
 
 
@@ -83,7 +102,7 @@ def test_calls_count_in_the_order_of_their_first_tokens() -> None:
     calls = town(0, 0, 0, 0)
     # Bob's call was sent first, and waited in the queue until Ann had gone.
     late = [replace(calls[1], started_s=-1.0), calls[0], *calls[2:]]
-    everything, _ = count_tokens(late, PROMPTS, capacity=100)
+    everything = count_tokens(late, PROMPTS, capacity=100).all_calls
     assert everything.unlimited == 8
 
 

@@ -104,6 +104,23 @@ async def test_only_a_simulation_with_hints_talks_to_the_admin_api() -> None:
     assert all("x-agent-id" in asked.headers for engine in engines.values() for asked in engine.asked)
 
 
+async def test_each_lane_tells_what_its_configuration_says() -> None:
+    program = scenario("interaction").generate(Wishes(agents=8, steps=3, persona_tokens=30, growth_tokens=8))
+    (lanes,) = passes(["on-nohints", "ticks", "plan", "spatial", "on"], 5)
+    engines = {lane.engine: FakeEngine(accuracy={"hint": {"order": 0.5}}) for lane in lanes}
+    async with fleet_of(engines) as fleet:
+        plays = await play_pass(program, lanes, fleet)
+    told = [{path.split("/")[-1] for path, _ in engine.told if "/" in path} for engine in engines.values()]
+    assert told == [
+        set(),
+        {"ticks"},
+        {"ticks", "actions"},
+        {"ticks", "actions", "space", "positions"},
+        {"ticks", "distances"},
+    ]
+    assert [bool(play.accuracy) for play in plays] == [False, True, True, True, True]
+
+
 async def test_a_lane_that_cannot_answer_is_not_measured() -> None:
     (lanes,) = passes(["stock", "off"], 2)
     engines = {lanes[0].engine: FakeEngine(), lanes[1].engine: FakeEngine(failure="refuse")}

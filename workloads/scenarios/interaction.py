@@ -13,8 +13,8 @@ half of a conversation. Whom a meeting stops in the middle of an action calls in
 `mean_gap_steps` is that between all activations of an agent: plans are so much slower that meetings and they make up that
 mean, within a tenth, as long as the town is not much busier than the original.
 
-What a real simulation knows when a step begins (`Step.known`) is where everybody is and goes, and how long each is still busy
-by its plan. It does not know what the step itself brings: where those go whose action is over now, nor who meets whom.
+What a real simulation knows when a step begins (`Step.known`) is where everybody is and goes, who has just talked, and how long
+each is still busy by its plan. It does not know what the step itself brings: where those go whose action is over now, nor who meets whom.
 Sleepers have positions like anybody, and are never spoken to. Exact distances know all of that.
 """
 
@@ -28,7 +28,7 @@ from scalesim.workloads.options import Option, settled
 from scalesim.workloads.plans import TEMPLATES, scale_of
 from scalesim.workloads.program import Activation, Known, Program, Space, Step, Wishes, adapted
 from scalesim.workloads.schedules import agent_names, steps_until
-from scalesim.workloads.town import TICKS_PER_STEP, TILES_PER_TICK, Passed, Rules, Scene, Town
+from scalesim.workloads.town import TICKS_PER_STEP, TILES_PER_TICK, Meeting, Passed, Rules, Scene, Town
 
 DEFAULT = Rules()
 OPTIONS: Mapping[str, Option] = {
@@ -52,6 +52,7 @@ def generate(wishes: Wishes) -> Program:
     passed, active = _live(wishes, rules)
     authors: dict[int, Author] = {}
     steps = []
+    met: tuple[Meeting, ...] = ()
     for one in passed[: wishes.steps]:
         index = one.step
         activations = []
@@ -68,7 +69,8 @@ def generate(wishes: Wishes) -> Program:
                 )
             )
         distances = {agent: steps_until(active[number], index) for number, agent in enumerate(agents)}
-        steps.append(Step(index, tuple(activations), distances, _known(agents, one.before)))
+        steps.append(Step(index, tuple(activations), distances, _known(agents, one.before, met)))
+        met = one.meetings
     space = Space(rules.radius, SPEED, rules.cooldown_ticks / TICKS_PER_STEP)
     return adapted(Program("interaction", agents, tuple(steps), space=space), wishes)
 
@@ -96,7 +98,7 @@ def _author(agent: str, wishes: Wishes) -> Author:
     return Author(agent, wishes, {**TEMPLATES, "utterance": UTTERANCE}, rng)
 
 
-def _known(agents: tuple[str, ...], scene: Scene) -> Known:
+def _known(agents: tuple[str, ...], scene: Scene, met: tuple[Meeting, ...]) -> Known:
     return Known(
         actions=dict(zip(agents, map(float, scene.left_steps), strict=True)),
         positions=dict(zip(agents, scene.positions, strict=True)),
@@ -105,4 +107,5 @@ def _known(agents: tuple[str, ...], scene: Scene) -> Known:
             agent: SPEED if place != destination else 0.0
             for agent, place, destination in zip(agents, scene.positions, scene.destinations, strict=True)
         },
+        met=tuple((agents[one], agents[other]) for one, other in (meeting.pair for meeting in met)),
     )

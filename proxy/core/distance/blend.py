@@ -3,23 +3,68 @@
 A distance that was told is the simulation's own sum of all that may happen. Else an agent calls when the first thing
 happens that makes it call: the end of its action (as the simulation told it, or else the LLM), a wave that comes its
 way, or somebody it meets. What was learned stands in for the first two, and is no reason to overlook a meeting.
+
+Where a source was measured to tell the order of a simulation better than one with more authority, it goes before it.
 """
 
 from __future__ import annotations
 
 from ..estimate import Estimate, Source, distance_s
 from ..tables import Agent
-from . import answers, gap, hinted, path, plan, spatial
+from . import answers, gap, hinted, path, plan, spatial, turns
+
+_LEARNED = (Source.TURNS, Source.GAP)
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
     if agent.in_activation(at):
         return Estimate(agent.simulation.moment(at), 0.0, Source.ACTIVATION)
+    known = _told(agent, at)
+    if known is None:
+        own = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
+        known = _nearer(own, spatial.estimate(agent, at), agent, at)
+    if known is None:
+        return None
+    authority = agent.simulation.authority
+    if known.source in authority.before:
+        known = _better(known, agent, at)
+    error = authority.errors.get(known.source)
+    if error is not None and known.spread == 0.0 and error[0] is known.moment.clock:
+        return Estimate(known.moment, error[1], known.source)
+    return known
+
+
+def known_of(agent: Agent, at: float) -> list[Estimate]:
+    """What each source says of an agent that is not in an activation: one estimate a source. Of what may happen only the
+    first is said, since the others are not expected to make it call."""
+    happens = _nearer(_happens(agent, at), spatial.estimate(agent, at), agent, at)
+    all_of_them = (_told(agent, at), happens, turns.estimate(agent, at), gap.estimate(agent, at))
+    return [known for known in all_of_them if known is not None]
+
+
+def _told(agent: Agent, at: float) -> Estimate | None:
     if agent.hinted is not None and (agent.action is None or agent.action.number < agent.hinted.number):
         return hinted.estimate(agent, at)
+    return None
+
+
+def _happens(agent: Agent, at: float) -> Estimate | None:
     acts = plan.estimate(agent, at) or answers.estimate(agent, at)
-    own = _nearer(acts, path.estimate(agent, at), agent, at) or gap.estimate(agent, at)
-    return _nearer(own, spatial.estimate(agent, at), agent, at)
+    return _nearer(acts, path.estimate(agent, at), agent, at)
+
+
+def _better(known: Estimate, agent: Agent, at: float) -> Estimate:
+    """What the best source says that goes before that of `known`, if any of these knows the agent."""
+    before = agent.simulation.authority.before
+    others = {one.source: one for one in known_of(agent, at)}
+    for source in before[known.source]:
+        if source in others:
+            better = others[source]
+            meeting = spatial.estimate(agent, at) if source in _LEARNED else None
+            if meeting is not None and source not in before.get(Source.SPATIAL, ()):
+                return _nearer(better, meeting, agent, at) or better
+            return better
+    return known
 
 
 def _nearer(one: Estimate | None, other: Estimate | None, agent: Agent, at: float) -> Estimate | None:

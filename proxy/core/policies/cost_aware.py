@@ -13,6 +13,7 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from ..model import AdapterName
+from ..shares import granted
 from ..wanted import View, Wanted
 
 
@@ -42,13 +43,9 @@ def plan(view: View) -> Wanted:
         for number, (worth, one) in enumerate(zip(worths, candidates, strict=True))
     ]
     nearest = [place[-1] for place in nsmallest(view.plan_limit, places)]
-    pins, left = [], view.pin_budget_tokens
-    for number in nearest:
-        size = candidates[number].size_tokens
-        if candidates[number].in_activation and size is not None and size <= left:
-            pins.append(candidates[number].owner)
-            left -= size
-    return Wanted(tuple((candidates[number].owner, worths[number]) for number in nearest), tuple(pins))
+    active = [candidates[number] for number in nearest if candidates[number].in_activation]
+    order = tuple((candidates[number].owner, worths[number]) for number in nearest)
+    return Wanted(order, granted(active, view.pin_budget_tokens))
 
 
 def _worths(view: View) -> list[float]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from heapq import nsmallest
 
+from ..shares import granted
 from ..wanted import Candidate, View, Wanted
 
 
 def plan(view: View) -> Wanted:
     nearest = nsmallest(view.plan_limit, view.candidates, key=_nearness)
-    pins, left = [], view.pin_budget_tokens
-    for candidate in nearest:
-        if candidate.in_activation and candidate.size_tokens is not None and candidate.size_tokens <= left:
-            pins.append(candidate.owner)
-            left -= candidate.size_tokens
-    return Wanted(tuple((candidate.owner, candidate.distance) for candidate in nearest), tuple(pins))
+    pins = granted([candidate for candidate in nearest if candidate.in_activation], view.pin_budget_tokens)
+    return Wanted(tuple((candidate.owner, candidate.distance) for candidate in nearest), pins)
 
 
 def _nearness(candidate: Candidate) -> tuple[float, bool, float, str]:

@@ -223,6 +223,27 @@ async def test_models_metrics_and_health_answer() -> None:
         assert 'sglang:generation_tokens_total{model_name="tiny"} 1\n' in metrics
 
 
+async def test_metrics_tell_how_the_time_divides_as_the_meter_does() -> None:
+    engine = EmulatedEngine(prefill_s_per_token=0.0001, decode_s_per_token=0.0002)
+    async with near(engine) as client:
+        body = {"input_ids": list(range(50)), "sampling_params": {"max_new_tokens": 3}}
+        await client.post("/generate", json=body)
+        metrics = (await client.get("/metrics")).text
+    assert 'scalesim:step_seconds_total{kind="prefill"} 0.005\n' in metrics
+    assert 'scalesim:step_seconds_total{kind="decode"} 0.0004\n' in metrics
+
+
+async def test_a_flush_waits_as_long_as_it_is_asked_to() -> None:
+    engine = EmulatedEngine(decode_s_per_token=0.001)
+    async with near(engine) as client:
+        asked = asyncio.create_task(client.post("/generate", json={"text": "hello"}))
+        while not engine.scheduler.running:  # noqa: ASYNC110  a few turns of this loop
+            await asyncio.sleep(0)
+        assert (await client.post("/flush_cache", params={"timeout": 5})).status_code == 200
+        assert asked.done()
+        assert (await client.post("/flush_cache", params={"timeout": "soon"})).status_code == 400
+
+
 async def test_health_and_metrics_need_no_key() -> None:
     async with near(EmulatedEngine(api_key="k")) as client:
         assert (await client.get("/health")).status_code == 200

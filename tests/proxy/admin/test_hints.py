@@ -79,6 +79,7 @@ async def test_a_hint_reaches_the_engine_as_an_order(proxy: Proxy) -> None:
         ),
         ({"unit": "steps", "distances": {" ": 1}}, "distances"),
         ({"unit": "parsecs", "distances": {"Ann": 1}}, "'steps' or 'seconds' (got 'parsecs')"),
+        ({"unit": "turns", "distances": {"Ann": 1}}, "'steps' or 'seconds' (got 'turns')"),
         ({"unit": "steps", "distances": {"Ann": "3"}}, "valid number"),
         ({"unit": "steps", "distances": {"Ann": True}}, "valid number"),
         ({"unit": "steps", "distances": {"": 1}}, "distances"),

@@ -27,6 +27,21 @@ async def test_metrics_are_written_for_prometheus(proxy: Proxy) -> None:
     assert "Ann" not in answer.text
 
 
+async def test_metrics_tell_what_the_guard_has_seen(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    proxy.call(town, "Ann")
+    (known,) = proxy.controller.engines()
+    assert known.guard is not None
+    lines = (await proxy.client.get("/metrics")).text.splitlines()
+    assert 'scalesim_guard_distance_in_charge{engine="fake"} 1' in lines
+    assert f'scalesim_guard_calls_total{{engine="fake"}} {known.guard.calls}' in lines
+    assert 'scalesim_guard_switches_total{engine="fake"} 0' in lines
+    for cache in ("lru", "distance", "guarded"):
+        hits = f'scalesim_guard_hits_total{{engine="fake",cache="{cache}"}} {known.guard.hits_lru}'
+        assert hits in lines
+    assert 'scalesim_table_entries{table="guard_memories"} ' in "\n".join(lines)
+
+
 async def test_metrics_name_what_the_engine_reported(proxy: Proxy) -> None:
     proxy.adapter.next_report = EngineReport("boot-1", True, frozenset(), 120, 900)
     async with asyncio.timeout(5):

@@ -118,3 +118,18 @@ async def test_a_page_that_is_none_is_refused(proxy: Proxy, query: str) -> None:
     answer = await proxy.client.get(f"{PATH}/{town}/agents?{query}")
     assert answer.status_code == 422
     assert query.split("=")[0] in answer.json()["detail"]
+
+
+async def test_a_simulation_says_how_well_its_sources_told_and_which_is_in_charge(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann", "Bob")
+    assert (await proxy.client.get(f"{PATH}/{town}")).json()["accuracy"] == {}
+    hints = {"unit": "steps", "distances": {"Ann": 3, "Bob": 5}}
+    await proxy.client.post(f"{PATH}/{town}/distances", json=hints)
+    for _ in range(4):
+        await proxy.client.post(f"{PATH}/{town}/ticks")
+    proxy.call(town, "Ann")
+    known = (await proxy.client.get(f"{PATH}/{town}")).json()
+    assert known["accuracy"]["hinted"] == {"order": 1.0, "time_error": 1.0, "unit": "steps", "count": 1}
+    assert known["in_charge"] is None
+    metrics = (await proxy.client.get("/metrics")).text.splitlines()
+    assert f'scalesim_order_accuracy{{simulation="{town}",source="hinted"}} 1' in metrics

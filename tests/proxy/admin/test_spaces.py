@@ -85,6 +85,7 @@ async def test_the_same_space_again_changes_nothing_and_another_forgets_all_posi
     ("field", "value"),
     [
         ("unit", "miles"),
+        ("unit", "turns"),
         *(
             (field, value)
             for field in ("radius", "speed", "cooldown", "horizon")

@@ -47,6 +47,17 @@ async def test_engines_are_told_with_what_they_can_do(proxy: Proxy) -> None:
     assert engine["capacity_tokens"] == 1000
 
 
+async def test_an_engine_tells_who_decides_what_leaves_its_cache(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    proxy.call(town, "Ann")
+    (engine,) = (await proxy.client.get("/admin/v1/engines")).json()["engines"]
+    guard = engine["guard"]
+    assert (guard["in_charge"], guard["since_calls"], guard["switches"]) == ("distance", 0, 0)
+    assert guard["reason"] == "from the beginning, until recency does better"
+    assert guard["hits"]["lru"] == guard["hits"]["distance"] == guard["hits"]["guarded"] >= 1
+    assert guard["calls"] >= 2
+
+
 async def test_the_status_shows_everything_at_a_glance(proxy: Proxy) -> None:
     town = proxy.simulation("Ann")
     status = (await proxy.client.get("/admin/v1/status")).json()

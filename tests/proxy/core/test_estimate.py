@@ -3,7 +3,7 @@ import math
 import pytest
 
 from scalesim.proxy.core.estimate import Estimate, Source, distance, distance_s
-from scalesim.proxy.core.model import Clock, Mode, Moment
+from scalesim.proxy.core.model import AgentName, Clock, Mode, Moment
 from scalesim.proxy.core.tables import Simulation
 
 from .conversation import TOWN
@@ -58,3 +58,24 @@ def test_steps_are_seconds_by_the_measured_pace_and_one_until_it_is_known() -> N
 
 def test_never_stays_never() -> None:
     assert distance_s(_due(math.inf), _town(1.0, 6.0), 6.0) == math.inf
+
+
+def test_turns_are_counted_by_activations_and_become_seconds_by_the_measured_pace() -> None:
+    town = _town()
+    for number in range(8):
+        town.turns.began(AgentName("ab"[number % 2]), number * 2.0)
+    due = _due(11.0, Clock.TURNS, source=Source.TURNS)
+    assert distance(due, town, 14.0) == 3.0
+    assert distance_s(due, town, 14.0) == pytest.approx(8.0, abs=0.001)
+    assert distance_s(due, town, 16.0) == pytest.approx(6.0, abs=0.001), "the next turn is due"
+    assert distance_s(due, town, 3600.0) == pytest.approx(6.0, abs=0.001), "and then time changes nothing"
+    assert distance(_due(7.0, Clock.TURNS), town, 14.0) == 0.0, "a turn is missed"
+    assert distance(_due(5.0, Clock.TURNS), town, 14.0) == 2.0
+
+
+def test_turns_keep_their_order_in_seconds_though_all_began_at_the_same_time() -> None:
+    town = _town()
+    for number in range(8):
+        town.turns.began(AgentName("ab"[number % 2]), 5.0)
+    away = [distance_s(_due(8.0 + turn, Clock.TURNS), town, 9.0) for turn in range(5)]
+    assert away == sorted(set(away))

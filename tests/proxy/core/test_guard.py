@@ -12,8 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesim.proxy.core import guard as guards
+from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.events import (
+    CallEnded,
+    CallStarted,
+    DistanceHinted,
+    EngineFound,
+    Event,
+    Settled,
+    StepTicked,
+    Ticked,
+)
 from scalesim.proxy.core.guard import Guard, GuardState, InCharge
-from scalesim.proxy.core.model import Owner
+from scalesim.proxy.core.model import AgentName, CallId, Capabilities, Clock, Outcome, Owner, Usage
+
+from .conversation import BOTH, GPU, TOWN
 
 Order = Sequence[tuple[Owner, float]]
 
@@ -313,11 +326,7 @@ def test_whatever_happens_recency_is_played_rightly_and_the_promise_kept(
 
 
 def _check_account(guard: Guard) -> None:
-    lru, guarded = guard._lru, guard._guarded
-    held = {*lru._running, *lru._idle}
-    assert guard._missing == len(held - {*guarded._running, *guarded._idle})
-    assert guard._room >= 0
-    assert {*guarded._running} == {*guard._running}
+    guard.check(guard._running)
 
 
 @settings(max_examples=25)
@@ -400,6 +409,19 @@ def test_past_merits_are_worth_no_more_than_the_stake() -> None:
     _see_saw(watched, 70)
     (left,) = watched.switches
     assert left.reason == "of late, distance hit 25 times less than recency"
+
+
+def test_a_crowd_that_called_at_once_does_not_raise_the_stake() -> None:
+    watched = _Watched(40, 100)
+    crowd = _owners(100)
+    for owner in crowd:
+        watched.guard.called(owner, None)
+    for owner in crowd:
+        watched.guard.ended(owner, 1)
+    assert watched.guard.sizes()["guard_memories"] == 120
+    _see_saw(watched, 50)
+    (left,) = watched.switches
+    assert left.reason == "of late, distance hit 10 times less than recency"
 
 
 def test_distance_does_not_come_back_before_what_it_lost_was_paid_for() -> None:
@@ -572,3 +594,113 @@ def test_calls_beyond_the_limit_are_played_as_if_they_ended_at_once(monkeypatch:
     assert guard.sizes() == {"guard_memories": 15, "guard_running": 2, "guard_ordered": 0}
     guard.resize(0)
     assert guard.sizes()["guard_memories"] == 6
+
+
+# In the controller
+
+_SIDE_BY_SIDE = 16
+_FARTHEST = 40.0
+
+
+class _Society:
+    """Agents mind their own business, each for some steps between its activations, and tell how long. Calls run side by
+    side, last for some plans, and leave memory that grows; the engine has room for a quarter of it."""
+
+    def __init__(self, seed: int, agents: int = 200) -> None:
+        self.rng = random.Random(seed)
+        self.core = Controller(ControllerConfig())
+        self.sizes = {AgentName(f"agent-{n:03}"): self.rng.randrange(600, 1400) for n in range(agents)}
+        self.next = {agent: self.rng.randrange(self._gap()) for agent in self.sizes}
+        self.at, self.step, self.calls = 0.0, 0, 0
+        room = sum(self.sizes.values()) // 4
+        self.post(EngineFound(0.0, GPU, Capabilities("emulated", "1", True, BOTH, "boot-1", room)))
+
+    @property
+    def guard(self) -> GuardState:
+        state = self.core.engines()[0].guard
+        assert state is not None
+        return state
+
+    def post(self, event: Event) -> None:
+        for action in self.core.handle(event):
+            self.core.handle(Settled(self.at, action))
+
+    def plan(self) -> None:
+        self.at += 0.05
+        self.post(Ticked(self.at))
+
+    def play(self, steps: int, tell: Callable[[float], float]) -> None:
+        for _ in range(steps):
+            away = {agent: tell(float(then - self.step)) for agent, then in self.next.items()}
+            self.post(StepTicked(self.at, TOWN, float(self.step)))
+            self.post(DistanceHinted(self.at, TOWN, Clock.STEPS, away))
+            self.plan()
+            self._activate([agent for agent, then in self.next.items() if then == self.step], tell)
+            self.step += 1
+
+    def _activate(self, waiting: list[AgentName], tell: Callable[[float], float]) -> None:
+        self.rng.shuffle(waiting)
+        running: list[tuple[CallId, AgentName, int]] = []
+        ended = 0
+        while waiting or running:
+            while waiting and len(running) < _SIDE_BY_SIDE:
+                agent = waiting.pop()
+                running.append((self._call(agent), agent, self.rng.randrange(3)))
+            call, agent, more = running.pop(0)
+            acts_for = None
+            if not more:
+                self.next[agent] = self.step + self._gap()
+                acts_for = tell(float(self.next[agent] - self.step)), Clock.STEPS
+            self.sizes[agent] += 8
+            usage = Usage(self.sizes[agent] - 20, None, 20)
+            self.post(CallEnded(self.at, call, Outcome.DONE, usage, acts_for))
+            if more:
+                running.append((self._call(agent), agent, more - 1))
+            ended += 1
+            if ended % 8 == 0:
+                self.plan()
+
+    def _call(self, agent: AgentName) -> CallId:
+        self.calls += 1
+        self.post(CallStarted(self.at, CallId(self.calls), TOWN, agent, GPU))
+        return CallId(self.calls)
+
+    def _gap(self) -> int:
+        """Choosing a place, travel, work, sleep: about 18 of 100 are active in a step."""
+        return self.rng.choices((1, 3, 9, 25), (35, 35, 20, 10))[0]
+
+
+def _right(away: float) -> float:
+    return away
+
+
+def _wrong(away: float) -> float:
+    return max(0.0, _FARTHEST - away)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_society_whose_distances_are_right_never_loses_them(seed: int) -> None:
+    society = _Society(seed)
+    society.play(120, _right)
+    state = society.guard
+    assert (state.in_charge, state.switches, state.calls) == (InCharge.DISTANCE, 0, society.calls)
+    assert state.hits_guarded == state.hits_distance > 1.1 * state.hits_lru
+
+
+@pytest.mark.slow
+def test_a_society_whose_distances_are_wrong_is_left_to_recency_until_they_are_right() -> None:
+    society = _Society(0)
+    society.play(40, _wrong)
+    state = society.guard
+    assert (state.in_charge, state.switches) == (InCharge.LRU, 1)
+    assert state.since < 500
+    assert state.hits_guarded >= state.hits_lru - 50 - state.calls / 100 > 1.1 * state.hits_distance
+    assert society.core.engines()[0].order == ()
+
+    society.play(40, _right)
+    again = society.guard
+    assert (again.in_charge, again.switches) == (InCharge.DISTANCE, 2)
+    assert again.since < state.calls + 1000, "a dozen steps"
+    assert again.hits_guarded - state.hits_guarded > again.hits_lru - state.hits_lru
+    assert society.core.engines()[0].order

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scalesim.proxy.core import guard as guards
 from scalesim.proxy.core.actions import (
     Action,
     DropAdapter,
@@ -226,6 +227,15 @@ class _History:
         self.post(CallEnded(self.at, call, Outcome.DONE, Usage(tokens, 0, 0)))
         self.post(CallStarted(self.at, call, simulation, agent, GPU))
 
+    def mislead(self, simulation: SimulationId) -> None:
+        """Two fit, and three call, of whom those that call in turn are told far."""
+        call = CallId(9)
+        for agent, away in (("Ann", 1.0), ("Bob", 50.0), ("Cem", 50.0), ("Bob", 50.0), ("Cem", 50.0)):
+            self.post(CallStarted(self.at, call, simulation, AgentName(agent), GPU))
+            acts_for = away, Clock.SECONDS
+            self.post(CallEnded(self.at, call, Outcome.DONE, Usage(400, 0, 0), acts_for))
+            self.post(Ticked(self.at))
+
     def check_budget(self) -> None:
         """Whichever of what is in flight fails: what is pinned then, by the sizes that the plan saw, fits."""
         (engine,) = self.core.engines()
@@ -369,6 +379,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _do("settle_load", st.sampled_from(LoadState)),
     _do("begin", CALLS, SIMULATIONS, AGENTS, TOKENS),
     _do("begin", CALLS, SIMULATIONS, AGENTS, TOKENS),
+    _do("mislead", SIMULATIONS),
+    _do("mislead", SIMULATIONS),
     _post(CallEnded, CALLS, st.sampled_from(Outcome), USAGES, st.none() | st.tuples(VALUES, CLOCKS)),
     _post(CallEnded, CALLS, st.just(Outcome.DONE), USAGES, st.none() | st.tuples(VALUES, CLOCKS)),
     _post(CallEnded, CALLS, st.sampled_from(Outcome), USAGES, st.none(), st.tuples(VALUES, CLOCKS)),
@@ -388,6 +400,14 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _do("report"),
     _do("age_out"),
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_guard_that_changes_its_mind_at_once() -> Iterator[None]:
+    """In short histories nobody else would ever take charge."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guards, "_STAKE_MIN", 1)
+        yield
 
 
 def _greedy(view: View) -> Wanted:
@@ -444,4 +464,6 @@ def test_tables_stay_within_their_limits(commands: list[Command]) -> None:
         assert sizes["pinned_owners"] <= 2 * 18
         assert sizes["adapters"] <= 2
         assert sizes["loads_in_flight"] <= 3
+        assert sizes["guard_running"] <= 5
+        assert sizes["guard_ordered"] <= 3
         assert sizes["loads_waiting"] <= 6

@@ -15,7 +15,7 @@ from scalesim.proxy.core.model import (
     Owner,
     Part,
 )
-from scalesim.proxy.core.planning import Reach, keep_invariants, sight_of
+from scalesim.proxy.core.planning import Reach, Sight, keep_invariants, sight_of
 from scalesim.proxy.core.policies import find
 from scalesim.proxy.core.tables import Agent, Simulation
 from scalesim.proxy.core.wanted import Candidate, View, Wanted
@@ -74,6 +74,32 @@ def test_pins_stay_within_the_budget(budget: int, pins: tuple[Owner, ...]) -> No
     if budget == 100:
         bad = Wanted(pins=(BOB, ANN, CEM))
     assert keep_invariants(bad, _view(budget=budget)).pins == pins
+
+
+@pytest.mark.parametrize("policy", ["nearest_first", "cost_aware"])
+def test_a_simulation_in_which_everybody_calls_leaves_others_their_pins(policy: str) -> None:
+    talk = Conversation(policy=policy)
+    talk.find(capacity=800)
+    for simulation, names in (("city", ("Ann", "Bob")), (TOWN, ("Ann", "Bob", "Cem", "Dee", "Eve", "Fay"))):
+        for name in names:
+            talk.call(name, simulation=simulation)
+            talk.start(name, simulation=simulation)
+    talk.plan()
+    pins = talk.engine.wanted.pins
+    assert sorted(pins) == sorted([*own("Ann", "Bob", simulation="city"), *own("Ann", "Bob")])
+
+
+def test_a_policy_that_pins_for_one_simulation_alone_may_only_where_no_other_wants_pins() -> None:
+    def partial(view: View) -> Wanted:
+        return Wanted(pins=tuple(candidate.owner for candidate in view.candidates))
+
+    talk = Conversation(policy=partial)
+    talk.find(capacity=400)
+    for simulation in (TOWN, "city"):
+        for name in ("Ann", "Bob"):
+            talk.call(name, simulation=simulation)
+    talk.plan()
+    assert talk.engine.wanted.pins == (ANN, *own("Ann", simulation="city"))
 
 
 def test_a_bad_policy_breaks_nothing() -> None:
@@ -158,8 +184,8 @@ def test_the_view_says_what_memory_there_is_and_whether_it_is_copied_back() -> N
     talk.call("Bob", acts_for=2)
     talk.tick()
     assert views[-1].candidates == [
-        Candidate(ANN, 1.0, False, 0.0, 100, adapter=key("poet"), has_copy=True),
-        Candidate(BOB, 2.0, False, 0.0, 100),
+        Candidate(ANN, 1.0, False, 0.0, 100, adapter=key("poet"), has_copy=True, simulation=TOWN),
+        Candidate(BOB, 2.0, False, 0.0, 100, simulation=TOWN),
     ]
     talk.find(features=BOTH)
     talk.tick()
@@ -193,6 +219,29 @@ def test_the_view_says_in_seconds_how_sure_a_distance_is() -> None:
         agents, {Mode.ON}, estimate, 6.0, pin_budget_tokens=0, plan_limit=9, reach=Reach(1.0, 1.0)
     )
     assert [(one.distance, one.spread) for one in sight.view.candidates] == [(12.0, 6.0), (5.0, 2.0)]
+
+
+def test_who_comes_by_turn_is_near_by_the_seconds_that_it_takes() -> None:
+    """A turn takes 4 seconds: the next is due in 3, those after it in 7, 11 and 15."""
+    town = Simulation(TOWN, Mode.ON, 0.0)
+    names = [AgentName(name) for name in ("Ann", "Bob", "Cem", "Dan")]
+    for number in range(8):
+        town.turns.began(names[number % 4], number * 4.0)
+    agents = [Agent(name, own(name)[0], town) for name in names]
+
+    def estimate(agent: Agent, at: float) -> Estimate:
+        return Estimate(Moment(Clock.TURNS, 8.0 + names.index(agent.name)), 0.5, Source.TURNS)
+
+    def seen(reach_s: float) -> Sight:
+        reach = Reach(99.0, reach_s)
+        return sight_of(agents, {Mode.ON}, estimate, 29.0, pin_budget_tokens=0, plan_limit=9, reach=reach)
+
+    sight = seen(8.0)
+    assert [one.distance for one in sight.view.candidates] == pytest.approx([3.0, 7.0, 11.0, 15.0], abs=0.001)
+    assert [one.spread for one in sight.view.candidates] == pytest.approx([2.0] * 4, abs=0.001)
+    assert (sight.near, sight.soon) == (set(own("Ann", "Bob")), set(own(*names)))
+    assert sight.wake_at == math.inf, "Cem comes near by the next turn, and not by the passing of time"
+    assert seen(5.0).wake_at == pytest.approx(31.0, abs=0.01), "Bob comes near before that"
 
 
 def test_the_cost_of_memory_reaches_the_engine() -> None:

@@ -113,6 +113,14 @@ def test_many_uses_between_two_evictions_leave_no_more_behind_than_a_multiple_of
     assert cache.farthest(order) == A
 
 
+def test_what_it_holds_and_what_of_that_is_locked_can_be_asked() -> None:
+    cache = ShadowCache(10)
+    for owner in (A, B):
+        cache.take(owner, 1)
+    cache.release(A)
+    assert ([*cache], {*cache.locked}) == ([B, A], {B})
+
+
 @given(st.integers(0, 2**32))
 def test_the_farthest_is_the_one_that_sorting_finds(seed: int) -> None:
     rng = random.Random(seed)

@@ -1,5 +1,6 @@
+from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.actions import Load, Order
-from scalesim.proxy.core.model import Clock, LoadState, Mode
+from scalesim.proxy.core.model import Clock, LoadState, Mode, Source
 from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, MemorySnapshot, Place
 
 from .conversation import GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool, prefix
@@ -147,3 +148,13 @@ def test_copies_do_not_change_with_the_world() -> None:
     assert before.simulations[0].counters.calls == 1
     assert before.totals == talk.controller.totals()
     assert before.totals is not talk.controller.totals()
+
+
+def test_a_simulation_shows_how_well_each_source_told() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    assert (talk.town.accuracy, talk.town.in_charge) == ({}, None)
+    talk.hint(Ann=2, Bob=3, Cem=4)
+    talk.step()
+    talk.call("Cem")
+    assert talk.town.accuracy == {Source.HINTED: Score(0.0, 1.0, 1, 3.0, Clock.STEPS)}

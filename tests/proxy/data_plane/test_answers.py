@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesim.proxy.data_plane.answers import text_of, text_of_events
+from scalesim.proxy.core.durations import RULES, Reading, Scale
+from scalesim.proxy.core.model import Clock
+from scalesim.proxy.data_plane.answers import duration_in, text_of, text_of_events
 
 CALL = {"function": {"name": "act", "arguments": '{"time": 10}'}}
 
@@ -116,3 +118,18 @@ def test_anything_can_be_read(answer: object) -> None:
     raw = orjson.dumps(answer)
     assert isinstance(text_of(raw), str)
     assert isinstance(text_of_events([raw, raw]), str)
+
+
+class _Said:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def text(self) -> str:
+        return self._text
+
+
+def test_a_duration_comes_on_the_clock_of_the_simulation() -> None:
+    reading = Reading(RULES, Scale(Clock.STEPS, 0.2))
+    assert duration_in(_Said('{"time": 10}'), reading) == (2.0, Clock.STEPS)
+    assert duration_in(_Said("Good morning!"), reading) is None
+    assert duration_in(_Said(""), reading) is None

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from scalesim.proxy.core.model import Usage
-from scalesim.proxy.data_plane.usage import MAX_JSON_BYTES, MAX_TAIL_BYTES, witness_of
+from scalesim.proxy.data_plane.usage import MAX_JSON_BYTES, MAX_TAIL_BYTES, MAX_TEXT_BYTES, witness_of
 
 JSON = [(b"content-type", b"application/json; charset=utf-8")]
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -50,6 +50,37 @@ def seen(
 def test_the_usage_of_a_json_answer(answer: object, expected: Usage | None) -> None:
     raw = orjson.dumps(answer)
     assert seen(JSON, raw[:5], raw[5:]) == expected
+
+
+def _chat(text: str) -> bytes:
+    return orjson.dumps({"choices": [{"message": {"content": text}}]})
+
+
+def _event(text: str) -> bytes:
+    return b"data: " + orjson.dumps({"choices": [{"delta": {"content": text}}]}) + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "raw", "expected"),
+    [
+        (JSON, _chat("for 2 hours"), "for 2 hours"),
+        (JSON, b"", ""),
+        (JSON, _chat("x" * MAX_TEXT_BYTES), ""),
+        (JSON, _chat("x" * MAX_JSON_BYTES), ""),
+        (SSE, _event("for ") + _event("2 hours") + b"data: [DONE]\n\n", "for 2 hours"),
+        (SSE, b"", ""),
+        (SSE, _event("for ") + _event("2 hours") + b": " + b"x" * 2 * MAX_TAIL_BYTES + b"\n\n", ""),
+        ([*JSON, (b"content-encoding", b"gzip")], _chat("for 2 hours"), ""),
+        ([(b"content-type", b"text/plain")], b"for 2 hours", ""),
+    ],
+)
+def test_the_text_of_an_answer_is_there_if_all_of_it_is(
+    headers: list[tuple[bytes, bytes]], raw: bytes, expected: str
+) -> None:
+    witness = witness_of(headers, None)
+    for start in range(0, len(raw), 4096):
+        witness.see(raw[start : start + 4096])
+    assert witness.text() == expected
 
 
 @pytest.mark.parametrize("request_body", [{"n": 2}, {"sampling_params": {"n": 3}}])

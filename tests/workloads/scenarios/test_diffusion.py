@@ -141,7 +141,7 @@ def test_waves_have_sources_of_their_own() -> None:
 
 
 def test_it_has_paths_to_tell() -> None:
-    assert news(5, 3).tells() == (Told.EXACT, Told.PATH, Told.NONE)
+    assert news(5, 3).tells() == (Told.EXACT, Told.PATH, Told.TICKS, Told.NONE)
     assert set(news(30, 12).calls_by_trigger()) == {"path"}
 
 

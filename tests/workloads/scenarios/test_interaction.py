@@ -54,7 +54,7 @@ def test_a_busier_town_has_more_conversations(large: Program) -> None:
 
 
 def test_it_has_plans_and_positions_to_tell_in_tiles_and_steps(large: Program) -> None:
-    assert large.tells() == (Told.EXACT, Told.PLAN, Told.SPATIAL, Told.NONE)
+    assert large.tells() == (Told.EXACT, Told.PLAN, Told.SPATIAL, Told.TICKS, Told.NONE)
     assert large.space == Space(radius=4, speed=30, cooldown=800 / 30)
 
 
@@ -97,9 +97,10 @@ def test_it_takes_two_to_talk_and_they_are_near_each_other_when_the_step_is_over
     assert program.space is not None
     for step, following in pairwise(program.steps):
         talkers = [one.agent for one in step.activations if one.trigger == "interaction"]
-        assert len(talkers) % 2 == 0
+        assert len(talkers) == 2 * len(following.known.met)
         for agent in talkers:
-            # They stand where they met.
+            # They stand where they met, and it is known that they did.
+            assert sum(agent in pair for pair in following.known.met) == 1
             near = [
                 math.dist(following.known.positions[agent], following.known.positions[other])
                 for other in talkers

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from scalesim.workloads.configurations import NAMES as CONFIGURATIONS
 from scalesim.workloads.noise import OPTIONS as NOISE
 from scalesim.workloads.program import Impossible, Told, Wishes
 from scalesim.workloads.scenarios import names, scenario
@@ -10,7 +11,13 @@ from scalesim.workloads.servers import ROOT
 
 def test_every_scenario_option_and_way_of_telling_is_documented() -> None:
     text = (ROOT / "docs" / "scenarios.md").read_text()
-    wanted = [*names(), *NOISE, *Told, *(option for name in names() for option in scenario(name).OPTIONS)]
+    wanted = [
+        *names(),
+        *NOISE,
+        *Told,
+        *CONFIGURATIONS,
+        *(option for name in names() for option in scenario(name).OPTIONS),
+    ]
     assert [word for word in wanted if f"`{word}`" not in text] == []
 
 

@@ -76,7 +76,7 @@ def test_some_are_late_by_a_step() -> None:
 
 
 def test_it_has_nothing_to_tell_but_the_truth() -> None:
-    assert mixed(5, 3).tells() == (Told.EXACT, Told.NONE)
+    assert mixed(5, 3).tells() == (Told.EXACT, Told.TICKS, Told.NONE)
 
 
 @pytest.mark.parametrize("options", [{"circles": 2}, {"circle": 1}, {"day": 1}, {"late": 1}])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from scalesim.proxy.core.model import AgentName, Clock, Outcome
 from ..conversation import TOWN, Conversation
 
 
-def ticking(**config: str) -> Conversation:
+def ticking(**config: Any) -> Conversation:
     talk = Conversation(**config)
     talk.step(0)
     return talk
@@ -151,7 +152,9 @@ def test_what_was_found_is_counted() -> None:
     assert talk.controller.totals().refused == 1
 
 
-@given(st.lists(st.tuples(st.sampled_from(["call", "said", "step", "pause"]), st.integers(0, 9)), max_size=20))
+@given(
+    st.lists(st.tuples(st.sampled_from(["call", "said", "step", "pause"]), st.integers(0, 9)), max_size=20)
+)
 def test_it_is_the_last_of_its_activation_whatever_comes_between(history: list[tuple[str, int]]) -> None:
     talk = ticking(distance="answers")
     talk.call("Ann")

@@ -1,10 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
 import pytest
 
+from scalesim.proxy.core.authority import JUDGED
 from scalesim.proxy.core.estimate import Source
-from scalesim.proxy.core.events import Activated, EdgesGiven
-from scalesim.proxy.core.model import AgentName
+from scalesim.proxy.core.events import Activated, DistanceHinted, EdgesGiven, Moved, SpaceSet
+from scalesim.proxy.core.model import AgentName, Clock
+from scalesim.proxy.core.space import Motion, SpaceRules
 
-from ..conversation import TOWN, Conversation
+from ..conversation import TOWN, Conversation, own
 
 
 def test_unknown_is_unknown() -> None:
@@ -77,3 +85,158 @@ def test_told_goes_over_learned_and_learned_over_nothing() -> None:
     assert (talk.distance("Ann"), talk.agent("Ann").source) == (5.0, Source.GAP)
     talk.hint(Ann=2)
     assert (talk.distance("Ann"), talk.agent("Ann").source) == (2.0, Source.HINTED)
+
+
+# Who is in charge
+
+FIVE = ("ann", "bob", "cleo", "dan", "eve")
+TURN_S = 10.0
+Tell = Callable[[float, float], float]
+"""(now, when the agent calls next) -> the distance that is told."""
+
+
+def _exact(now: float, calls_at: float) -> float:
+    return calls_at - now
+
+
+def _reversed(now: float, calls_at: float) -> float:
+    return 1e4 - calls_at - now
+
+
+class Rhythm:
+    """Agents of whom one calls every ten seconds, and who are told of when they have called."""
+
+    def __init__(self, order: Sequence[str], **config: Any) -> None:
+        self.talk = Conversation(**config)
+        self.talk.find()
+        self.order = list(order)
+        self.called = 0
+
+    def play(self, turns: int, tell: Tell | None = None) -> float:
+        """How often the plan had the one nearer that came first."""
+        talk, right, pairs = self.talk, 0.0, 0
+        for _ in range(turns):
+            name, coming = self.order[self.called], self.order[self.called + 1 :]
+            away = dict(talk.engine.wanted.order)
+            for other in set(own(*coming)) & away.keys() - {mine := own(name)[0]}:
+                if mine in away:
+                    pairs += 1
+                    right += 1.0 if away[mine] < away[other] else 0.5 * (away[mine] == away[other])
+            talk.call(name)
+            talk.wait(3.0)
+            talk.tick()
+            if tell is not None:
+                calls_at = talk.at - 3.0 + TURN_S * (coming.index(name) + 1)
+                told = {AgentName(name): tell(talk.at, calls_at)}
+                talk.post(DistanceHinted(talk.at, TOWN, Clock.SECONDS, told))
+            talk.wait(TURN_S - 3.0)
+            talk.plan()
+            self.called += 1
+        return right / pairs if pairs else 1.0
+
+
+def _by_chance(seed: int, turns: int = 160) -> list[str]:
+    random = Random(seed)
+    return [random.choice("abcdefgh") for _ in range(turns)] + list("abcdefgh")
+
+
+def test_exact_distances_keep_charge_though_the_order_could_be_learned_as_well() -> None:
+    rhythm = Rhythm(FIVE * 40)
+    assert rhythm.play(150, _exact) == 1.0
+    town = rhythm.talk.town
+    assert town.in_charge is None
+    assert [town.accuracy[source].order for source in (Source.HINTED, Source.TURNS, Source.GAP)] == [1.0] * 3
+    assert rhythm.talk.agent("dan").source is Source.HINTED
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_exact_distances_keep_charge_in_traffic_in_which_nothing_can_be_learned(seed: int) -> None:
+    rhythm = Rhythm(_by_chance(seed))
+    assert rhythm.play(150, _exact) == 1.0
+    assert rhythm.talk.town.in_charge is None
+
+
+def test_reversed_distances_lose_charge_and_regain_it_when_they_are_right_again() -> None:
+    rhythm = Rhythm(FIVE * 100)
+    rhythm.play(len(FIVE), _reversed)
+    assert rhythm.play(40, _reversed) < 0.1, "nobody is deposed by little"
+    while rhythm.talk.town.in_charge is None:
+        rhythm.play(1, _reversed)
+    assert rhythm.called <= JUDGED + 4 * len(FIVE)
+    assert rhythm.play(40, _reversed) > 0.95
+    assert rhythm.talk.town.in_charge is Source.TURNS, "the gap was known first, and is as good"
+    lost_at = rhythm.called
+    while rhythm.talk.town.in_charge is not None:
+        rhythm.play(1, _exact)
+    assert rhythm.called - lost_at <= 150
+    assert rhythm.talk.agent("dan").source is Source.HINTED
+    assert rhythm.play(20, _exact) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_in_random_traffic_nothing_is_learned_that_makes_the_order_worse(seed: int) -> None:
+    order = _by_chance(seed)
+    by_gap, by_blend = (Rhythm(order, distance=known).play(160) for known in ("gap", "blend"))
+    assert by_blend >= by_gap - 0.02
+
+
+def test_a_source_that_told_wrong_is_waited_for_as_long_as_it_is_usually_off() -> None:
+    rhythm = Rhythm(FIVE * 10)
+    rhythm.play(len(FIVE) * 6, lambda now, calls_at: calls_at - now - 6.0)
+    talk = rhythm.talk
+    ann = talk.agent("ann")
+    assert (ann.source, ann.spread) == (Source.HINTED, 6.0)
+    assert ann.distance == 0.0
+    talk.wait(12.0 - 6.0)
+    talk.tick()
+    assert talk.distance("ann") == 0.0, "the grace of what was told is twice that"
+    talk.wait(5.0)
+    talk.tick()
+    assert talk.distance("ann") == 5.0
+    talk.hint(ann=3)
+    assert talk.agent("ann").spread == 0.0, "seconds say nothing of steps"
+
+
+def test_what_is_told_during_an_activation_is_measured_from_its_end_on() -> None:
+    talk = Conversation()
+    talk.step()
+    talk.call("Ann")
+    talk.hint(Ann=0, Bob=1, Cem=2)
+    talk.step()
+    talk.call("Bob")
+    assert talk.town.accuracy[Source.HINTED].order == 1.0, "Cem is later, and Ann calls already"
+    talk.hint(Ann=4)
+    talk.step()
+    talk.call("Cem")
+    assert (talk.town.accuracy[Source.HINTED].order, talk.town.accuracy[Source.HINTED].count) == (1.0, 2)
+
+
+def test_what_follows_from_positions_and_waves_is_measured_as_soon_as_it_is_worked_out() -> None:
+    talk = Conversation()
+    for name in ("A", "B", "C"):
+        talk.call(name, acts_for=0)
+    a, b, c = map(AgentName, "ABC")
+    for _ in range(3):
+        talk.step()
+        talk.call("A")
+        talk.call("B")
+        talk.hint(A=1, B=1)
+    talk.post(EdgesGiven(talk.at, TOWN, [(a, b), (b, c)]))
+    talk.post(Activated(talk.at, TOWN, [a]))
+    talk.tick()
+    talk.step()
+    talk.call("B")
+    assert talk.town.accuracy[Source.PATH].count == 1
+
+
+def test_a_meeting_is_not_overlooked_by_what_is_in_charge() -> None:
+    rhythm = Rhythm(FIVE * 30)
+    rhythm.play(100, _reversed)
+    talk = rhythm.talk
+    assert talk.town.in_charge is Source.TURNS
+    assert (talk.agent("eve").distance, talk.agent("eve").source) == (4.0, Source.TURNS)
+    talk.post(SpaceSet(talk.at, TOWN, SpaceRules(Clock.SECONDS, 2.0, 1.0, 60.0, 120.0)))
+    dan, eve = map(AgentName, ("dan", "eve"))
+    talk.post(Moved(talk.at, TOWN, {dan: Motion((0.0, 0.0), (30.0, 0.0)), eve: Motion((5.0, 0.0))}))
+    talk.tick()
+    assert (talk.agent("eve").distance, talk.agent("eve").source) == (3.0, Source.SPATIAL)
