@@ -18,6 +18,7 @@ from .engines import Engine, EngineUnfit, http_client
 from .fleet import ChildProcesses
 from .machine import command, commit, machine
 from .measuring import ask_afterwards, check_installation, play_all, print_errors
+from .memory_configurations import refuse_those_of_memory
 from .picture import draw
 from .program import Wishes
 from .records import write_calls
@@ -53,6 +54,7 @@ async def compare(order: Order, console: Console) -> bool:
     Raises `Impossible`, `ServerFailed`, `EngineUnfit`, `WarmUpFailed` or `HintRefused`.
     """
     # Refuse what is impossible before anything takes time.
+    refuse_those_of_memory(order.names)
     groups = passes(order.names, order.most_engines, dict.fromkeys(order.given, 1))
     check_installation(
         order.installation,

@@ -32,11 +32,19 @@ class Configuration:
         return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.flags)
 
 
+IN_TURNS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first")
+"""Parts of memory control where lanes take turns step by step: without warm_up, which would get the others' turns for
+nothing."""
+
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "stock": Configuration("SGLang with its defaults, no proxy", Flavour.STOCK, mode=None),
     "off": Configuration("through the proxy, nothing sent", Flavour.EXTENDED, mode="off"),
-    "on": Configuration("the simulation gives distances", Flavour.EXTENDED, mode="on", hints=True),
-    "on-nohints": Configuration("the proxy is told nothing but names", Flavour.EXTENDED, mode="on"),
+    "on": Configuration(
+        "the simulation gives distances", Flavour.EXTENDED, mode="on", hints=True, parts=IN_TURNS
+    ),
+    "on-nohints": Configuration(
+        "the proxy is told nothing but names", Flavour.EXTENDED, mode="on", parts=IN_TURNS
+    ),
 }
 
 EngineKey = tuple[EngineBuild, int]

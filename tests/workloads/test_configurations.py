@@ -4,6 +4,7 @@ import pytest
 
 from scalesim.workloads.builds import EngineBuild, Flavour
 from scalesim.workloads.configurations import CONFIGURATIONS, passes
+from scalesim.workloads.memory_configurations import ALL_PARTS
 from scalesim.workloads.program import Impossible
 
 
@@ -63,3 +64,9 @@ def test_only_stock_goes_without_the_proxy_and_only_on_gets_hints() -> None:
     assert [name for name, one in CONFIGURATIONS.items() if one.mode is None] == ["stock"]
     assert [name for name, one in CONFIGURATIONS.items() if one.hints] == ["on"]
     assert CONFIGURATIONS["stock"].flavour is Flavour.STOCK
+
+
+def test_nothing_is_computed_ahead_while_other_lanes_have_their_turn() -> None:
+    with_parts = {name: set(one.parts) for name, one in CONFIGURATIONS.items() if one.parts is not None}
+    assert with_parts.keys() == {name for name, one in CONFIGURATIONS.items() if one.mode == "on"}
+    assert all(parts == set(ALL_PARTS) - {"warm_up"} for parts in with_parts.values())
