@@ -364,6 +364,16 @@ class MemoryContract:
         assert there[-1] not in left
         assert newcomer in left
 
+    async def test_all_room_that_is_reported_can_hold_adapters(self, bench: MemoryBench) -> None:
+        # A slot that no adapter gets, taken for room, would have loads asked for in vain.
+        for name in adapters(ADAPTERS):
+            await bench.ask(name, "to fill the slots")
+        report = await bench.adapter.report()
+        [slots] = [pool for pool in report.pools if pool.kinds == {LORA}]
+        assert slots.free_bytes == 0
+        held = (size.device_bytes for memory, size in report.memories.items() if memory.kind == LORA)
+        assert sum(held) == slots.capacity_bytes
+
     async def test_no_nearer_adapter_leaves_its_slot_for_a_load(self, bench: MemoryBench) -> None:
         for name in adapters(ADAPTERS):
             await bench.ask(name, "to fill the slots")
