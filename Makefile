@@ -68,18 +68,18 @@ sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000
 	    --configs stock,on,on-nohints --persona-tokens $$tokens \
 	    --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png --out-dir out/sweep-$$tokens || exit 1; done
 
-bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part, behind the link of the paper (about 35 minutes)
+bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part, behind the link of the paper (about 30 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --json $(OUT)
 
-bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 4 minutes)
+bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 8 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 3 --configs stock,hicache,best,all \
 	  --json out/bench-memory-h100.json
 
-bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 4 minutes)
+bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 8 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 3 --configs stock,hicache,best,all \
 	  --json out/bench-memory-off.json
 
-bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 4 minutes)
+bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 8 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host.json
 
 search-stock: setup $(MEMORY_MODEL)/.ready       ## SGLang's own settings beside hicache: which is its best (about 15 minutes)
@@ -96,7 +96,7 @@ check: .venv/.ready  ## format, lint, types, import rules and the fast tests; un
 	.venv/bin/pytest -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
 	.venv/bin/pytest -m "$(FAST)" --ignore tests/proxy/core
 
-test: setup          ## every test, the real engine included (about 10 minutes after set-up)
+test: setup          ## every test, the real engine included (about 17 minutes after set-up)
 	.venv/bin/pytest -m "not containers" --durations=10
 
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)

@@ -19,6 +19,7 @@ from .engines import Engine, EngineUnfit, http_client
 from .fleet import ChildProcesses
 from .machine import command, commit, machine
 from .measuring import ask_afterwards, check_installation, play_all, print_errors
+from .memory_configurations import refuse_those_of_memory
 from .noise import Noise, noisy
 from .picture import draw
 from .program import Impossible, Program, Wishes
@@ -61,6 +62,7 @@ async def compare(order: Order, console: Console) -> bool:
     Raises `Impossible`, `ServerFailed`, `EngineUnfit`, `WarmUpFailed` or `HintRefused`.
     """
     # Refuse what is impossible before anything takes time.
+    refuse_those_of_memory(order.names)
     generate = scenario(order.scenario).generate
     known = _configurations(order, generate(replace(order.wishes, agents=1, steps=1)))
     groups = passes(order.names, order.most_engines, dict.fromkeys(order.given, 1), known)

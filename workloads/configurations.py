@@ -36,8 +36,13 @@ class Configuration:
         return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.flags)
 
 
+IN_TURNS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first")
+"""Parts of memory control where lanes take turns step by step: without warm_up, which would get the others' turns for
+nothing."""
+
+
 def _told(about: str, told: Told | None) -> Configuration:
-    return Configuration(about, Flavour.EXTENDED, mode="on", told=told)
+    return Configuration(about, Flavour.EXTENDED, mode="on", told=told, parts=IN_TURNS)
 
 
 CONFIGURATIONS: Mapping[str, Configuration] = {

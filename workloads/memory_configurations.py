@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .builds import Flavour
-from .configurations import Configuration
-from .program import Told
+from .configurations import CONFIGURATIONS, Configuration
+from .program import Impossible, Told
 
 REFERENCE = "hicache"
 STOCK = "stock"
@@ -87,6 +87,15 @@ def configurations(host_tier: bool) -> Mapping[str, Configuration]:
 def usual(host_tier: bool) -> tuple[str, ...]:
     """Those that are played when nobody names any."""
     return tuple(WITH_HOST_TIER if host_tier else WITHOUT_HOST_TIER)
+
+
+def refuse_those_of_memory(names: tuple[str, ...]) -> None:
+    """For a comparison without adapters. Raises `Impossible` that says where they are played."""
+    of_memory = {**configurations(True), **configurations(False)}
+    if found := [name for name in names if name in of_memory and name not in CONFIGURATIONS]:
+        raise Impossible(
+            f"{', '.join(found)}: `bench-memory` plays that, where every agent has an adapter and a turn is a whole play"
+        )
 
 
 def reference_first(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ class Prefetch:
     """Moved ahead and evicted unused."""
     wasted: float = 0
     """Evicted before any call used it."""
+    refused: float = 0
+    """By the engine, for want of room or of a copy; most are asked for again."""
 
     def __add__(self, other: Prefetch) -> Prefetch:
         return Prefetch(
@@ -71,6 +73,7 @@ class Prefetch:
             self.missed + other.missed,
             self.wasted_bytes + other.wasted_bytes,
             self.wasted + other.wasted,
+            self.refused + other.refused,
         )
 
     @property
@@ -96,6 +99,7 @@ class Prefetch:
             "precision": self.precision,
             "wasted": self.wasted,
             "wasted_bytes": self.wasted_bytes,
+            "refused": self.refused,
         }
 
 
@@ -109,7 +113,10 @@ def prefetch_by_kind(summary: Summary) -> dict[str, Prefetch]:
 
 def _prefetch(counts: Mapping[str, float]) -> Prefetch:
     return Prefetch(
-        *(counts.get(name, 0) for name in ("issued", "used", "late", "missed", "wasted_bytes", "wasted"))
+        *(
+            counts.get(name, 0)
+            for name in ("issued", "used", "late", "missed", "wasted_bytes", "wasted", "refused")
+        )
     )
 
 

@@ -168,12 +168,13 @@ class AdapterSlots:
         }
 
     def pool_report(self) -> dict[str, Any]:
+        """The slot in which the base model runs is no room: it holds no adapter, and no adapter gets it."""
         size = self.slot_bytes
         free = sum(uid == EMPTY_SLOT for uid in self.pool.buffer_id_to_uid)
         return {
             "name": "lora",
             "kinds": [KIND],
-            "capacity_bytes": self.slots * size,
+            "capacity_bytes": (self.slots - (None in self.pool.uid_to_buffer_id)) * size,
             "free_bytes": free * size,
         }
 

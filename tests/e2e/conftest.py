@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,16 @@ import pytest
 from scalesim.proxy.core.model import AdapterName
 from scalesim.workloads.adapters import make_adapters
 from scalesim.workloads.builds import AdapterRoom, EngineBuild
+from scalesim.workloads.links import Link
 from scalesim.workloads.servers import Flavour, Installation, Server, Servers, free_port
 
 CAPACITY_TOKENS = 8_000
 ADAPTERS = 10
 RANK = 8
+ROOM = AdapterRoom(slots=4, loaded=ADAPTERS + 2, rank=RANK)
+LOAD_S = 1.5
+SLOW = Link("slow", bandwidth_bytes_per_s=1e12, adapter_overhead_s=LOAD_S, prefix_overhead_s=LOAD_S)
+"""A load takes so long that a test that sees it on its way has the time to do something about it."""
 
 
 @pytest.fixture(scope="session")
@@ -56,16 +61,20 @@ class MemoryEngine:
 
 
 @pytest.fixture(scope="session")
-def memory_engine(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> MemoryEngine:
-    """SGLang with the plugin, a host tier of three times its 8,000 tokens, and four slots for ten adapters."""
+def adapter_paths(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Mapping[AdapterName, str]:
+    """Where each of `ad-0`, `ad-1`, ... lies."""
     folder = tmp_path_factory.mktemp("adapters")
     made = make_adapters(servers.installation, folder, count=ADAPTERS, rank=RANK, seed=1)
-    build = EngineBuild(
-        Flavour.EXTENDED, host_tier=True, adapters=AdapterRoom(slots=4, loaded=ADAPTERS + 2, rank=RANK)
-    )
+    return {AdapterName(path.name): str(path) for path in made}
+
+
+@pytest.fixture(scope="session")
+def memory_engine(servers: Servers, adapter_paths: Mapping[AdapterName, str]) -> MemoryEngine:
+    """SGLang with the plugin, a host tier of three times its 8,000 tokens, and four slots for ten adapters."""
+    build = EngineBuild(Flavour.EXTENDED, host_tier=True, adapters=ROOM)
     server = servers.start_engine("memory", build, CAPACITY_TOKENS)
     asyncio.run(servers.engine_is_up(server))
-    return MemoryEngine(server, {AdapterName(path.name): str(path) for path in made})
+    return MemoryEngine(server, adapter_paths)
 
 
 @dataclass
@@ -73,7 +82,8 @@ class MortalEngine:
     """An engine that a test may kill and start again at the same address."""
 
     servers: Servers
-    port: int
+    build: EngineBuild
+    port: int = field(default_factory=free_port)
     server: Server | None = None
 
     @property
@@ -84,8 +94,8 @@ class MortalEngine:
         installation = self.servers.installation
         self.server = self.servers.spawn(
             "mortal",
-            installation.engine_command(Flavour.EXTENDED, self.port, CAPACITY_TOKENS),
-            installation.engine_environment(Flavour.EXTENDED),
+            installation.engine_command(self.build, self.port, CAPACITY_TOKENS),
+            installation.engine_environment(self.build),
             self.url,
         )
         await self.servers.engine_is_up(self.server)
@@ -97,9 +107,19 @@ class MortalEngine:
         self.servers.stop(self.server)
 
 
-@pytest.fixture
-def mortal_engine(servers: Servers) -> Iterator[MortalEngine]:
-    engine = MortalEngine(servers, free_port())
+def _mortal(servers: Servers, build: EngineBuild) -> Iterator[MortalEngine]:
+    engine = MortalEngine(servers, build)
     yield engine
     if engine.server is not None:
         servers.stop(engine.server)
+
+
+@pytest.fixture
+def mortal_engine(servers: Servers) -> Iterator[MortalEngine]:
+    yield from _mortal(servers, EngineBuild(Flavour.EXTENDED))
+
+
+@pytest.fixture
+def mortal_memory_engine(servers: Servers) -> Iterator[MortalEngine]:
+    """As `memory_engine`, with a slow link between host memory and device."""
+    yield from _mortal(servers, EngineBuild(Flavour.EXTENDED, host_tier=True, adapters=ROOM, link=SLOW))

@@ -54,6 +54,12 @@ class Town:
     async def hint(self, path: str, body: Any) -> None:
         (await self.http.post(f"{self.admin}/admin/v1/simulations/town{path}", json=body)).raise_for_status()
 
+    async def told(self, path: str) -> Any:
+        """What the proxy tells under its admin API."""
+        answer = await self.http.get(f"{self.admin}/admin/v1{path}")
+        answer.raise_for_status()
+        return answer.json()
+
     async def stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = (await self.http.get(f"{self.engine}/scalesim/v1/stats")).json()
         return stats

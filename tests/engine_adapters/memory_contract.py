@@ -7,6 +7,7 @@ cache and for all adapters. Nothing here depends on how long an engine takes, or
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from tests.engine_adapters.bench import Bench, bench_on, owners
 
 WITHIN_S = 60.0
 ADAPTERS = 10
+HOST_TIMES = 3
+"""So many times its cache an engine's host memory holds."""
 
 
 def adapters(count: int) -> list[AdapterName]:
@@ -79,6 +82,11 @@ class MemoryBench(Bench):
             for memory, size in memories.items()
             if memory.kind == LORA and size.device_bytes and not size.missing_bytes
         ]
+
+    async def in_host_memory(self) -> dict[Owner, int]:
+        """Tokens of each owner of which there is a copy."""
+        held = (await self.read("residency"))["owners"]
+        return {Owner(owner): entry["host_tokens"] for owner, entry in held.items() if entry["host_tokens"]}
 
     async def not_in_slots(self) -> list[AdapterName]:
         there = await self.in_slots()
@@ -250,6 +258,65 @@ class MemoryContract:
             "wasted_bytes": moved,
         }
 
+    async def test_what_a_full_host_tier_gave_up_is_absent_and_what_it_kept_is_still_loaded(
+        self, bench: MemoryBench
+    ) -> None:
+        # Ten fit on the device, thirty into host memory: one engine counts what is on the device to them, another not.
+        crowd = owners(10 + HOST_TIMES * 10 + 6)
+        kept, gone = crowd[12:18], crowd[-6:]
+        await bench.arrange(crowd)
+        # The farthest calls first, and leaves the device and then host memory first.
+        await bench.fill(crowd[::-1])
+        held = await bench.in_host_memory()
+        assert held.keys().isdisjoint(gone)
+        assert held.keys() >= set(kept)
+        assert sum(held.values()) <= HOST_TIMES * bench.capacity_tokens
+        missing = (await bench.adapter.report()).memories
+        assert not missing.keys() & set(map(prefix_of, gone))
+
+        # Those that are gone are said to be the nearest, so nothing but their absence can refuse them.
+        await bench.arrange([*gone, *kept])
+        before = await bench.counted(KV_PREFIX)
+        # A load that hangs would else pass for one whose time was over.
+        async with asyncio.timeout(WITHIN_S / 2):
+            ended = await asyncio.gather(*(bench.load(prefix_of(owner)) for owner in (*gone, *kept)))
+        assert [one.state for one in ended] == [LoadState.ABSENT] * len(gone) + [LoadState.LOADED] * len(kept)
+        assert await bench.since(before, KV_PREFIX) == {
+            "issued": len(kept),
+            "refused": len(gone),
+            "moved_bytes": sum(one.moved_bytes for one in ended),
+        }
+        for owner in kept:
+            assert await bench.call(bench.prompt(owner), owner) == bench.unit - 1
+        assert (await bench.since(before, KV_PREFIX))["used"] == len(kept)
+        for owner in gone:
+            assert await bench.call(bench.prompt(owner), owner) == 0
+        await bench.nothing_in_use()
+
+    async def test_calls_and_loads_side_by_side_all_end_while_both_tiers_are_full(
+        self, bench: MemoryBench
+    ) -> None:
+        crowd = owners(10 + HOST_TIMES * 10)
+        await bench.arrange(crowd)
+        await bench.fill(crowd[::-1])
+        nearest = crowd[10:14]
+        await bench.arrange([*nearest, *crowd[:10], *crowd[14:]])
+        calling = [Owner(f"town/new-{index}") for index in range(4)]
+        async with asyncio.timeout(WITHIN_S / 2):
+            async with asyncio.TaskGroup() as tasks:
+                loads = [tasks.create_task(bench.load(prefix_of(owner))) for owner in crowd]
+                calls = [tasks.create_task(bench.call(bench.prompt(owner), owner)) for owner in calling]
+            states = {task.result().state for task in loads}
+            assert LoadState.STOPPED not in states
+            assert LoadState.NO_ROOM in states  # forty do not fit where ten do
+            assert [task.result() for task in calls] == [0] * len(calling)
+            for owner in nearest:
+                # Now that nobody calls there is room for them, if they did not get it before.
+                again = (await bench.load(prefix_of(owner))).state
+                assert again in (LoadState.LOADED, LoadState.RESIDENT)
+                assert await bench.call(bench.prompt(owner), owner) == bench.unit - 1
+        await bench.nothing_in_use()
+
     # --- adapters --------------------------------------------------------------------------------------------------
 
     async def test_an_adapter_is_loaded_into_a_slot_and_the_next_call_finds_it(
@@ -296,6 +363,16 @@ class MemoryContract:
         left = await bench.in_slots()
         assert there[-1] not in left
         assert newcomer in left
+
+    async def test_all_room_that_is_reported_can_hold_adapters(self, bench: MemoryBench) -> None:
+        # A slot that no adapter gets, taken for room, would have loads asked for in vain.
+        for name in adapters(ADAPTERS):
+            await bench.ask(name, "to fill the slots")
+        report = await bench.adapter.report()
+        [slots] = [pool for pool in report.pools if pool.kinds == {LORA}]
+        assert slots.free_bytes == 0
+        held = (size.device_bytes for memory, size in report.memories.items() if memory.kind == LORA)
+        assert sum(held) == slots.capacity_bytes
 
     async def test_no_nearer_adapter_leaves_its_slot_for_a_load(self, bench: MemoryBench) -> None:
         for name in adapters(ADAPTERS):

@@ -97,6 +97,8 @@ async def test_what_is_impossible_is_a_usage_error_that_says_why() -> None:
         (("bench-memory", "--configs", "on"), b"no configuration 'on'"),
         (("bench-memory", "--wrong-adapter", "nobody"), b"'nobody' is none of"),
         (("calibrate-link", "--link", "a:0:0:0"), b"bandwidth is 0"),
+        (("compare", "--configs", "stock,hicache"), b"hicache: `bench-memory` plays that"),
+        (("compare", "--configs", "stock,fast"), b"no configuration 'fast'"),
     ],
 )
 async def test_a_play_that_is_impossible_is_a_usage_error_too(

@@ -11,6 +11,7 @@ from scalesim.workloads.configurations import (
     configurations_for,
     passes,
 )
+from scalesim.workloads.memory_configurations import ALL_PARTS
 from scalesim.workloads.noise import Noise
 from scalesim.workloads.program import Impossible, Told, Wishes
 from scalesim.workloads.scenarios import scenario
@@ -106,3 +107,9 @@ def test_every_name_on_offer_is_one_that_can_be_played() -> None:
     program = scenario("independent").generate(Wishes(agents=1, steps=1))
     assert set(NAMES) == set(configurations_for(program, Noise()))
     assert set(USUAL) < set(NAMES)
+
+
+def test_nothing_is_computed_ahead_while_other_lanes_have_their_turn() -> None:
+    with_parts = {name: set(one.parts) for name, one in CONFIGURATIONS.items() if one.parts is not None}
+    assert with_parts.keys() == {name for name, one in CONFIGURATIONS.items() if one.mode == "on"}
+    assert all(parts == set(ALL_PARTS) - {"warm_up"} for parts in with_parts.values())

@@ -21,7 +21,15 @@ from scalesim.workloads.results import Play, Summary, TokenCounts, speedups
 from tests.workloads.test_memory_results import play
 
 LOADS = {
-    "lora": {"issued": 20.0, "used": 18.0, "late": 1.0, "missed": 1.0, "wasted": 1.0, "wasted_bytes": 2e6},
+    "lora": {
+        "issued": 20.0,
+        "used": 18.0,
+        "late": 1.0,
+        "missed": 1.0,
+        "wasted": 1.0,
+        "wasted_bytes": 2e6,
+        "refused": 2.0,
+    },
     "kv_prefix": {
         "issued": 30.0,
         "used": 27.0,
@@ -29,6 +37,7 @@ LOADS = {
         "missed": 8.0,
         "wasted": 3.0,
         "wasted_bytes": 1e6,
+        "refused": 5.0,
     },
 }
 
@@ -121,6 +130,7 @@ def test_the_json_has_what_others_read(comparison: MemoryComparison) -> None:
         "precision": 0.9,
         "wasted": 4,
         "wasted_bytes": 3e6,
+        "refused": 7,
         "by_kind": {
             "lora": {**LOADS["lora"], "coverage": 0.9, "precision": 0.9},
             "kv_prefix": {**LOADS["kv_prefix"], "coverage": pytest.approx(27 / 35), "precision": 0.9},
