@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from scalesim.workloads.builds import EngineBuild, Flavour
-from scalesim.workloads.configurations import EngineKey, passes
+from scalesim.workloads.configurations import IN_TURNS, EngineKey, passes
 from scalesim.workloads.engines import http_client
 from scalesim.workloads.fleet import ChildProcesses
 from scalesim.workloads.memory_configurations import WITH_HOST_TIER
@@ -97,7 +97,7 @@ async def test_proxies_are_stopped_and_engines_stay(installation: Installation, 
         assert await answers(engine_url)
     command = (tmp_path / "out" / "proxy-on.log").read_text().splitlines()[0]
     assert f"serve --engine {engine_url}" in command
-    assert command.endswith("--mode on")
+    assert command.endswith("--mode on --parts " + ",".join(IN_TURNS))
 
 
 async def test_everything_is_gone_at_the_end(installation: Installation, tmp_path: Path) -> None:
