@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scalesim.workloads.builds import EngineBuild, Flavour
-from scalesim.workloads.configurations import CONFIGURATIONS, passes
-from scalesim.workloads.memory_configurations import ALL_PARTS
+from scalesim.workloads.configurations import ALL_PARTS, CONFIGURATIONS, passes
 from scalesim.workloads.program import Impossible
 
 
