@@ -20,6 +20,7 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from .admin import create_admin
 from .core.actions import FetchAdapter
+from .core.adapters import registered_name
 from .core.controller import Controller, ControllerConfig
 from .core.durations import RULES, Reading
 from .core.events import (
@@ -34,7 +35,7 @@ from .core.events import (
 )
 from .core.kinds import Way
 from .core.kinds import find as find_kind
-from .core.model import KV_PREFIX, AdapterName, AgentName, EngineId, Owner, Part, SimulationId, owner_of
+from .core.model import KV_PREFIX, AgentName, EngineId, Owner, Part, SimulationId, owner_of
 from .data_plane.answers import duration_in
 from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
@@ -233,7 +234,7 @@ class _Forgetting:
             case AdapterRegistered(name=name) | AdapterForgotten(name=name):
                 self._forget_versions(name)
             case Settled(action=FetchAdapter(adapter=adapter), name_taken=True):
-                self._forget_versions(_registered_name(adapter))
+                self._forget_versions(registered_name(adapter))
             case Ticked(at=at) if at - self._looked_at >= NEAR_EVERY_S:
                 self._looked_at = at
                 near = {owner for one in self._controller.engines() for owner, _ in one.wanted.order}
@@ -244,15 +245,8 @@ class _Forgetting:
         """All but the current one, if there is one."""
         known = self._controller.adapter(name)
         current = None if known is None else known.key
-        for owner in self._store.forget_adapters(
-            lambda one: one != current and _registered_name(one) == name
-        ):
+        for owner in self._store.forget_adapters(lambda one: one != current and registered_name(one) == name):
             self._warm_up.give_up(owner)
-
-
-def _registered_name(adapter: AdapterName) -> str:
-    """Engines know versions after the first as NAME@VERSION."""
-    return adapter.partition("@")[0]
 
 
 def _forget(*_: object) -> None:

@@ -24,8 +24,8 @@ class Configuration:
     host_tier: bool = False
     overlap: bool = False
     """Of adapter loads, where there are adapters."""
-    flags: tuple[str, ...] = ()
-    """Of SGLang's own, besides those that follow from the rest."""
+    settings: tuple[str, ...] = ()
+    """Flags of SGLang's own, besides those that follow from the rest."""
     parts: tuple[str, ...] | None = None
     """Of the proxy's memory control; None: its own default."""
 
@@ -33,12 +33,13 @@ class Configuration:
         adapters = conditions.adapters
         if adapters is not None:
             adapters = adapters.overlapped() if self.overlap else adapters
-        return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.flags)
+        return EngineBuild(self.flavour, self.host_tier, adapters, conditions.link, self.settings)
 
 
-IN_TURNS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first")
-"""Parts of memory control where lanes take turns step by step: without warm_up, which would get the others' turns for
-nothing."""
+ALL_PARTS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first", "warm_up")
+"""The proxy's words for the parts of its memory control."""
+IN_TURNS = tuple(part for part in ALL_PARTS if part != "warm_up")
+"""Those where lanes take turns step by step: a warm-up would get the others' turns for nothing."""
 
 
 def _told(about: str, told: Told | None) -> Configuration:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .builds import Flavour
-from .configurations import CONFIGURATIONS, Configuration
+from .configurations import ALL_PARTS, CONFIGURATIONS, Configuration
 from .program import Impossible, Told
 
 REFERENCE = "hicache"
 STOCK = "stock"
-ALL_PARTS = ("order", "pin", "prefixes", "adapters", "preempt", "ready_first", "warm_up")
-"""The proxy's words for the parts of its memory control."""
 
 
 def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
@@ -22,9 +20,11 @@ def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
 
 
 def _stock(
-    about: str, *, host_tier: bool = False, overlap: bool = False, flags: tuple[str, ...] = ()
+    about: str, *, host_tier: bool = False, overlap: bool = False, settings: tuple[str, ...] = ()
 ) -> Configuration:
-    return Configuration(about, Flavour.STOCK, mode=None, host_tier=host_tier, overlap=overlap, flags=flags)
+    return Configuration(
+        about, Flavour.STOCK, mode=None, host_tier=host_tier, overlap=overlap, settings=settings
+    )
 
 
 WITH_HOST_TIER: Mapping[str, Configuration] = {
@@ -59,14 +59,9 @@ STOCK_SETTINGS: Mapping[str, tuple[str, ...]] = {
 """What SGLang offers to be set that has to do with whose memory stays and who goes first."""
 
 SEARCHED: Mapping[str, Configuration] = {
-    **{
-        name: _stock(f"hicache with {' '.join(flags)}", host_tier=True, flags=flags)
-        for name, flags in STOCK_SETTINGS.items()
-    },
-    **{
-        f"overlap-{name}": _stock(f"best with {' '.join(flags)}", host_tier=True, overlap=True, flags=flags)
-        for name, flags in STOCK_SETTINGS.items()
-    },
+    prefix + name: _stock(f"{base} with {' '.join(flags)}", host_tier=True, overlap=overlap, settings=flags)
+    for prefix, base, overlap in (("", REFERENCE, False), ("overlap-", "best", True))
+    for name, flags in STOCK_SETTINGS.items()
 }
 """Candidates for `best`, played only when asked for."""
 

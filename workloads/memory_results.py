@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .results import Play, Summary, mean
 
@@ -66,15 +66,7 @@ class Prefetch:
     """By the engine, for want of room or of a copy; most are asked for again."""
 
     def __add__(self, other: Prefetch) -> Prefetch:
-        return Prefetch(
-            self.issued + other.issued,
-            self.used + other.used,
-            self.late + other.late,
-            self.missed + other.missed,
-            self.wasted_bytes + other.wasted_bytes,
-            self.wasted + other.wasted,
-            self.refused + other.refused,
-        )
+        return Prefetch(*(getattr(self, name) + getattr(other, name) for name in _COUNTED))
 
     @property
     def coverage(self) -> float | None:
@@ -103,6 +95,10 @@ class Prefetch:
         }
 
 
+_COUNTED = tuple(field.name for field in fields(Prefetch))
+"""As engines call them."""
+
+
 def prefetch_by_kind(summary: Summary) -> dict[str, Prefetch]:
     found: dict[str, Prefetch] = {}
     for play in summary.plays:
@@ -112,12 +108,7 @@ def prefetch_by_kind(summary: Summary) -> dict[str, Prefetch]:
 
 
 def _prefetch(counts: Mapping[str, float]) -> Prefetch:
-    return Prefetch(
-        *(
-            counts.get(name, 0)
-            for name in ("issued", "used", "late", "missed", "wasted_bytes", "wasted", "refused")
-        )
-    )
+    return Prefetch(*(counts.get(name, 0) for name in _COUNTED))
 
 
 def adapter_hit_rate(summary: Summary) -> float | None:

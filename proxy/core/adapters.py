@@ -19,6 +19,11 @@ CLASH_LIMIT = 16
 """Names that one version gets at most because engines had its others from elsewhere."""
 
 
+def registered_name(key: AdapterName) -> str:
+    """Under which what engines call so was registered: they know versions after the first as NAME@VERSION."""
+    return key.partition("@")[0]
+
+
 @dataclass(slots=True, eq=False)
 class Adapter:
     """Agents hold on to it, so a new version reaches all of them at once, and so does its end."""

@@ -4,6 +4,7 @@ import pytest
 
 from scalesim.workloads.builds import EngineBuild, Flavour
 from scalesim.workloads.configurations import (
+    ALL_PARTS,
     CONFIGURATIONS,
     NAMES,
     NO_CONDITIONS,
@@ -11,7 +12,6 @@ from scalesim.workloads.configurations import (
     configurations_for,
     passes,
 )
-from scalesim.workloads.memory_configurations import ALL_PARTS
 from scalesim.workloads.noise import Noise
 from scalesim.workloads.program import Impossible, Told, Wishes
 from scalesim.workloads.scenarios import scenario

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from scalesim.workloads.builds import AdapterRoom, Conditions, Flavour
-from scalesim.workloads.configurations import passes
+from scalesim.workloads.configurations import ALL_PARTS, passes
 from scalesim.workloads.memory_configurations import (
-    ALL_PARTS,
     SEARCHED,
     WITH_HOST_TIER,
     WITHOUT_HOST_TIER,
