@@ -6,16 +6,21 @@ ENGINE_STAMP := .engine/.ready
 MODEL := .models/random-256x8
 # Half as deep: the memory benchmark plays eleven configurations, three times each.
 MEMORY_MODEL := .models/random-256x4
-OUT ?= out/bench-memory.json
+SCENARIO ?= independent
 # A town of 48, of which a quarter fits. Why these numbers: docs/benchmarks.md.
-MEMORY_TOWN = --model-path $(MEMORY_MODEL) --agents 48 --steps 7 --lead-in 2 --persona-tokens 600 --growth-tokens 16 \
-  --output-share 0.6 --room 0.25 --seed $(SEED)
+MEMORY_TOWN = --scenario $(SCENARIO) --model-path $(MEMORY_MODEL) --agents 48 --persona-tokens 600 --growth-tokens 16 \
+  --room 0.25 --seed $(SEED) $(MEMORY_TOWN_$(SCENARIO))
+MEMORY_TOWN_independent = --steps 7 --lead-in 2 --output-share 0.6
+MEMORY_TOWN_interaction = --steps 9 --lead-in 2 --output-share 0.6
+MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3 --option apart=6
+# Behind names of results: nothing for the usual scenario.
+OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
 FAST := not slow and not engine and not containers
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: help setup demo compare sweep bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
+.PHONY: help setup demo compare sweep estimators estimators-real robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
         search-stock calibrate-link gpu-acceptance check test test-compose engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,33 +73,58 @@ sweep: setup         ## stock, told and untold, with personas of 1,000 and 4,000
 	    --configs stock,on,on-nohints --persona-tokens $$tokens \
 	    --json out/sweep-$$tokens.json --png out/sweep-$$tokens.png --out-dir out/sweep-$$tokens || exit 1; done
 
-bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory, part by part, behind the link of the paper (about 30 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --json $(OUT)
+# Where memory is loaded ahead of calls, time is not compressed: proxy and reports are as fast as ever.
+estimators: .venv/.ready  ## how right each source of distances is and what it is worth, on the emulated engine: four scenarios, 200 agents (about an hour)
+	for scenario in independent interaction rhythm; do \
+	  $(PY) -m workloads compare --engine emulated --pace 20 --scenario $$scenario --agents 200 --steps 120 --growth-tokens 16 \
+	    --seed $(SEED) --repeats 1 --configs stock,on,own,$$(case $$scenario in independent) echo answers,;; esac)on-nohints \
+	    --json out/estimators-$$scenario.json --out-dir out/estimators-$$scenario || exit 1; done
+	$(PY) -m workloads compare --engine emulated --pace 1 --scenario diffusion --option waves=15 --option apart=8 --agents 200 --steps 120 \
+	  --growth-tokens 16 --seed $(SEED) --repeats 1 --configs stock,on,own,ahead,on-nohints \
+	  --json out/estimators-diffusion.json --out-dir out/estimators-diffusion
+
+estimators-real: setup    ## the same on SGLang, with 24 agents and 12 steps (about an hour)
+	for scenario in independent interaction diffusion rhythm; do \
+	  $(PY) -m workloads compare --scenario $$scenario --agents 24 --steps 12 --seed $(SEED) --repeats 1 \
+	    --configs stock,on,own,$$(case $$scenario in independent) echo answers,;; esac)on-nohints \
+	    --json out/estimators-real-$$scenario.json --out-dir out/estimators-real-$$scenario || exit 1; done
+
+robustness: .venv/.ready  ## what wrong distances cost, with the guard and without [SCENARIO=...], on the emulated engine (about 8 minutes)
+	$(PY) -m workloads robustness --scenario $(SCENARIO) --seed $(SEED) \
+	  --json $(or $(OUT),out/robustness$(OF_SCENARIO).json)
+
+# Of another scenario, all parts together beside stock, hicache and best (about 20 minutes).
+bench-memory: setup $(MEMORY_MODEL)/.ready       ## agents' memory behind the link of the paper [SCENARIO=independent|interaction|diffusion] (about 30 minutes)
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 \
+	  --json $(or $(OUT),out/bench-memory$(OF_SCENARIO).json)
+
+bench: .venv/.ready  ## what the proxy costs by itself, with 1,000, 10,000 and 100,000 agents (about 3 minutes)
+	$(PY) -m workloads bench-core --agents 1000,10000,100000 --active 20000 --seed $(SEED) --json $(or $(OUT),out/bench.json)
 
 bench-memory-h100: setup $(MEMORY_MODEL)/.ready  ## the same behind the bare wire of an H100 (about 8 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link h100 --repeats 3 --configs stock,hicache,best,all \
-	  --json out/bench-memory-h100.json
+	  --json out/bench-memory-h100$(OF_SCENARIO).json
 
 bench-memory-off: setup $(MEMORY_MODEL)/.ready   ## the same without a link, as this machine is (about 8 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link off --repeats 3 --configs stock,hicache,best,all \
-	  --json out/bench-memory-off.json
+	  --json out/bench-memory-off$(OF_SCENARIO).json
 
 bench-memory-no-host: setup $(MEMORY_MODEL)/.ready  ## the same without a host tier, behind the link of the paper (about 8 minutes)
-	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host.json
+	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 3 --no-host-tier --json out/bench-memory-no-host$(OF_SCENARIO).json
 
 search-stock: setup $(MEMORY_MODEL)/.ready       ## SGLang's own settings beside hicache: which is its best (about 15 minutes)
 	$(PY) -m workloads bench-memory $(MEMORY_TOWN) --link paper --repeats 1 \
-	  --configs hicache,stock,best,lpm,dfs-weight,lfu,slru,mixed-chunk,lora-fifo --json out/search-stock.json
+	  --configs hicache,stock,best,lpm,dfs-weight,lfu,slru,mixed-chunk,lora-fifo --json out/search-stock$(OF_SCENARIO).json
 
 calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
-	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link.json
+	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link$(OF_SCENARIO).json
 
 check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
-	.venv/bin/pytest -m "$(FAST)" --ignore tests/proxy/core
+	.venv/bin/pytest -n auto -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
+	.venv/bin/pytest -n auto -m "$(FAST)" --ignore tests/proxy/core
 
 test: setup          ## every test, the real engine included (about 17 minutes after set-up)
 	.venv/bin/pytest -m "not containers" --durations=10

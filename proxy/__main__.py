@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
@@ -19,10 +20,11 @@ import scalesim
 from scalesim.engine_adapters.base import EngineError
 from scalesim.engine_adapters.sglang import SGLangAdapter
 
+from . import collector
 from .app import CannotListen, serve
 from .core.model import Capabilities, EngineId
 from .runtime import DEADLINE_S
-from .settings import Settings, SettingsError
+from .settings import Settings, SettingsError, listed
 
 PROBLEM = 1
 USAGE = 2
@@ -82,7 +84,8 @@ def serve_command(
 ) -> None:
     """Run the proxy in front of an engine.
 
-    Every option, and more, can be given in the environment (SCALESIM_PORT) and in the config file (port) too.
+    Every option can be given in the environment (SCALESIM_PORT) and in the config file (port) too. `scalesim settings` lists
+    those that have no option as well.
     """
     settings = _settings(
         {
@@ -105,7 +108,7 @@ def serve_command(
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, ready=lambda _: collector.keep_short()))
     except CannotListen as exc:
         _fail(str(exc))
 
@@ -177,6 +180,19 @@ def doctor(engine: Engine = None, config: Config = None) -> None:
         "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
     )
     raise typer.Exit(PROBLEM)
+
+
+@cli.command("settings")
+def settings_command() -> None:
+    """List all settings, each with its default and what it is for.
+
+    On the command line a setting is --idle-after-s where `serve` has such an option, in the environment
+    SCALESIM_IDLE_AFTER_S, and in the config file idle_after_s.
+    """
+    table = Table("setting", "default", "what for", box=None)
+    for one in listed():
+        table.add_row(one.name, one.default, one.about)
+    Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
 
 
 def main() -> None:

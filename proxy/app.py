@@ -142,6 +142,7 @@ async def _assembled(
                     guard=settings.guard,
                     prefetch_steps=settings.prefetch_steps,
                     prefetch_s=settings.prefetch_s,
+                    idle_after_s=settings.idle_after_s,
                     loads_in_flight=settings.loads_in_flight,
                     load_budget_bytes=int(settings.load_budget_mb * 1_000_000),
                 )

@@ -22,7 +22,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
 from .core.actions import Action, Load
-from .core.events import EngineFound, EngineLost, Event, Reported, Settled, Ticked
+from .core.events import EngineFound, EngineLost, Event, Idled, Reported, Settled, Ticked
 from .core.model import Capabilities, EngineId, EngineReport
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
@@ -46,6 +46,11 @@ class Core(Protocol):
     @property
     def dirty(self) -> bool:
         """Something happened since the last plan that the next one may answer."""
+        ...
+
+    @property
+    def behind(self) -> bool:
+        """It left something for an `Idled`."""
         ...
 
     def handle(self, event: Event) -> list[Action]: ...
@@ -223,7 +228,17 @@ class Runtime:
             self.post(Ticked(self._clock()))
             self.planning_s += time.perf_counter() - began
             self.plans += 1
-            await asyncio.sleep(self._tick_s)
+            await self._work_out(self._clock() + self._tick_s)
+
+    async def _work_out(self, until: float) -> None:
+        """What the core left for later, in pieces with a turn for everybody else between any two. What is left when the
+        next tick is due goes on after that."""
+        while self._core.behind and self._clock() < until:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+            self.post(Idled(self._clock()))
+            self.planning_s += time.perf_counter() - began
+        await asyncio.sleep(max(0.0, until - self._clock()))
 
     def _enqueue(self, action: Action) -> None:
         line = self._lines.get(action.engine)

@@ -7,6 +7,7 @@ value; values of secrets are never printed.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import math
 import tomllib
@@ -121,6 +122,16 @@ def _above_zero(most: float, unit: str) -> Callable[[object], float]:
         number = _number(value)
         if not 0 < number <= most:
             raise ValueError(f"{value} is not a number of {unit} above 0 and up to {most:g}")
+        return number
+
+    return parse
+
+
+def _from_zero(most: float, unit: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        number = _number(value)
+        if not 0 <= number <= most:
+            raise ValueError(f"{value} is not a number of {unit} from 0 to {most:g}")
         return number
 
     return parse
@@ -253,6 +264,11 @@ class Settings:
         "act; off: they are not",
         default=None,
     )
+    idle_after_s: float = _setting(
+        _from_zero(31_536_000, "seconds"),
+        "a simulation of which nothing was seen for so long gives back pins, places and what it told; 0: none does",
+        default=600.0,
+    )
     loads_in_flight: int = _setting(
         _count(LOADS_LIMIT, "loads"), "most loads ahead at a time, per engine", default=4
     )
@@ -331,6 +347,33 @@ class Settings:
         if problems:
             raise SettingsError(*problems)
         return cls(**{"engine": "", **values})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A setting, for people."""
+
+    name: str
+    default: str
+    """As it would be written. Empty: there is none, or nothing is set."""
+    about: str
+
+
+def listed() -> list[Listed]:
+    return [Listed(one.name, _written(one.default), one.metadata["about"]) for one in fields(Settings)]
+
+
+def _written(value: object) -> str:
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case None | dataclasses.MISSING:
+            return ""
+        case frozenset() if value == frozenset(Part):
+            return "all"
+        case tuple() | frozenset():
+            return ",".join(sorted(value))
+    return str(value)
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an eviction that knows the future would have hit, on a recorded sequence of calls. Pure.
+"""What an eviction that knows the future would have hit, on a recorded sequence of calls, and others beside it. Pure.
 
 The cache holds `capacity` tokens of a trie of prompts. A call finds the longest prefix of its prompt that is held, at most all
 but the last token: an engine always computes one. While it runs, its prompt and its output are locked. When room is
@@ -14,8 +14,10 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,55 @@ class Hits:
     """The most that was held at a time."""
 
 
+class Cut(Sequence[RecordedCall]):
+    """Calls, and their prompts cut into runs of tokens that the same ones ask for: most of the work, done once for any
+    number of replays."""
+
+    def __init__(self, calls: Sequence[RecordedCall]) -> None:
+        self._calls = tuple(calls)
+        self.lengths: list[int] = []
+        """Of the pieces."""
+        self.depths: list[int] = []
+        """Where each ends in a prompt."""
+        self.paths = self._cut([call.prompt for call in calls])
+        """Of each call: the pieces that its prompt is made of. The last token is one of its own, as no call hits it."""
+
+    def _cut(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        root = _Node([])
+        for prompt in prompts:
+            tokens = list(prompt)
+            _insert(root, tokens[:-1])
+            _insert(root, tokens)
+        return [self._path(root, prompt) for prompt in prompts]
+
+    def _path(self, root: _Node, prompt: Sequence[int]) -> list[int]:
+        node, at, path = root, 0, []
+        while at < len(prompt):
+            node = node.children[prompt[at]]
+            at += len(node.tokens)
+            if node.piece is None:
+                node.piece = len(self.lengths)
+                self.lengths.append(len(node.tokens))
+                self.depths.append(at)
+            path.append(node.piece)
+        return path
+
+    @overload
+    def __getitem__(self, index: int) -> RecordedCall: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RecordedCall]: ...
+
+    def __getitem__(self, index: int | slice) -> RecordedCall | Sequence[RecordedCall]:
+        return self._calls[index]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+
 def minimum(calls: Sequence[RecordedCall], capacity: float) -> Hits:
     """Token-level MIN."""
-    return _Replay(calls, capacity, lambda piece, now: -piece.next_use(now)).run()
+    return _Replay(calls, capacity, lambda piece, now, at: -piece.next_use(now)).run()
 
 
 def unlimited(calls: Sequence[RecordedCall]) -> Hits:
@@ -50,7 +98,28 @@ def unlimited(calls: Sequence[RecordedCall]) -> Hits:
 
 def least_recent(calls: Sequence[RecordedCall], capacity: float) -> Hits:
     """Token-level LRU, to measure MIN against."""
-    return _Replay(calls, capacity, lambda piece, now: now).run()
+    return _Replay(calls, capacity, lambda piece, now, at: now).run()
+
+
+def most_recent(calls: Sequence[RecordedCall], capacity: float) -> Hits:
+    """Token-level MRU: what was used last goes first, but for what runs."""
+    return _Replay(calls, capacity, lambda piece, now, at: -now).run()
+
+
+def most_worth(
+    calls: Sequence[RecordedCall],
+    capacity: float,
+    worth: Callable[[int, float], float],
+    again_at: Sequence[float],
+) -> Hits:
+    """`worth(call, at)` says how much the prompt of that call is worth at that moment; what is worth least goes first, and what
+    no other call asks for before all else. It may change with every call's end, and for all at the moments `again_at`.
+    Of what several calls ask for, the one that has started last is asked."""
+
+    def keep(piece: _Piece, now: int, at: float) -> float:
+        return worth(piece.last, at) if len(piece.uses) > 1 else -math.inf
+
+    return _Replay(calls, capacity, keep, again_at).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +132,8 @@ class _Piece:
     locks: int = 0
     uses: list[int] = field(default_factory=list)
     """The moments at which a call starts that could hit it, in order."""
+    last: int = -1
+    """The call that has started last of those that ask for it."""
     version: int = 0
     """Goes up with every lock and unlock, so that older entries among the candidates are known to be stale."""
 
@@ -77,7 +148,7 @@ class _Node:
 
     tokens: list[int]
     children: dict[int, _Node] = field(default_factory=dict)
-    piece: _Piece | None = None
+    piece: int | None = None
 
 
 def _shared(a: Sequence[int], a_from: int, b: Sequence[int]) -> int:
@@ -110,35 +181,22 @@ def _insert(root: _Node, prompt: list[int]) -> None:
         node, at = child, at + shared
 
 
-def _path(root: _Node, prompt: list[int]) -> list[_Piece]:
-    node, at, path = root, 0, []
-    while at < len(prompt):
-        node = node.children[prompt[at]]
-        at += len(node.tokens)
-        if node.piece is None:
-            node.piece = _Piece(len(node.tokens), depth=at)
-        path.append(node.piece)
-    return path
-
-
-def _paths(prompts: Sequence[Sequence[int]]) -> list[list[_Piece]]:
-    """Each prompt as the pieces it is made of. The last token is always a piece of its own, as no call hits it."""
-    root = _Node([])
-    for prompt in prompts:
-        tokens = list(prompt)
-        _insert(root, tokens[:-1])
-        _insert(root, tokens)
-    return [_path(root, list(prompt)) for prompt in prompts]
-
-
 class _Replay:
     def __init__(
-        self, calls: Sequence[RecordedCall], capacity: float, keep: Callable[[_Piece, int], float]
+        self,
+        calls: Sequence[RecordedCall],
+        capacity: float,
+        keep: Callable[[_Piece, int, float], float],
+        again_at: Sequence[float] = (),
     ) -> None:
-        """`keep` says how much a piece should stay, seen from the moment it is unlocked: the lowest goes first."""
+        """`keep(piece, now, at)` says how much a piece should stay, seen from the moment it is unlocked (its number, its
+        seconds): the lowest goes first. At `again_at` it is asked anew of all that may go."""
+        cut = calls if isinstance(calls, Cut) else Cut(calls)
+        pieces = [_Piece(length, depth) for length, depth in zip(cut.lengths, cut.depths, strict=True)]
         self._capacity = capacity
         self._keep = keep
-        self._paths = _paths([call.prompt for call in calls])
+        self._again_at = deque(sorted(again_at))
+        self._paths = [[pieces[piece] for piece in path] for path in cut.paths]
         # A call that ends at its start still starts first.
         self._moments = sorted(
             [(call.start, 1, index) for index, call in enumerate(calls)]
@@ -157,12 +215,21 @@ class _Replay:
 
     def run(self) -> Hits:
         hits = [0] * len(self._paths)
-        for now, (_, kind, index) in enumerate(self._moments):
+        for now, (at, kind, index) in enumerate(self._moments):
+            if self._again_at and self._again_at[0] <= at:
+                self._rank_anew(now, at)
             if kind == 1:
                 hits[index] = self._start(index)
             else:
-                self._end(index, now)
+                self._end(index, now, at)
         return Hits(tuple(hits), int(self._peak))
+
+    def _rank_anew(self, now: int, at: float) -> None:
+        while self._again_at and self._again_at[0] <= at:
+            self._again_at.popleft()
+        candidates = [entry for entry in self._candidates if entry[3] == entry[4].version]
+        self._candidates = [(self._keep(entry[4], now, at), *entry[1:]) for entry in candidates]
+        heapq.heapify(self._candidates)
 
     def _start(self, index: int) -> int:
         path = self._paths[index]
@@ -177,6 +244,7 @@ class _Replay:
         self._output_pieces[index] = output
         whole = [*path, output]
         for piece in whole:
+            piece.last = index
             piece.locks += 1
             piece.version += 1
         missing = sum(piece.length - piece.held for piece in whole)
@@ -188,17 +256,17 @@ class _Replay:
         self._peak = max(self._peak, self._held)
         return hit
 
-    def _end(self, index: int, now: int) -> None:
+    def _end(self, index: int, now: int, at: float) -> None:
         for piece in [*self._paths[index], self._output_pieces.pop(index)]:
             piece.locks -= 1
             piece.version += 1
-            self._offer(piece, now)
+            self._offer(piece, now, at)
 
-    def _offer(self, piece: _Piece, now: int) -> None:
+    def _offer(self, piece: _Piece, now: int, at: float) -> None:
         """Makes an unlocked piece a candidate for eviction: the least to keep first, of equals the deepest."""
         if piece.locks == 0 and piece.held > 0:
             self._entries += 1
-            entry = (self._keep(piece, now), -piece.depth, self._entries, piece.version, piece)
+            entry = (self._keep(piece, now, at), -piece.depth, self._entries, piece.version, piece)
             heapq.heappush(self._candidates, entry)
 
     def _make_room(self, tokens: int) -> None:

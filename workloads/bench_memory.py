@@ -1,4 +1,8 @@
-"""`bench-memory`: one program in which every agent has an adapter, and what each part of memory control makes of it."""
+"""`bench-memory`: one program in which every agent has an adapter, and what each part of memory control makes of it.
+
+The simulation tells what one like it knows of itself: how long agents are busy, where they are and go, or whom news has
+reached. Exact distances only if that is asked for: no real simulation knows them where something may come between.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,17 @@ from rich.console import Console
 from . import adapters, calibration
 from .builds import AdapterRoom, Conditions, Device
 from .comparison import Comparison
-from .configurations import Lane, passes
+from .configurations import Configuration, Lane, passes
 from .fleet import ChildProcesses, Fleet
+from .interactions import interactions
 from .links import Sizes, link
 from .machine import command, commit, machine
 from .measuring import ask_afterwards, check_installation, play_all, print_errors
 from .memory_comparison import MemoryComparison
-from .memory_configurations import configurations, reference_first
+from .memory_configurations import PART_BY_PART, configurations, reference_first
 from .memory_picture import draw
 from .memory_results import against
-from .program import Impossible, Program, Wishes
+from .program import Impossible, Program, Told, Wishes
 from .records import write_calls
 from .results import Play, bounds, compare_texts, speedups, summaries
 from .room import room
@@ -29,7 +34,6 @@ from .scenarios import scenario
 from .servers import Installation, Servers
 from .turns import Rules
 
-SCENARIO = "independent"
 LEAST_SLOTS = 3
 
 
@@ -46,6 +50,9 @@ class Order:
     out_dir: Path
     json_path: Path
     png_path: Path
+    scenario: str = PART_BY_PART
+    told: Told | None = None
+    """By the simulation; None: what one like it knows of itself."""
     host_tier: bool = True
     """False: no engine has one, and other configurations are compared."""
     link: str = "off"
@@ -66,6 +73,7 @@ class Order:
         if self.wishes.agents < 2:
             raise Impossible(f"{self.wishes.agents} agent has nobody to compete with")
         link(self.link, Sizes(1, 1))  # only to refuse at once what it cannot be
+        scenario(self.scenario)  # likewise
         if self.link != "off" and self.installation.device is not Device.CPU:
             raise Impossible("a link is emulated where there is none: only engines on the CPU can have one")
         if self.rank < 1:
@@ -86,6 +94,8 @@ class Prepared:
 
     program: Program
     wishes: Wishes
+    configurations: Mapping[str, Configuration]
+    """All that there are."""
     passes: list[list[Lane]]
     rules: Rules
     conditions: Conditions
@@ -108,13 +118,17 @@ async def bench_memory(order: Order, console: Console) -> bool:
 
 def prepare(order: Order, console: Console) -> Prepared:
     """Refuses what is impossible before anything takes time; then makes the adapters. Raises `Impossible`, `ServerFailed`."""
-    known = configurations(order.host_tier)
+    generate = scenario(order.scenario).generate
+    sample = generate(replace(order.wishes, agents=1, steps=1))
+    told = order.told or sample.own()
+    sample.must_tell(told)
+    known = configurations(order.host_tier, told)
     names = reference_first(order.names)
     passes(names, order.most_engines, None, known)
     check_installation(order.installation, [known[name] for name in names])
     order.out_dir.mkdir(parents=True, exist_ok=True)
     wishes = replace(order.wishes, chars_per_token=calibration.of_model(order.installation))
-    program = scenario(SCENARIO).generate(wishes)
+    program = generate(wishes)
     planned = room(program, wishes, order.room, busiest=True)
     made = adapters.make_adapters(
         order.installation,
@@ -133,11 +147,12 @@ def prepare(order: Order, console: Console) -> Prepared:
     calls = sum(1 for _ in program.calls())
     console.print(
         f"{calls} calls in {len(program.steps)} steps; {order.room:.0%} of {wishes.agents} slots and prefixes fit:"
-        f" {order.slots} slots, {planned}. Link: {chosen if chosen is not None else 'off'}."
+        f" {order.slots} slots, {planned}. Link: {chosen if chosen is not None else 'off'}. Told: {told.value}."
     )
     return Prepared(
         program,
         wishes,
+        known,
         passes(names, order.most_engines, None, known, conditions),
         rules(order, program, adapters.paths_by_name(made, count=wishes.agents)),
         conditions,
@@ -174,19 +189,21 @@ async def measure(order: Order, prepared: Prepared, fleet: Fleet, console: Conso
             command=command(),
             commit=commit(),
             machine=machine(),
-            scenario=SCENARIO,
+            scenario=order.scenario,
             wishes=prepared.wishes,
             repeats=order.repeats,
             model=Path(model).name,
             capacity_tokens=prepared.capacity_tokens,
             capacity=prepared.capacity,
-            configurations=configurations(order.host_tier),
+            configurations=prepared.configurations,
             summaries={name: told[name] for name in reference_first(order.names)},
             speedup=speedups(plays, reference),
             texts=compare_texts(plays, reference),
             # It counts what a larger device cache would save, and with a host tier nearly nothing is computed again.
             bounds=None if order.host_tier else bounds(told[reference]),
             notes=(*notes, *_not_measured(order, plays)),
+            calls_by_trigger=program.calls_by_trigger(),
+            interactions=interactions(program),
         ),
         shown=order.names,
         against={name: against(plays, name, reference) for name in order.names},
@@ -210,7 +227,7 @@ async def measure(order: Order, prepared: Prepared, fleet: Fleet, console: Conso
 
 def _not_measured(order: Order, plays: list[Play]) -> tuple[str, ...]:
     notes = [
-        "Not measured: making and registering adapters, bringing them from disk to host memory, and the hints before the"
+        "Not measured: making and registering adapters, bringing them from disk to host memory, and what is told before the"
         " first step"
         + (f", and the first {order.lead_in} steps of each play" if order.lead_in else "")
         + ". Adapters stay in their slots from one play to the next; the cache of prefixes is emptied."

@@ -13,12 +13,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import memory_cli, scenarios
+from . import core_cli, memory_cli, robustness_cli
 from .builds import Flavour
 from .command_line import (
     DEFAULT,
     Agents,
     GrowthTokens,
+    Options,
     OutDir,
     PersonaTokens,
     ScenarioName,
@@ -46,18 +47,6 @@ class EngineKind(StrEnum):
     EMULATED = "emulated"
 
 
-OWN_OPTIONS = "; ".join(
-    f"{name}: {', '.join(known)}" for name in scenarios.names() if (known := scenarios.scenario(name).OPTIONS)
-)
-Options = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        metavar="NAME=VALUE",
-        help=f"One of the scenario's own, as often as needed. There are, of {OWN_OPTIONS}.",
-    ),
-]
-
 NoiseOptions = Annotated[
     list[str] | None,
     typer.Option(
@@ -74,6 +63,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 memory_cli.add_to(app)
+core_cli.add_to(app)
+robustness_cli.add_to(app)
 
 
 @app.command("compare")
@@ -96,14 +87,18 @@ def compare_command(
     engine: Annotated[
         EngineKind, typer.Option(help="Emulated: without a model, for hundreds of agents.")
     ] = EngineKind.SGLANG,
-    pace: Annotated[float, typer.Option(help="Times that an emulated engine is as fast as a GPU.")] = PACE,
+    pace: Annotated[
+        float | None, typer.Option(help=f"Times that an emulated engine is as fast as a GPU ({PACE:g}).")
+    ] = None,
     max_engines: Annotated[
         int | None, typer.Option(min=1, help="Engines that are up side by side (3; emulated: one for each).")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Results (OUT_DIR/compare.json).")] = None,
     png_path: Annotated[Path | None, typer.Option("--png", help="The picture (beside the JSON).")] = None,
     out_dir: OutDir = None,
-    model_path: Annotated[Path, typer.Option(help="The model the engines load.")] = DEFAULT.model,
+    model_path: Annotated[
+        Path | None, typer.Option(help=f"The model the engines load, if they are real ({DEFAULT.model}).")
+    ] = None,
     engine_env: Annotated[Path, typer.Option(help="The engine's virtual environment.")] = DEFAULT.engine_env,
     scalesim: Annotated[Path, typer.Option(help="The proxy's command.")] = DEFAULT.scalesim,
     stock_engine: Annotated[
@@ -121,9 +116,15 @@ def compare_command(
     try:
         installation: Installation
         if engine is EngineKind.EMULATED:
-            installation, side_by_side = EmulatedInstallation(pace=pace), max(1, len(names))
+            if model_path is not None:
+                raise Impossible("an emulated engine loads no model: --model-path is for real ones")
+            installation = EmulatedInstallation(pace=PACE if pace is None else pace)
+            side_by_side = max(1, len(names))
         else:
-            installation = replace(DEFAULT, model=model_path.absolute(), engine_env=engine_env.absolute())
+            if pace is not None:
+                raise Impossible("only an emulated engine has a --pace")
+            model = (model_path or DEFAULT.model).absolute()
+            installation = replace(DEFAULT, model=model, engine_env=engine_env.absolute())
             side_by_side = MOST_ENGINES
         order = Order(
             scenario=scenario,

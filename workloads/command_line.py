@@ -29,6 +29,17 @@ Steps = Annotated[int, typer.Option(help="Simulated steps.")]
 Seed = Annotated[int, typer.Option(help="The same seed asks for the same.")]
 PersonaTokens = Annotated[int, typer.Option(help="Tokens of each agent's persona.")]
 GrowthTokens = Annotated[int, typer.Option(help="Tokens by which a history grows with each call.")]
+_OWN_OPTIONS = "; ".join(
+    f"{name}: {', '.join(known)}" for name in scenarios.names() if (known := scenarios.scenario(name).OPTIONS)
+)
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help=f"One of the scenario's own, as often as needed. There are, of {_OWN_OPTIONS}.",
+    ),
+]
 OutDir = Annotated[Path | None, typer.Option(help="For logs and raw records (out/COMMAND-TIME).")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,22 +13,31 @@ from rich.console import Console
 from . import calibration
 from .builds import Flavour
 from .comparison import Comparison
-from .configurations import NOISY, Configuration, configurations_for, passes
+from .configurations import AHEAD, ANSWERS, NOISY, Configuration, configurations_for, passes
 from .emulated import ABOUT_STOCK, ANSWER_SHARE, EmulatedInstallation
 from .engines import Engine, EngineUnfit, http_client
+from .estimators import Estimators, Touches
 from .fleet import ChildProcesses
+from .gap_law import GapLaw
+from .in_time import brought_in_time, found_resident, kept_by_mru
+from .interactions import interactions
 from .machine import command, commit, machine
 from .measuring import ask_afterwards, check_installation, play_all, print_errors
 from .memory_configurations import refuse_those_of_memory
 from .noise import Noise, noisy
+from .offline import offline
 from .picture import draw
 from .program import Impossible, Program, Wishes
-from .records import write_calls
-from .results import bounds, compare_texts, speedups, summaries
+from .records import CallKey, write_calls
+from .results import Play, Sequel, bounds, compare_texts, sequel, speedups, spread_of_speedups, summaries
 from .room import room
 from .scenarios import scenario
 from .servers import Installation, Servers
+from .speech import spoken
 from .turns import Rules
+
+ANY_GRAMMAR = ("--grammar-backend", "xgrammar")
+"""With which SGLang makes a model say what is asked for. The flag given last counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,8 @@ async def compare(order: Order, console: Console) -> bool:
     if order.is_emulated:
         wishes = replace(wishes, output_share=wishes.output_share * ANSWER_SHARE)
     program = generate(wishes)
+    if ANSWERS in order.names:
+        program = spoken(program)
     planned = room(program, wishes, order.room)
     capacity_tokens, capacity = await _given_capacity(order) or (planned.capacity_tokens, str(planned))
     calls = sum(1 for _ in program.calls())
@@ -111,6 +122,9 @@ async def compare(order: Order, console: Console) -> bool:
         notes=(*notes, *_notes(order)),
         engine="emulated" if order.is_emulated else "sglang",
         calls_by_trigger=program.calls_by_trigger(),
+        spread=spread_of_speedups(plays, reference),
+        estimators=_estimators(order, program, plays, prompts, known, capacity_tokens),
+        interactions=interactions(program),
     )
     order.json_path.parent.mkdir(parents=True, exist_ok=True)
     order.json_path.write_text(json.dumps(comparison.as_json(), indent=2) + "\n")
@@ -135,9 +149,41 @@ def _configurations(order: Order, program: Program) -> Mapping[str, Configuratio
     for name in order.names:
         if name in known and (told := known[name].told) is not None:
             program.must_tell(told)
+    if AHEAD in order.names and not order.is_emulated:
+        raise Impossible(
+            f"{AHEAD} is played on emulated engines; `bench-memory` loads ahead of calls on real ones"
+        )
+    if ANSWERS in order.names and not order.is_emulated:
+        # All are asked for the same answers, so all need what makes a model say them.
+        known = {name: replace(one, settings=(*one.settings, *ANY_GRAMMAR)) for name, one in known.items()}
     if order.is_emulated:
         known["stock"] = replace(known["stock"], about=ABOUT_STOCK)
     return known
+
+
+def _estimators(
+    order: Order,
+    program: Program,
+    plays: Sequence[Play],
+    prompts: Mapping[CallKey, Sequence[int]] | None,
+    known: Mapping[str, Configuration],
+    capacity_tokens: int,
+) -> Estimators:
+    if prompts is None:
+        return Estimators()
+
+    def first_play(name: str) -> Sequel:
+        play = next(play for play in plays if play.configuration == name)
+        return sequel(play.calls, prompts, play.lead_in_calls)
+
+    touches = {}
+    if isinstance(order.installation, EmulatedInstallation):
+        for name in order.names:
+            if known[name].host_tier:
+                played = first_play(name)
+                bound = brought_in_time(program, played, capacity_tokens, order.installation.wire)
+                touches[name] = Touches(found_resident(played), bound, kept_by_mru(played, capacity_tokens))
+    return Estimators(offline(first_play(order.names[0]), GapLaw.of(program), capacity_tokens), touches)
 
 
 def _rules(order: Order, program: Program) -> Rules:

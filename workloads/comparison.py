@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from .configurations import Configuration
+from .estimators import Estimators
+from .interactions import Interactions
 from .matching import Match
 from .program import Wishes
-from .results import Bounds, Summary, TokenCounts, mean, percentile
+from .results import Bounds, Speedup, Summary, TokenCounts, mean, percentile
 
 SCHEMA = 1
 LEAST_TEXT_MATCH = 0.99
@@ -42,6 +44,11 @@ class Comparison:
     engine: str = "sglang"
     calls_by_trigger: Mapping[str, int] = field(default_factory=dict)
     """Of one play: what made agents call."""
+    spread: Mapping[str, Speedup] = field(default_factory=dict)
+    """The same with what its repeats were, and what engines took."""
+    estimators: Estimators = field(default_factory=Estimators)
+    interactions: Interactions | None = None
+    """None: nobody meets anybody in this scenario."""
 
     @property
     def reference(self) -> str:
@@ -71,12 +78,15 @@ class Comparison:
             "text_match": self.texts.share,
             "text_differences_explained": self.texts.all_explained,
             "reference": self.reference,
+            "speedup_spread": {name: one._asdict() for name, one in self.spread.items()},
+            "estimators": self.estimators.as_json(self.summaries),
             "persona_tokens": self.wishes.persona_tokens,
             "growth_tokens": self.wishes.growth_tokens,
             "output_share": self.wishes.output_share,
             "chars_per_token": self.wishes.chars_per_token,
             "options": dict(self.wishes.options),
             "calls_by_trigger": dict(self.calls_by_trigger),
+            "interactions": None if self.interactions is None else self.interactions.as_json(),
             "told": {name: told for name in self.summaries if (told := self.configurations[name].told)},
             "noise": {
                 name: asdict(noise) for name in self.summaries if (noise := self.configurations[name].noise)
@@ -115,7 +125,9 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         triggers = [self._triggers()] if len(self.triggers) > 1 else []
-        console.print(Group(self._speed(), self._cache(), *triggers, Text(self.caption())))
+        touches = [self._touches()] if self.estimators.touches else []
+        tables = (self._speed(), self._cache(), self._estimators(), *touches, *triggers)
+        console.print(Group(*tables, Text(self.caption())))
 
     @property
     def triggers(self) -> list[str]:
@@ -167,6 +179,45 @@ class Comparison:
             )
         return table
 
+    def _estimators(self) -> Table:
+        table = table_of(
+            "how right distances were told, and hits as shares of the bounds",
+            *("pairs in order", "all\ncalls", "of\nBelady", "first\ncalls", "of\nBelady", "of the\nlaw"),
+        )
+        for name, row in self.estimators.rows(self.summaries).items():
+            summary = self.summaries.get(name)
+            table.add_row(
+                name,
+                "\n".join(f"{source} {order:.3f}" for source, order in summary.order.items()) or "-"
+                if summary is not None
+                else "-",
+                *(
+                    number(share, 3)
+                    for share in (
+                        *(row.all_calls, row.all_of_belady),
+                        *(row.first_calls, row.first_of_belady, row.first_of_law),
+                    )
+                ),
+            )
+        return table
+
+    def _touches(self) -> Table:
+        table = table_of(
+            "first calls whose memory was on the device before they came",
+            *("touches", "resident", "link's bound", "of the bound", "MRU, no loads"),
+        )
+        for name, one in self.estimators.touches.items():
+            share = one.as_json()["share_of_bound"]
+            table.add_row(
+                name,
+                str(one.found.touches),
+                number(one.found.share, 3),
+                number(one.bound.share, 3),
+                number(share if isinstance(share, float) else None, 3),
+                number(one.mru.share, 3),
+            )
+        return table
+
     def _triggers(self) -> Table:
         table = table_of(
             "first calls, by what made the agent call",
@@ -193,27 +244,33 @@ class Comparison:
         """What the numbers mean, and what bounds the speedup."""
         lines = [
             f"Speed-up: wall time of {self.reference} over that of the configuration, played beside it.",
+            *self._what_repeats_say(),
             *(f"{name}: {self.configurations[name].about}." for name in self.summaries),
             f"Room in the cache: {self.capacity}.",
             "Hits: prompt tokens found in the cache, over those that an unlimited cache would have had. First calls are"
             " those of an agent's activations after its first. Belady: what an eviction that knows the future would have"
             " hit with the same room, on the same sequence.",
-            *self._what_was_told_right(),
+            "In brackets: what nobody played, worked out on the first play of "
+            f"{self.reference}. mru gives up first what was used last; law knows who is active and how long agents stay away"
+            " as a rule, and not the future.",
+            *self.what_interactions_say(),
             self.what_texts_say(),
             _what_bounds(self.reference, self.bounds),
             *self.notes,
         ]
         return "\n".join(lines)
 
-    def _what_was_told_right(self) -> list[str]:
-        """Of each configuration of which the proxy says so."""
-        return [
-            f"{name}, pairs of agents told in the right order: "
-            + ", ".join(f"{source} {share:.3f}" for source, share in summary.order.items())
-            + "."
-            for name, summary in self.summaries.items()
-            if summary.order
-        ]
+    def _what_repeats_say(self) -> list[str]:
+        others = [(name, one) for name, one in self.spread.items() if name != self.reference]
+        told = "; ".join(
+            f"{name} {one.least:.2f} to {one.most:.2f}"
+            + (f", of the engine alone {one.engine:.2f}" if one.engine is not None else "")
+            for name, one in others
+        )
+        return [f"Of single repeats: {told}."] if told else []
+
+    def what_interactions_say(self) -> list[str]:
+        return [] if self.interactions is None else [str(self.interactions)]
 
     def what_texts_say(self) -> str:
         texts = self.texts

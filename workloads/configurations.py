@@ -42,6 +42,9 @@ IN_TURNS = tuple(part for part in ALL_PARTS if part != "warm_up")
 """Those where lanes take turns step by step: a warm-up would get the others' turns for nothing."""
 
 
+ANSWERS = "answers"
+
+
 def _told(about: str, told: Told | None) -> Configuration:
     return Configuration(about, Flavour.EXTENDED, mode="on", told=told, parts=IN_TURNS)
 
@@ -55,21 +58,29 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
     "plan": _told("the simulation tells how long each agent is busy", Told.PLAN),
     "spatial": _told("the simulation tells plans, and where each agent is and goes", Told.SPATIAL),
     "path": _told("the simulation tells who knows whom, and whom news reached", Told.PATH),
+    ANSWERS: _told("the proxy is told when a step begins, and reads answers", Told.ANSWERS),
 }
 USUAL = ("stock", "off", "on", "on-nohints")
 """Those that are played when nobody names any."""
 OWN = "own"
+AHEAD = "ahead"
 NOISY = "noisy"
-NAMES = (*CONFIGURATIONS, OWN, NOISY)
+NAMES = (*CONFIGURATIONS, OWN, AHEAD, NOISY)
 """All that `configurations_for` may know."""
 
 
 def configurations_for(program: Program, noise: Noise | None = None) -> dict[str, Configuration]:
-    """With those that depend on what is played: `own`, and with `noise` also `noisy`."""
-    own, exact = program.own(), CONFIGURATIONS["on"]
+    """With those that depend on what is played: `own`, `ahead`, and with `noise` also `noisy`."""
+    told, exact = program.own(), CONFIGURATIONS["on"]
+    own = replace(exact, about=f"what a simulation like this knows: {told.value}", told=told)
     known = {
         **CONFIGURATIONS,
-        OWN: replace(exact, about=f"what a simulation like this knows: {own.value}", told=own),
+        OWN: own,
+        AHEAD: replace(
+            own,
+            about=f"as {OWN}, and prefixes come back from host memory before the call",
+            host_tier=True,
+        ),
     }
     if noise is not None:
         known[NOISY] = replace(exact, about="as on, with errors in the distances", noise=noise)

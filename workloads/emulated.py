@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .builds import EngineBuild, Flavour, build_of
+from .in_time import Wire
+from .links import H100_BYTES_PER_S, PAPER_BYTES_PER_TOKEN
 from .program import Impossible
 from .servers import Installation
 
@@ -22,6 +24,9 @@ DECODE_S_PER_STEP = 8e-3
 PACE = 5.0
 ANSWER_SHARE = 0.25
 MOST_RUNNING = 64
+BYTES_PER_TOKEN = PAPER_BYTES_PER_TOKEN
+HOST_SHARE = 16
+"""Times as large as the cache is host memory, where there is one: large enough for every agent."""
 COUNT = """
 import sys
 from scalesim.engine_adapters.emulated.tokens import encode
@@ -54,10 +59,15 @@ class EmulatedInstallation(Installation):
     def decode_s_per_step(self) -> float:
         return DECODE_S_PER_STEP / ANSWER_SHARE / self.pace
 
+    @property
+    def wire(self) -> Wire:
+        """As fast as that of an H100, at this pace."""
+        return Wire(H100_BYTES_PER_S * self.pace / BYTES_PER_TOKEN)
+
     def engine_command(self, build: EngineBuild | Flavour, port: int, capacity_tokens: int) -> list[str]:
         """Raises `Impossible` for what is not emulated here."""
         build = build_of(build)
-        if build != EngineBuild(build.flavour):
+        if build != EngineBuild(build.flavour, host_tier=build.host_tier):
             raise Impossible(f"an engine {build.name!r} is not emulated")
         return [
             *(str(self.engine_python), "-m", "scalesim.engine_adapters.emulated"),
@@ -65,8 +75,15 @@ class EmulatedInstallation(Installation):
             *("--prefill-s-per-token", f"{self.prefill_s_per_token:.6g}"),
             *("--decode-s-per-token", f"{self.decode_s_per_step:.6g}"),
             *("--max-running", str(MOST_RUNNING)),
+            *(self._host_flags(capacity_tokens) if build.host_tier else ()),
             *(("--stock",) if build.flavour is Flavour.STOCK else ()),
         ]
+
+    def _host_flags(self, capacity_tokens: int) -> tuple[str, ...]:
+        return (
+            *("--host-tokens", str(HOST_SHARE * capacity_tokens), "--bytes-per-token", str(BYTES_PER_TOKEN)),
+            *("--link-bytes-per-s", f"{self.wire.tokens_per_s * BYTES_PER_TOKEN:.6g}"),
+        )
 
     def engine_environment(self, build: EngineBuild | Flavour) -> dict[str, str]:
         return {}

@@ -16,15 +16,18 @@ from .command_line import (
     DEFAULT,
     Agents,
     GrowthTokens,
+    Options,
     OutDir,
     PersonaTokens,
+    ScenarioName,
     Seed,
     Steps,
     finish,
     new_out_dir,
 )
-from .memory_configurations import SEARCHED, WITH_HOST_TIER, WITHOUT_HOST_TIER, usual
-from .program import Impossible, Wishes
+from .memory_configurations import PART_BY_PART, SEARCHED, TOGETHER, WITH_HOST_TIER, WITHOUT_HOST_TIER, usual
+from .options import named_numbers
+from .program import Impossible, Told, Wishes
 
 Room = Annotated[float, typer.Option(help="Share of the agents' prefixes and adapters that fits.")]
 Rank = Annotated[int, typer.Option(help="Of the adapters.")]
@@ -56,11 +59,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench_memory_command(
+    scenario: ScenarioName = PART_BY_PART,
     agents: Agents = 24,
     steps: Steps = 12,
     seed: Seed = 1,
     persona_tokens: PersonaTokens = 2000,
     growth_tokens: GrowthTokens = 64,
+    option: Options = None,
     output_share: OutputShare = 1.0,
     repeats: Repeats = 3,
     room: Room = 0.25,
@@ -75,9 +80,14 @@ def bench_memory_command(
         str | None,
         typer.Option(
             help=f"Of {', '.join(WITH_HOST_TIER)}; without a host tier of {', '.join(WITHOUT_HOST_TIER)}."
+            f" The usual ones are all of these; of other scenarios than {PART_BY_PART}, {', '.join(TOGETHER)}."
             " The reference is hicache, or else the first. Only when named, stock with a host tier and other settings:"
             f" {', '.join(SEARCHED)}."
         ),
+    ] = None,
+    told: Annotated[
+        Told | None,
+        typer.Option(help="What the simulation tells (what one like it knows of itself), if it has that."),
     ] = None,
     wrong_adapter: Annotated[str | None, typer.Option(metavar="CONFIG", hidden=True)] = None,
     max_engines: MaxEngines = 3,
@@ -89,13 +99,13 @@ def bench_memory_command(
     device: OnDevice = Device.CPU,
     scalesim: Annotated[Path, typer.Option(help="The proxy's command.")] = DEFAULT.scalesim,
 ) -> None:
-    """Plays one program with an adapter for each agent, with each part of memory control alone and with all."""
+    """Plays one program with an adapter for each agent, with each part of memory control alone and with all of them."""
     out = out_dir or new_out_dir("bench-memory")
     json_file = json_path or out / "bench-memory.json"
-    names = configs.split(",") if configs is not None else usual(not no_host_tier)
+    names = configs.split(",") if configs is not None else usual(not no_host_tier, scenario)
     try:
         order = Order(
-            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, output_share),
+            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option, output_share),
             names=tuple(name.strip() for name in names if name.strip()),
             room=room,
             repeats=repeats,
@@ -103,6 +113,8 @@ def bench_memory_command(
             out_dir=out,
             json_path=json_file,
             png_path=png_path or json_file.with_suffix(".png"),
+            scenario=scenario,
+            told=told,
             host_tier=not no_host_tier,
             link=link,
             rank=rank,
@@ -124,11 +136,13 @@ def bench_memory_command(
 
 
 def calibrate_link_command(
+    scenario: ScenarioName = PART_BY_PART,
     agents: Agents = 24,
     steps: Steps = 12,
     seed: Seed = 1,
     persona_tokens: PersonaTokens = 2000,
     growth_tokens: GrowthTokens = 64,
+    option: Options = None,
     output_share: OutputShare = 1.0,
     repeats: Repeats = 1,
     room: Room = 0.25,
@@ -147,7 +161,7 @@ def calibrate_link_command(
     json_file = json_path or out / "calibrate-link.json"
     try:
         order = Order(
-            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, output_share),
+            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option, output_share),
             names=PAIR,
             room=room,
             repeats=repeats,
@@ -155,6 +169,7 @@ def calibrate_link_command(
             out_dir=out,
             json_path=json_file,
             png_path=json_file.with_suffix(".png"),
+            scenario=scenario,
             link=link,
             rank=rank,
             lead_in=lead_in,
@@ -167,9 +182,22 @@ def calibrate_link_command(
 
 
 def _wishes(
-    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, output_share: float
+    agents: int,
+    steps: int,
+    seed: int,
+    persona_tokens: int,
+    growth_tokens: int,
+    option: list[str] | None,
+    output_share: float,
 ) -> Wishes:
     """Raises `Impossible`."""
     return Wishes(
-        agents, steps, seed, persona_tokens, growth_tokens, output_share=output_share, adapters=True
+        agents,
+        steps,
+        seed,
+        persona_tokens,
+        growth_tokens,
+        output_share=output_share,
+        adapters=True,
+        options=named_numbers(option or ()),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .builds import Flavour
 from .configurations import ALL_PARTS, CONFIGURATIONS, Configuration
@@ -13,7 +14,7 @@ STOCK = "stock"
 
 
 def _ours(about: str, *parts: str, host_tier: bool = True) -> Configuration:
-    """With every hint, and only these parts of memory control."""
+    """With only these parts of memory control, and distances."""
     return Configuration(
         about, Flavour.EXTENDED, mode="on", told=Told.EXACT, host_tier=host_tier, parts=parts
     )
@@ -75,13 +76,22 @@ WITHOUT_HOST_TIER: Mapping[str, Configuration] = {
 }
 
 
-def configurations(host_tier: bool) -> Mapping[str, Configuration]:
-    return {**WITH_HOST_TIER, **SEARCHED} if host_tier else WITHOUT_HOST_TIER
+PART_BY_PART = "independent"
+"""The scenario on which each part of memory control is measured by itself; on others, all parts together."""
+TOGETHER = (STOCK, REFERENCE, "best", "all")
 
 
-def usual(host_tier: bool) -> tuple[str, ...]:
+def configurations(host_tier: bool, told: Told = Told.EXACT) -> Mapping[str, Configuration]:
+    """`told` is what the simulation tells wherever it tells anything."""
+    known = {**WITH_HOST_TIER, **SEARCHED} if host_tier else WITHOUT_HOST_TIER
+    return {name: one if one.told is None else replace(one, told=told) for name, one in known.items()}
+
+
+def usual(host_tier: bool, scenario: str) -> tuple[str, ...]:
     """Those that are played when nobody names any."""
-    return tuple(WITH_HOST_TIER if host_tier else WITHOUT_HOST_TIER)
+    if not host_tier:
+        return tuple(WITHOUT_HOST_TIER)
+    return tuple(WITH_HOST_TIER) if scenario == PART_BY_PART else TOGETHER
 
 
 def refuse_those_of_memory(names: tuple[str, ...]) -> None:

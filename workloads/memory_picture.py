@@ -10,11 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .memory_comparison import TIME_KINDS, MemoryComparison
-from .memory_configurations import STOCK
+from .memory_configurations import REFERENCE, STOCK
 from .picture import LIMIT, OWN, TAIL, pairs
 from .results import mean, percentile
 
 BESIDE = "#999999"
+THEIRS = "#000000"
 COLOURS = {"decode": OWN, "prefill": TAIL, "load": "#D55E00", "other": "#DDDDDD"}
 
 
@@ -48,14 +49,20 @@ def _speedup(axes: Axes, comparison: MemoryComparison) -> None:
     values = [comparison.base.speedup.get(name, 0.0) for name in names]
     colours = [BESIDE if name == STOCK else OWN for name in names]
     bars = axes.bar(names, values, color=colours, width=0.6)
-    axes.bar_label(bars, fmt="%.2f", padding=2)
+    # Inside: just above a bar may be the line that it comes up to.
+    axes.bar_label(bars, fmt="%.2f", label_type="center", color="white", fontsize=8)
     axes.axhline(1, color="black", linewidth=0.8)
     top = max([1.0, *values])
     if comparison.ceiling is not None:
         label = f"if no load cost anything, {comparison.ceiling:.2f}"
         axes.axhline(comparison.ceiling, color=LIMIT, linestyle="--", label=label)
-        axes.legend(loc="upper left", fontsize=8)
         top = max(top, comparison.ceiling)
+    if comparison.paper is not None and reference == REFERENCE:
+        label = f"the paper, with 500 agents, {comparison.paper.over_hicache:.2f}"
+        axes.axhline(comparison.paper.over_hicache, color=THEIRS, linestyle=":", label=label)
+        top = max(top, comparison.paper.over_hicache)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", fontsize=8)
     axes.set_ylim(0, top * 1.25)
     axes.set_title(f"Speedup over {reference} (wall time)")
     axes.set_ylabel(f"times as fast as {reference}")

@@ -20,9 +20,9 @@ TAIL = "#56B4E9"
 
 def draw(comparison: Comparison, path: Path) -> None:
     """Writes a PNG."""
-    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    figure = Figure(figsize=(15, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
-    speedup, hits, ttft = figure.subplots(1, 3)
+    speedup, hits, ttft = figure.subplots(1, 3, width_ratios=(3, 5, 3))
     _speedup(speedup, comparison)
     _hits(hits, comparison)
     _ttft(ttft, comparison)
@@ -44,6 +44,7 @@ def _speedup(axes: Axes, comparison: Comparison) -> None:
     names = list(comparison.summaries)
     values = [comparison.speedup.get(name, 0.0) for name in names]
     bars = axes.bar(names, values, color=OWN, width=0.6)
+    axes.tick_params(axis="x", rotation=0 if len(names) < 5 else 30)
     axes.bar_label(bars, fmt="%.2f", padding=2)
     axes.axhline(1, color="black", linewidth=0.8)
     top = max([1.0, *values])
@@ -60,11 +61,16 @@ def _speedup(axes: Axes, comparison: Comparison) -> None:
 def _hits(axes: Axes, comparison: Comparison) -> None:
     names = list(comparison.summaries)
     firsts = [comparison.summaries[name].first_calls for name in names]
-    own = [counts.hit_rate or 0.0 for counts in firsts]
+    own = [counts.resident_rate or 0.0 for counts in firsts]
     best = [counts.belady_hit_rate or 0.0 for counts in firsts]
+    if (offline := comparison.estimators.offline) is not None:
+        for name, found in offline.rows().items():
+            names.append(f"({name})")
+            own.append(found.first_calls or 0.0)
+            best.append(offline.belady.first_calls or 0.0)
     pairs(axes, names, own, best, ("measured", "best possible (Belady)"), (OWN, LIMIT), "%.2f")
     axes.set_ylim(0, 1.25)
-    axes.set_title("Prefix found when an agent comes back")
+    axes.set_title("Prefix found when an agent comes back (in brackets: worked out)")
     axes.set_ylabel("share of what an unlimited cache would have had")
 
 
@@ -98,6 +104,7 @@ def pairs(
         bars = axes.bar(
             [index + offset * width for index in range(len(names))], values, width, label=label, color=colour
         )
-        axes.bar_label(bars, fmt=numbers, padding=2, fontsize=8)
-    axes.set_xticks(range(len(names)), names)
+        axes.bar_label(bars, fmt=numbers, padding=2, fontsize=8 if len(names) < 6 else 6)
+    few = len(names) < 5
+    axes.set_xticks(range(len(names)), names, rotation=0 if few else 30, ha="center" if few else "right")
     axes.legend(loc="upper left", fontsize=8, ncols=2)

@@ -7,23 +7,31 @@ changed. All activations of a step run at the same time, the calls of one chain 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Self, cast
+from itertools import islice
+from typing import Self
 from urllib.parse import quote
 
 import httpx
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAIError, omit
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionChunk
 from openai.types.completion_usage import CompletionUsage
 
 from .engines import http_client
+from .plans import STEP_MINUTES
 from .program import Activation, Call, Impossible, Place, Program, Space, Step, Told
 from .records import CallRecord, TokenSeen
 
+MOST_TOLD = 5_000
+"""Agents of which one body says something: several parts are taken where one body would be refused as too large."""
+RULES = {"rules": ["default"], "unit": "steps", "per_minute": 1 / STEP_MINUTES}
+"""By which the proxy is to read answers."""
+LINES = {"Content-Type": "application/x-ndjson"}
 UNKNOWN = (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED)
 
 
@@ -40,6 +48,8 @@ class Target:
     admin_url: str | None = None
     """Of the proxy's admin REST; with it, the simulation gives hints."""
     admin_key: str | None = None
+    measured_url: str | None = None
+    """Of an admin REST that is told nothing, and only asked at the end how right the proxy's own guesses were."""
     timeout_s: float = 600.0
     adapters: Mapping[str, str] = field(default_factory=dict)
     """By agent. With hints, the proxy is told whose is whose before the first step."""
@@ -83,13 +93,15 @@ class Player:
         self._target = target
         self._openai = openai
         self._admin = admin
+        """None: there is nobody to tell or to ask."""
+        self._tells = target.admin_url is not None
         self._origin_s = time.perf_counter()
         self._told_ends: dict[str, float] = {}
         """By agent: the step in which its action ends, as the proxy was told last."""
         self._told_places: dict[str, tuple[Place, Place, float]] = {}
 
     async def begin(self) -> Self:
-        if self._admin is not None:
+        if self._tells:
             await self._hint("PUT", "", {})
             for name, path in self._target.adapter_paths.items():
                 await self._ask("PUT", f"/admin/v1/adapters/{quote(name, safe='')}", {"path": path})
@@ -101,14 +113,15 @@ class Player:
                 of_space = {"radius": space.radius, "speed": space.speed, "cooldown": space.cooldown}
                 await self._hint("PUT", "/space", {"unit": "steps", **of_space})
             if self._target.told is Told.PATH and self._target.graph is not None:
-                edges = [list(edge) for edge in self._target.graph]
-                body = {"edges": edges, "directed": False, "create_agents": True}
-                await self._hint("PUT", "/graph", body)
+                lines = "".join(f"{json.dumps(edge)}\n" for edge in self._target.graph)
+                await self._hint("PUT", "/graph?create_agents=true", lines)
+            if self._target.told is Told.ANSWERS:
+                await self._hint("PUT", "/answers", RULES)
         return self
 
     async def play(self, step: Step) -> StepPlayed:
         began_s = time.perf_counter()
-        if self._admin is not None:
+        if self._tells:
             await self._tell(step)
         async with asyncio.TaskGroup() as chains:
             tasks = [chains.create_task(self._chain(step, activation)) for activation in step.activations]
@@ -128,26 +141,28 @@ class Player:
             await self._tell_positions(step)
         if told is Told.PATH:
             for wave, agents in step.known.reached.items():
-                body = {"agents": list(agents), "wave": str(wave), "create_agents": True}
-                await self._hint("POST", "/activations", body)
+                for part in _batched(agents, MOST_TOLD):
+                    body = {"agents": list(part), "wave": str(wave), "create_agents": True}
+                    await self._hint("POST", "/activations", body)
 
     async def _tell_distances(self, step: Step) -> None:
         if step.hints is not None and not step.hints.distances:
             return
         told = step.distances if step.hints is None else step.hints.distances
         distances = {agent: None if math.isinf(distance) else distance for agent, distance in told.items()}
-        body = {"unit": "steps", "distances": distances, "create_agents": True}
-        await self._hint("POST", "/distances", body)
+        for part in _batched(distances, MOST_TOLD):
+            body = {"unit": "steps", "distances": {agent: distances[agent] for agent in part}}
+            await self._hint("POST", "/distances", {**body, "create_agents": True})
 
     async def _tell_actions(self, step: Step) -> None:
         """Of those whose action does not end when the proxy thinks it does."""
         ends = {agent: step.index + left for agent, left in step.known.actions.items()}
         news = {agent: end for agent, end in ends.items() if self._told_ends.get(agent) != end}
-        if news:
-            durations = {agent: step.known.actions[agent] for agent in news}
+        for part in _batched(news, MOST_TOLD):
+            durations = {agent: step.known.actions[agent] for agent in part}
             body = {"unit": "steps", "durations": durations, "create_agents": True}
             await self._hint("POST", "/actions", body)
-            self._told_ends |= news
+        self._told_ends |= news
 
     async def _tell_positions(self, step: Step) -> None:
         """Of those who are somewhere else, or go somewhere else, than when it was told last. And who has talked."""
@@ -157,14 +172,14 @@ class Player:
             for agent, place in known.positions.items()
         }
         news = {agent: place for agent, place in places.items() if self._told_places.get(agent) != place}
-        if news:
+        for part in _batched(news, MOST_TOLD):
             body = {
-                "positions": {agent: list(position) for agent, (position, _, _) in news.items()},
-                "destinations": {agent: list(destination) for agent, (_, destination, _) in news.items()},
-                "speeds": {agent: speed for agent, (_, _, speed) in news.items()},
+                "positions": {agent: list(news[agent][0]) for agent in part},
+                "destinations": {agent: list(news[agent][1]) for agent in part},
+                "speeds": {agent: news[agent][2] for agent in part},
             }
             await self._hint("POST", "/positions", body)
-            self._told_places |= news
+        self._told_places |= news
         if known.met:
             await self._hint("POST", "/interactions", {"pairs": [list(pair) for pair in known.met]})
 
@@ -178,7 +193,7 @@ class Player:
 
     async def forget(self) -> None:
         """Takes the simulation out of the proxy. It may have gone already, or never have been made."""
-        if self._admin is not None:
+        if self._tells:
             await self._hint("DELETE", "", None, tolerated=(httpx.codes.NOT_FOUND,))
 
     async def _hint(
@@ -191,9 +206,13 @@ class Player:
     async def _ask(
         self, method: str, url: str, body: object, tolerated: tuple[int, ...] = ()
     ) -> httpx.Response:
+        """A body that is text is sent as lines."""
         assert self._admin is not None
         try:
-            response = await self._admin.request(method, url, json=body)
+            if isinstance(body, str):
+                response = await self._admin.request(method, url, content=body, headers=LINES)
+            else:
+                response = await self._admin.request(method, url, json=body)
         except httpx.HTTPError as exc:
             raise HintRefused(f"{method} {url}: {exc!r}") from exc
         if response.is_error and response.status_code not in tolerated:
@@ -212,7 +231,7 @@ class Player:
         if self._target.simulation is None:
             return {}
         headers = {"X-Agent-ID": activation.agent, "X-Simulation-ID": self._target.simulation}
-        acts_for = self._acts_for(step, activation) if self._admin is not None and last else None
+        acts_for = self._acts_for(step, activation) if self._tells and last else None
         if acts_for is not None and math.isfinite(acts_for):
             headers["X-Agent-Acts-For"] = f"{acts_for:.12g} steps"
             if self._target.told is not Told.EXACT:
@@ -226,21 +245,31 @@ class Player:
                 return exact if hints is None else hints.acts_for_steps.get(activation.agent)
             case Told.PLAN | Told.SPATIAL:
                 return activation.planned_steps
-            case Told.PATH | Told.TICKS | Told.NONE:
+            case Told.ANSWERS | Told.PATH | Told.TICKS | Told.NONE:
                 return None
 
     async def _call(
         self, activation: Activation, step: int, index: int, call: Call, headers: Mapping[str, str]
     ) -> CallRecord:
-        body: dict[str, object] = {"ignore_eos": True, "return_output_ids_in_sglext": True}
+        body: dict[str, object] = {
+            # Here and not as a parameter, where the client looks up the type of each field of each message: 8 ms of
+            # processor time for a history of 30.
+            "messages": list(call.messages),
+            "ignore_eos": True,
+            "return_output_ids_in_sglext": True,
+            "return_cached_tokens_details": True,
+        }
         if activation.adapter is not None:
             body["lora_path"] = activation.adapter
+        if call.says is not None:
+            # And anything after it, so that the answer's length stays that of the program.
+            body["regex"] = f"{call.says} [a-z ]*"
         started_s = time.perf_counter()
         answer = _Answer()
         try:
             stream = await self._openai.chat.completions.create(
                 model=self._target.model,
-                messages=cast(list[ChatCompletionMessageParam], list(call.messages)),
+                messages=[],
                 max_tokens=call.max_tokens,
                 temperature=0,
                 logprobs=self._target.logprobs,
@@ -269,6 +298,13 @@ class Player:
         )
 
 
+def _batched(agents: Iterable[str], size: int) -> Iterator[list[str]]:
+    """`itertools.batched` of later Pythons."""
+    left = iter(agents)
+    while part := list(islice(left, size)):
+        yield part
+
+
 class _Answer:
     """Puts the chunks of one stream together."""
 
@@ -277,6 +313,7 @@ class _Answer:
         self._text: list[str] = []
         self._tokens: list[TokenSeen] = []
         self._token_ids: tuple[int, ...] = ()
+        self._host_tokens = 0
         self._usage: CompletionUsage | None = None
         self._finished = False
 
@@ -286,6 +323,8 @@ class _Answer:
         extension = (chunk.model_extra or {}).get("sglext")
         if isinstance(extension, Mapping) and extension.get("output_ids"):
             self._token_ids = tuple(extension["output_ids"][0])
+        if isinstance(extension, Mapping) and extension.get("cached_tokens_details"):
+            self._host_tokens = int(extension["cached_tokens_details"].get("host") or 0)
         for choice in chunk.choices:
             tokens = choice.logprobs.content or [] if choice.logprobs is not None else []
             # The chunk that only names the role is no token; a token may be without text (half of a character).
@@ -328,6 +367,7 @@ class _Answer:
             first_token_s=None if self._first_token_at is None else self._first_token_at - origin_s,
             prompt_tokens=usage.prompt_tokens if usage is not None else 0,
             cached_tokens=(details.cached_tokens or 0) if details is not None else 0,
+            host_tokens=self._host_tokens,
             output_tokens=usage.completion_tokens if usage is not None else 0,
             text="".join(self._text),
             tokens=tuple(self._tokens),
@@ -346,13 +386,14 @@ async def playing(target: Target) -> AsyncIterator[Player]:
         trust_env=False, timeout=target.timeout_s, verify=target.base_url.startswith("https:")
     )
     key = {"Authorization": f"Bearer {target.admin_key}"} if target.admin_key is not None else {}
+    admin_url = target.admin_url or target.measured_url
     async with (
         AsyncOpenAI(
             base_url=f"{target.base_url}/v1", api_key=target.api_key, max_retries=0, http_client=http
         ) as openai,
-        http_client(target.admin_url or "", headers=key) as admin,
+        http_client(admin_url or "", headers=key) as admin,
     ):
-        player = Player(target, openai, admin if target.admin_url is not None else None)
+        player = Player(target, openai, admin if admin_url is not None else None)
         await player.begin()
         try:
             yield player

@@ -28,6 +28,8 @@ class Call:
     """Exactly this many are generated, where the engine honours `ignore_eos`."""
     template: str
     """What the call is for, e.g. `plan`."""
+    says: str | None = None
+    """What its answer begins with, where the engine can be made to say it: letters, digits and spaces."""
 
 
 class Told(StrEnum):
@@ -41,6 +43,8 @@ class Told(StrEnum):
     """That, and where each is and goes: people who come near each other talk."""
     PATH = "path"
     """Who knows whom, and whom a message has reached."""
+    ANSWERS = "answers"
+    """Which step begins; how long agents act is to be read in what they are answered."""
     TICKS = "ticks"
     """Which step begins, and nothing of agents but names."""
     NONE = "none"
@@ -133,8 +137,10 @@ class Program:
 
     def tells(self) -> tuple[Told, ...]:
         """What a simulation like this has to tell."""
+        plans = any(step.known.actions for step in self.steps)
         there = {
-            Told.PLAN: any(step.known.actions for step in self.steps),
+            Told.PLAN: plans,
+            Told.ANSWERS: plans,
             Told.SPATIAL: self.space is not None,
             Told.PATH: self.graph is not None,
         }

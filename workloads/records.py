@@ -32,6 +32,8 @@ class CallRecord:
     first_token_s: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    host_tokens: int = 0
+    """Of the cached ones, those that the call had to bring from host memory itself."""
     output_tokens: int = 0
     text: str = ""
     tokens: tuple[TokenSeen, ...] = ()

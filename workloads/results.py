@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .belady import RecordedCall, minimum, unlimited
+from .belady import Cut, RecordedCall, minimum, unlimited
 from .engines import LoadCounters
 from .matching import Match, match
 from .player import StepPlayed
@@ -41,15 +42,23 @@ class Play:
         return sum(step.wall_s for step in self.steps)
 
     @property
+    def engine_s(self) -> float | None:
+        """In which the engine worked. None without a meter."""
+        return None if self.step_seconds is None else sum(self.step_seconds.values())
+
+    @property
     def calls(self) -> list[CallRecord]:
         """Those that are measured."""
         return [record for step in self.steps for record in step.calls]
 
     @property
+    def lead_in_calls(self) -> list[CallRecord]:
+        return [record for step in self.lead_in for record in step.calls]
+
+    @property
     def first_calls(self) -> list[CallRecord]:
         """Of activations after the agent's first, in the play and its lead-in."""
-        lead_in = [record for step in self.lead_in for record in step.calls]
-        keys = _first_calls([*lead_in, *self.calls])
+        keys = first_calls_of([record.key for record in (*self.lead_in_calls, *self.calls)])
         return [record for record in self.calls if record.key in keys]
 
     @property
@@ -66,6 +75,8 @@ class TokenCounts:
     cached: int = 0
     belady: int = 0
     unlimited: int = 0
+    resident: int = 0
+    """Of those found, the ones that were on the device before the call came."""
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
         return TokenCounts(
@@ -73,6 +84,7 @@ class TokenCounts:
             self.cached + other.cached,
             self.belady + other.belady,
             self.unlimited + other.unlimited,
+            self.resident + other.resident,
         )
 
     @property
@@ -83,6 +95,10 @@ class TokenCounts:
     def belady_hit_rate(self) -> float | None:
         return self.belady / self.unlimited if self.unlimited else None
 
+    @property
+    def resident_rate(self) -> float | None:
+        return self.resident / self.unlimited if self.unlimited else None
+
 
 class Counted(NamedTuple):
     all_calls: TokenCounts
@@ -92,12 +108,57 @@ class Counted(NamedTuple):
     """Of the same, by what made the agent call."""
 
 
-def _first_calls(calls: Sequence[CallRecord]) -> frozenset[CallKey]:
+def first_calls_of(calls: Sequence[CallKey]) -> frozenset[CallKey]:
     """Of activations after the agent's first."""
     debut: dict[str, int] = {}
-    for call in calls:
-        debut[call.agent] = min(call.step, debut.get(call.agent, call.step))
-    return frozenset(call.key for call in calls if call.index == 0 and call.step > debut[call.agent])
+    for step, agent, _ in calls:
+        debut[agent] = min(step, debut.get(agent, step))
+    return frozenset(
+        (step, agent, index) for step, agent, index in calls if index == 0 and step > debut[agent]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sequel:
+    """The answered calls of a play and of its lead-in, as a cache saw them."""
+
+    calls: tuple[CallRecord, ...]
+    recorded: Cut
+    """The same ones."""
+    measured: tuple[bool, ...]
+    """Those of the lead-in count only by what they left in the cache."""
+    first: tuple[bool, ...]
+    """First calls of activations after the agent's first."""
+
+
+def sequel(
+    calls: Sequence[CallRecord],
+    prompts: Mapping[CallKey, Sequence[int]],
+    lead_in: Sequence[CallRecord] = (),
+) -> Sequel:
+    """Calls with an error are left out."""
+    measured = {call.key for call in calls}
+    first = first_calls_of([call.key for call in (*lead_in, *calls)])
+    answered = tuple(call for call in (*lead_in, *calls) if call.error is None)
+    recorded = Cut(
+        [
+            RecordedCall(
+                # The engine holds a call's prompt from its prefill on, not while the call waits in the queue.
+                start=call.first_token_s if call.first_token_s is not None else call.started_s,
+                end=call.ended_s,
+                prompt=prompts[call.key],
+                output_tokens=call.output_tokens,
+                first=call.key in first,
+            )
+            for call in answered
+        ]
+    )
+    return Sequel(
+        answered,
+        recorded,
+        tuple(call.key in measured for call in answered),
+        tuple(one.first for one in recorded),
+    )
 
 
 def count_tokens(
@@ -107,30 +168,22 @@ def count_tokens(
     lead_in: Sequence[CallRecord] = (),
 ) -> Counted:
     """Calls with an error do not count, and those of the lead-in only by what they left in the cache."""
-    measured = {call.key for call in calls}
-    calls = [*lead_in, *calls]
-    first = _first_calls(calls)
-    answered = [call for call in calls if call.error is None]
-    recorded = [
-        RecordedCall(
-            # The engine holds a call's prompt from its prefill on, not while the call waits in the queue.
-            start=call.first_token_s if call.first_token_s is not None else call.started_s,
-            end=call.ended_s,
-            prompt=prompts[call.key],
-            output_tokens=call.output_tokens,
-            first=call.key in first,
-        )
-        for call in answered
-    ]
-    best, there_is = minimum(recorded, capacity).tokens, unlimited(recorded).tokens
+    played = sequel(calls, prompts, lead_in)
+    best, there_is = minimum(played.recorded, capacity).tokens, unlimited(played.recorded).tokens
     everything = TokenCounts()
     by_trigger: dict[str, TokenCounts] = {}
-    for index, (call, record) in enumerate(zip(answered, recorded, strict=True)):
-        if call.key not in measured:
+    for index, call in enumerate(played.calls):
+        if not played.measured[index]:
             continue
-        counts = TokenCounts(len(record.prompt), call.cached_tokens, best[index], there_is[index])
+        counts = TokenCounts(
+            len(played.recorded[index].prompt),
+            call.cached_tokens,
+            best[index],
+            there_is[index],
+            call.cached_tokens - call.host_tokens,
+        )
         everything += counts
-        if record.first:
+        if played.first[index]:
             by_trigger[call.trigger] = by_trigger.get(call.trigger, TokenCounts()) + counts
     return Counted(everything, sum(by_trigger.values(), TokenCounts()), by_trigger)
 
@@ -162,16 +215,48 @@ def compare_texts(plays: Sequence[Play], reference: str) -> Match:
     )
 
 
+class Speedup(NamedTuple):
+    """Of one configuration over the reference, in the same passes and repeats."""
+
+    wall: float
+    least: float
+    most: float
+    """Of its repeats, each for itself."""
+    engine: float | None
+    """By what the engines took, without client, proxy and HTTP. None without a meter."""
+
+
 def speedups(plays: Sequence[Play], reference: str) -> dict[str, float]:
     """Of each configuration: the reference's wall time in the same passes and repeats over its own."""
-    walls = {(play.configuration, play.pass_index, play.repeat): play.wall_s for play in plays}
-    own: dict[str, float] = {}
-    referred: dict[str, float] = {}
-    for play in plays:
-        name = play.configuration
-        own[name] = own.get(name, 0) + play.wall_s
-        referred[name] = referred.get(name, 0) + walls[reference, play.pass_index, play.repeat]
-    return {name: referred[name] / own[name] for name in own if own[name] > 0}
+    return {name: speedup.wall for name, speedup in spread_of_speedups(plays, reference).items()}
+
+
+def spread_of_speedups(plays: Sequence[Play], reference: str) -> dict[str, Speedup]:
+    """Of each configuration that took any time."""
+    by_place = {(play.configuration, play.pass_index, play.repeat): play for play in plays}
+    result = {}
+    for name in dict.fromkeys(play.configuration for play in plays):
+        pairs = [
+            (by_place[reference, play.pass_index, play.repeat], play)
+            for play in plays
+            if play.configuration == name and play.wall_s > 0
+        ]
+        if not pairs:
+            continue
+        single = [referred.wall_s / own.wall_s for referred, own in pairs]
+        wall = sum(referred.wall_s for referred, _ in pairs) / sum(own.wall_s for _, own in pairs)
+        result[name] = Speedup(wall, min(single), max(single), _engine_speedup(pairs))
+    return result
+
+
+def _engine_speedup(pairs: Sequence[tuple[Play, Play]]) -> float | None:
+    referred = [one.engine_s for one, _ in pairs]
+    own = [one.engine_s for _, one in pairs]
+    theirs = [seconds for seconds in referred if seconds is not None]
+    ours = [seconds for seconds in own if seconds is not None]
+    if len(theirs) < len(referred) or len(ours) < len(own) or not sum(ours) > 0:
+        return None
+    return sum(theirs) / sum(ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +283,12 @@ class Summary:
         return [call.ttft_s for play in self.plays for call in play.calls if call.ttft_s is not None]
 
     @property
+    def activations_by_trigger(self) -> dict[str, float]:
+        """Of one play, the mean over all."""
+        counts = Counter(call.trigger for play in self.plays for call in play.calls if call.index == 0)
+        return {trigger: count / len(self.plays) for trigger, count in sorted(counts.items())}
+
+    @property
     def ttft_by_trigger(self) -> dict[str, list[float]]:
         """Of first calls of activations after the agent's first, as far as they were answered."""
         found: dict[str, list[float]] = {}
@@ -209,21 +300,24 @@ class Summary:
 
     @property
     def order(self) -> dict[str, float]:
-        """By source of distances: the share of pairs of agents that it told in the right order, mean over the plays."""
-        found: dict[str, list[float]] = {}
+        """By source of distances: the share of pairs of agents that it told in the right order, mean over the plays, each
+        as heavy as the beginnings it was measured by. Sources of which nothing has come yet are not named."""
+        found: dict[str, tuple[float, float]] = {}
         for play in self.plays:
             for source, told in play.accuracy.items():
-                value = told.get("order") if isinstance(told, Mapping) else None
-                if isinstance(value, int | float):
-                    found.setdefault(source, []).append(value)
-        return {source: sum(values) / len(values) for source, values in sorted(found.items())}
+                order, count = (
+                    (told.get("order"), told.get("count")) if isinstance(told, Mapping) else (None, None)
+                )
+                if isinstance(order, int | float) and isinstance(count, int | float) and count > 0:
+                    right, of = found.get(source, (0.0, 0.0))
+                    found[source] = (right + order * count, of + count)
+        return {source: right / of for source, (right, of) in sorted(found.items())}
 
     @property
     def engine_s(self) -> float | None:
         """In which the engine worked, mean over the plays. None without a meter."""
-        if any(play.step_seconds is None for play in self.plays):
-            return None
-        return mean([sum((play.step_seconds or {}).values()) for play in self.plays])
+        seconds = [play.engine_s for play in self.plays if play.engine_s is not None]
+        return mean(seconds) if len(seconds) == len(self.plays) else None
 
     def time_share(self) -> dict[str, float] | None:
         """Of the wall time: decoding, prefilling, waiting for loads, and the rest. None without a meter."""
@@ -243,11 +337,14 @@ class Summary:
         report: dict[str, object] = {
             "wall_s": mean([play.wall_s for play in self.plays]),
             "calls": round(len(calls) / len(self.plays)),
+            "activations_by_trigger": self.activations_by_trigger,
             "errors": self.errors,
             "step_s": {"mean": mean(steps_s), "p95": percentile(steps_s, 0.95)},
             "ttft_s": {"mean": mean(ttft_s), "p50": percentile(ttft_s, 0.5), "p95": percentile(ttft_s, 0.95)},
             "prefix_hit_rate": self.all_calls.hit_rate,
             "first_call_hit_rate": self.first_calls.hit_rate,
+            "first_call_resident_rate": self.first_calls.resident_rate,
+            "order_accuracy": self.order,
             "belady": {
                 "prefix_hit_rate": self.all_calls.belady_hit_rate,
                 "first_call_hit_rate": self.first_calls.belady_hit_rate,
@@ -283,26 +380,21 @@ def summaries(
     result = {}
     for name in dict.fromkeys(play.configuration for play in plays):
         own = tuple(play for play in plays if play.configuration == name)
-        counts = (
+        counted = (
             []
             if prompts is None
-            else [
-                count_tokens(
-                    play.calls, prompts, capacity, [call for step in play.lead_in for call in step.calls]
-                )
-                for play in own
-            ]
+            else [count_tokens(play.calls, prompts, capacity, play.lead_in_calls) for play in own]
         )
-        everything = sum((counted.all_calls for counted in counts), TokenCounts())
-        firsts = sum((counted.first_calls for counted in counts), TokenCounts())
-        triggers = sorted({trigger for counted in counts for trigger in counted.by_trigger})
-        by_trigger = {
-            trigger: sum(
-                (counted.by_trigger.get(trigger, TokenCounts()) for counted in counts), TokenCounts()
-            )
-            for trigger in triggers
-        }
-        result[name] = Summary(own, everything, firsts, by_trigger)
+        by_trigger: dict[str, TokenCounts] = {}
+        for one in counted:
+            for trigger, tokens in one.by_trigger.items():
+                by_trigger[trigger] = by_trigger.get(trigger, TokenCounts()) + tokens
+        result[name] = Summary(
+            own,
+            sum((one.all_calls for one in counted), TokenCounts()),
+            sum((one.first_calls for one in counted), TokenCounts()),
+            dict(sorted(by_trigger.items())),
+        )
     return result
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from . import calibration
 from .engines import Engine, EngineUnfit, http_client
+from .interactions import interactions
 from .machine import command, commit, machine
 from .noise import Noise, noisy
 from .player import Target, play_program
@@ -43,6 +44,7 @@ async def run(
     play = Play("run", 0, 0, tuple(await play_program(program, target)))
     records = out_dir / "calls.jsonl"
     write_calls(records, [({"config": "run"}, play.calls)])
+    met = interactions(program)
     about = {
         "command": command(),
         "commit": commit(),
@@ -52,6 +54,7 @@ async def run(
         "told": target.told.value if target.admin_url is not None else Told.NONE.value,
         "noise": asdict(noise) if noise is not None else None,
         "calls_by_trigger": program.calls_by_trigger(),
+        "interactions": None if met is None else met.as_json(),
     }
     told = Summary((play,), TokenCounts(), TokenCounts()).report()
     console.print_json(json.dumps({**about, **asdict(wishes), **told}))

@@ -35,7 +35,7 @@ class Rules:
     lead_in: int = 0
     """Steps at the beginning of each play that are played and not measured."""
     whole_plays: bool = False
-    """A turn is the whole program instead of one step."""
+    """A turn is the whole program instead of one step, and each repeat has proxies of its own."""
     adapter_paths: Mapping[str, str] = field(default_factory=dict)
     """By adapter: where it lies. Every engine loads all into its host memory before it is warmed up."""
     instead: Mapping[str, Program] = field(default_factory=dict)
@@ -79,23 +79,21 @@ async def play_pass(
     async with AsyncExitStack() as after:
         after.callback(fleet.stop_proxies)
         urls = await fleet.engines([lane.engine for lane in lanes])
-        seats = []
-        for lane in lanes:
-            engine = Engine(await after.enter_async_context(http_client(urls[lane.engine])))
+        engines = {
+            lane.name: Engine(await after.enter_async_context(http_client(urls[lane.engine])))
+            for lane in lanes
+        }
+        for engine in engines.values():
             await engine.load_adapters(rules.adapter_paths)
-            own = rules.instead.get(lane.name, program)
-            target = await _target(lane, engine, fleet)
-            target = replace(
-                target.of(own),
-                adapters=own.adapters,
-                adapter_paths=rules.adapter_paths,
-                logprobs=rules.logprobs,
-            )
-            counts_loads = rules.counts_loads and lane.configuration.flavour is Flavour.EXTENDED
-            seats.append(_Seat(lane, engine, target, own, counts_loads))
-        for seat in seats:
-            await _warm(seat)
+        seats: list[_Seat] = []
         for repeat in range(rules.repeats):
+            # A proxy that has watched a whole play goes into the next one as its guard left it. Nobody compares whole plays
+            # step by step, so there is time for new ones.
+            if rules.whole_plays or not seats:
+                fleet.stop_proxies()
+                seats = [await _seat(lane, engines[lane.name], program, fleet, rules) for lane in lanes]
+                for seat in seats:
+                    await _warm(seat)
             if rules.whole_plays:
                 first = (pass_index + repeat) % len(seats)
                 turns = [[seat] for seat in [*seats[first:], *seats[:first]]]
@@ -116,6 +114,18 @@ class _Seat:
 
     async def counters(self) -> Counters:
         return await self.engine.counters(loads=self.counts_loads)
+
+
+async def _seat(lane: Lane, engine: Engine, program: Program, fleet: Fleet, rules: Rules) -> _Seat:
+    own = rules.instead.get(lane.name, program)
+    target = replace(
+        (await _target(lane, engine, fleet)).of(own),
+        adapters=own.adapters,
+        adapter_paths=rules.adapter_paths,
+        logprobs=rules.logprobs,
+    )
+    counts_loads = rules.counts_loads and lane.configuration.flavour is Flavour.EXTENDED
+    return _Seat(lane, engine, target, own, counts_loads)
 
 
 async def _warm(seat: _Seat) -> None:
@@ -170,7 +180,7 @@ async def _target(lane: Lane, engine: Engine, fleet: Fleet) -> Target:
     url, admin_url = await fleet.proxy(lane, engine.url)
     told = lane.configuration.told
     if told is None:
-        return Target(url, model, simulation=lane.name)
+        return Target(url, model, simulation=lane.name, measured_url=admin_url)
     return Target(url, model, simulation=lane.name, admin_url=admin_url, told=told)
 
 

@@ -25,7 +25,10 @@ def usage(ask: Ask, generations: Sequence[Generation]) -> Json:
 
 def new_text(generation: Generation, sent: int, known: int | None = None) -> str:
     """The text of the output tokens `sent:known`; it continues that of the tokens before."""
-    text = decode(generation.output[sent:known])
+    output = generation.output[sent:known]
+    if generation.says is not None and not sent and output:
+        return f"{generation.says} {decode(output[1:])}".strip()
+    text = decode(output)
     return f" {text}" if sent and text else text
 
 
@@ -58,6 +61,12 @@ class Form:
         """No tokens, but why the answer ended."""
         end = len(generation.output)
         return self._chunk([self._choice(index, generation, end, end, generation.finish, delta=True)])
+
+    def extension(self, generations: Sequence[Generation]) -> Json:
+        """What SGLang adds for those who ask where cached tokens were."""
+        first = generations[0]
+        places = {"device": first.cached - first.from_host, "host": first.from_host}
+        return {**self._chunk([]), "sglext": {"cached_tokens_details": places}}
 
     def totals(self, total: Json) -> Json:
         return {**self._chunk([]), "usage": total}

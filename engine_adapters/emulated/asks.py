@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from .tokens import Tokens
 NATIVE_MAX_NEW = 128
 COMPLETION_MAX_NEW = 16
 MAX_N = 128
+_LITERAL = re.compile(r"(?:[A-Za-z0-9 ](?![*+?{|]))+")
 
 
 class BadRequest(ValueError):
@@ -32,6 +34,10 @@ class Ask:
     """None: no log-probabilities at all."""
     owner: str | None
     rid: str | None
+    says: str | None = None
+    """What the answer begins with: the letters, digits and spaces at the head of `regex`."""
+    cached_details: bool = False
+    """Whether to tell where cached tokens were."""
 
 
 def parse_chat(body: Mapping[str, object]) -> Ask:
@@ -130,7 +136,15 @@ def _ask(
         top_logprobs=top_logprobs,
         owner=owner,
         rid=rid if isinstance(rid, str) else None,
+        says=_literal(body.get("regex")),
+        cached_details=body.get("return_cached_tokens_details") is True,
     )
+
+
+def _literal(regex: object) -> str | None:
+    """A model would fit all of a regular expression. What is made up here fits the beginning."""
+    found = _LITERAL.match(regex) if isinstance(regex, str) else None
+    return found[0].strip() if found else None
 
 
 def needed_text(body: Mapping[str, object], name: str) -> str:

@@ -301,6 +301,7 @@ class EmulatedEngine:
             choice=choice,
             notify=moved.set,
             adapter=adapter,
+            says=ask.says,
         )
 
     def _adapter_for(self, path: str, body: Json) -> AbstractAsyncContextManager[Adapter | None]:

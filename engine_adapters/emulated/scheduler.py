@@ -40,6 +40,8 @@ class Generation:
     choice: int
     notify: Callable[[], None]
     adapter: Adapter | None = None
+    says: str | None = None
+    """The text of its first token, if that is asked for. Its id is made up all the same."""
     output: Tokens = field(default_factory=lambda: array("q"))
     states: list[int] = field(default_factory=list)
     """What each token of the output was chosen from, see `candidates`."""

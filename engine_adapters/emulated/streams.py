@@ -40,6 +40,8 @@ async def openai_pieces(
                 unfinished.discard(index)
         if unfinished:
             await moved.wait()
+    if ask.cached_details:
+        yield form.extension(generations)
     if ask.include_usage:
         yield form.totals(answers.usage(ask, generations))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, AdapterRegistered, HostCopySet
 from scalesim.proxy.core.model import AgentName, SimulationId
@@ -35,6 +35,8 @@ from .bodies import (
     SimulationPath,
 )
 from .desk import Desk
+from .incoming import of_many, whole
+from .pieces import PIECE, all_known, all_taken, in_turns, posted
 from .problems import SHOWN, Problem, some
 
 
@@ -85,14 +87,16 @@ def adapter_routes(desk: Desk) -> APIRouter:
         _adapter(name)
         desk.runtime.post(AdapterForgotten(desk.clock(), name))
 
-    @router.put(of_a_simulation + "/adapters")
-    async def assign_many(simulation: SimulationPath, body: AssignmentsBody) -> AssignedAnswer:
+    @router.put(of_a_simulation + "/adapters", openapi_extra=of_many(AssignmentsBody))
+    async def assign_many(simulation: SimulationPath, request: Request) -> AssignedAnswer:
         """On which adapter the calls of these agents run, unless a call names one itself. It needs a name given
         outright: by the header X-Agent-ID or the URL.
 
         Waits up to ten seconds for the adapters to come to the engine's host memory, so that calls work after it."""
         name = SimulationId(simulation)
-        _assign(name, body.agents, create=body.create_agents)
+        desk.check_simulation(name)
+        body = await whole(request, AssignmentsBody, desk.uploads)
+        await _assign(name, body.agents, create=body.create_agents)
         problems = await arrived(desk, (one for one in body.agents.values() if one is not None))
         return AssignedAnswer(simulation=name, agents=len(body.agents), problems=problems)
 
@@ -104,7 +108,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
 
         Waits up to ten seconds for the adapter to come to the engine's host memory, so that calls work after it."""
         name = SimulationId(simulation)
-        _assign(name, {agent: body.name}, create=body.create_agents)
+        await _assign(name, {agent: body.name}, create=body.create_agents)
         told = _agent(name, agent)
         problems = await arrived(desk, [body.name])
         return AssignedAgentAnswer(**told.model_dump(), problem=problems.get(body.name, ""))
@@ -112,13 +116,13 @@ def adapter_routes(desk: Desk) -> APIRouter:
     @router.delete(of_an_agent + "/adapter", status_code=HTTPStatus.NO_CONTENT)
     async def assign_none(simulation: SimulationPath, agent: AgentPath) -> None:
         """The agent's calls run on what they name, else on the base model."""
-        _assign(SimulationId(simulation), {agent: None}, create=False)
+        await _assign(SimulationId(simulation), {agent: None}, create=False)
 
     @router.put(of_a_simulation + "/host-copy")
     async def set_host_copy(simulation: SimulationPath, body: HostCopyBody) -> SimulationAnswer:
         """For all agents of a simulation but those for which it was set one by one."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.check_simulation(name)
         desk.runtime.post(HostCopySet(desk.clock(), name, None, body.kind, body.wanted))
         return SimulationAnswer.of(desk.simulation(name))
 
@@ -148,20 +152,24 @@ def adapter_routes(desk: Desk) -> APIRouter:
         assert known is not None  # it was taken just now
         return AgentAnswer.of(known)
 
-    def _assign(simulation: SimulationId, agents: Mapping[str, str | None], *, create: bool) -> None:
+    async def _assign(simulation: SimulationId, agents: Mapping[str, str | None], *, create: bool) -> None:
         """As a whole or not at all, but for want of room."""
-        named = sorted({name for name in agents.values() if name is not None})
-        unknown = [name for name in named if not desk.controller.knows_adapter(name)]
-        if unknown:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"not registered as adapters: {some(unknown)}; nothing was changed",
-                adapters=unknown[:SHOWN],
-            )
-        desk.check_known(simulation, agents, create=create)
+        async for piece in in_turns(agents.values()):
+            named = sorted({name for name in piece if name is not None})
+            unknown = [name for name in named if not desk.controller.knows_adapter(name)]
+            if unknown:
+                raise Problem(
+                    HTTPStatus.NOT_FOUND,
+                    f"not registered as adapters: {some(unknown)}; nothing was changed",
+                    adapters=unknown[:SHOWN],
+                )
         now = desk.clock()
-        for agent, name in agents.items():
-            desk.runtime.post(AdapterAssigned(now, simulation, AgentName(agent), name))
-        desk.check_taken(simulation, agents)
+        async with desk.turn(simulation):
+            await all_known(desk, simulation, agents, create=create)
+            assigned = (
+                AdapterAssigned(now, simulation, AgentName(agent), name) for agent, name in agents.items()
+            )
+            await posted(desk, simulation, assigned, together=PIECE)
+            await all_taken(desk, simulation, agents)
 
     return router

@@ -23,7 +23,11 @@ class RuleBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "example": {"name": "busy", "pattern": "busy for (?P<amount>[0-9]{1,4}+) min", "unit": "minutes"}
+            "example": {
+                "name": "busy",
+                "pattern": "busy for (?P<amount>[0-9]{1,4}+) min",
+                "amount_unit": "minutes",
+            }
         },
     )
 
@@ -32,7 +36,7 @@ class RuleBody(BaseModel):
         description="Searched for in the text in lower case. The groups amount, and perhaps unit, more and more_unit "
         "together, are what it finds. All repeats have a bound and are possessive."
     )
-    unit: str = Field("minutes", description="Of an amount without a word for its unit.")
+    amount_unit: str = Field("minutes", description="Of an amount without a word for its unit.")
     factor: Annotated[float, Field(strict=True)] = Field(1.0, description="The amount is multiplied by it.")
     needs: Annotated[list[_Word], Field(max_length=16)] = Field(
         default_factory=list,
@@ -45,19 +49,19 @@ class RuleBody(BaseModel):
     def rule(self) -> Rule:
         """Raises ValueError that names it."""
         needs = tuple(word.lower() for word in self.needs)
-        return Rule(self.name, self.pattern, self.unit, self.factor, needs, self.whole)
+        return Rule(self.name, self.pattern, self.amount_unit, self.factor, needs, self.whole)
 
 
 class AnswersBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"example": {"rules": ["default"], "clock": "steps", "per_minute": 0.2}},
+        json_schema_extra={"example": {"rules": ["default"], "unit": "steps", "per_minute": 0.2}},
     )
 
     rules: Annotated[list[Literal["default"] | RuleBody], Field(max_length=MAX_RULES)] = Field(
         description="The first that finds anything counts. default: those that come with the proxy. Empty: nothing is read."
     )
-    clock: TimeUnit = Field(description="On which a simulated minute has a length. steps needs ticks.")
+    unit: TimeUnit = Field(description="In which a simulated minute has a length. steps needs ticks.")
     per_minute: Annotated[float, Field(strict=True)] = Field(
         description="Steps or seconds that a simulated minute takes."
     )
@@ -67,7 +71,7 @@ class AnswersBody(BaseModel):
         rules: list[Rule] = []
         for one in self.rules:
             rules += RULES if one == "default" else [one.rule()]
-        return Reading(tuple(rules), Scale(self.clock.clock, self.per_minute))
+        return Reading(tuple(rules), Scale(self.unit.clock, self.per_minute))
 
 
 class ReadingAnswer(BaseModel):
@@ -79,13 +83,13 @@ class ReadingAnswer(BaseModel):
                     {
                         "name": "busy",
                         "pattern": "busy for (?P<amount>[0-9]{1,4}+) min",
-                        "unit": "minutes",
+                        "amount_unit": "minutes",
                         "factor": 1,
                         "needs": [],
                         "whole": False,
                     }
                 ],
-                "clock": "steps",
+                "unit": "steps",
                 "per_minute": 0.2,
                 "found": 210,
             }
@@ -96,7 +100,7 @@ class ReadingAnswer(BaseModel):
     rules: list[RuleBody] = Field(
         description="In the order in which they are tried. Empty: answers are not read."
     )
-    clock: Clock | None
+    unit: Clock | None
     per_minute: float | None
     found: int = Field(
         description="Calls in whose answers a duration was found since the simulation is known."
@@ -111,7 +115,7 @@ def answer_routes(desk: Desk) -> APIRouter:
         """From the next call on, the answers to known agents are read by these rules, where the call itself does not say
         how long its agent acts. In the mode off nothing is read."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.check_simulation(name)
         try:
             reading = body.reading()
         except ValueError as exc:
@@ -128,28 +132,28 @@ def answer_routes(desk: Desk) -> APIRouter:
     async def forget_rules(simulation: SimulationPath) -> None:
         """What holds for all simulations holds for this one again: by default, that nothing is read."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.check_simulation(name)
         desk.runtime.post(ReadingSet(desk.clock(), name, None))
 
     def _answer(name: SimulationId) -> ReadingAnswer:
         found = desk.simulation(name).counters.said
         reading = desk.controller.reading(name)
         if reading is None:
-            return ReadingAnswer(simulation=name, rules=[], clock=None, per_minute=None, found=found)
+            return ReadingAnswer(simulation=name, rules=[], unit=None, per_minute=None, found=found)
         return ReadingAnswer(
             simulation=name,
             rules=[
                 RuleBody(
                     name=rule.name,
                     pattern=rule.pattern,
-                    unit=rule.unit,
+                    amount_unit=rule.unit,
                     factor=rule.factor,
                     needs=list(rule.needs),
                     whole=rule.whole,
                 )
                 for rule in reading.rules
             ],
-            clock=reading.scale.clock,
+            unit=reading.scale.clock,
             per_minute=reading.scale.per_minute,
             found=found,
         )

@@ -16,6 +16,7 @@ _SIMULATION: dict[str, JsonValue] = {
     "mode": "on",
     "step": 17,
     "pace_s": 2.4,
+    "resting": False,
     "agents": 24,
     "running_calls": 3,
     "calls": 310,
@@ -62,7 +63,9 @@ _ENGINE: dict[str, JsonValue] = {
         "reason": "from the beginning, until recency does better",
         "hits": {"lru": 1240, "distance": 1610, "guarded": 1610},
         "calls": 2400,
+        "unsized_calls": 24,
         "switches": 0,
+        "rehearses": False,
     },
     "problem": "",
 }
@@ -132,6 +135,10 @@ class SimulationAnswer(BaseModel):
         description="What the simulation calls its current step; null if it never ticked."
     )
     pace_s: float | None = Field(description="Seconds per step, as measured.")
+    resting: bool = Field(
+        description="Nothing was seen of it for idle_after_s: it holds nothing on the engine, and what it had told counts no "
+        "longer. Whatever is seen of it ends that."
+    )
     agents: int
     running_calls: int
     calls: int
@@ -161,6 +168,7 @@ class SimulationAnswer(BaseModel):
             mode=known.mode,
             step=known.step,
             pace_s=known.pace_s,
+            resting=known.resting,
             agents=known.agents,
             running_calls=known.running_calls,
             calls=counted.calls,
@@ -289,13 +297,17 @@ class GuardAnswer(BaseModel):
     since_calls: int = Field(description="It took charge at that call.")
     reason: str
     hits: GuardHitsAnswer
-    calls: int = Field(
-        description="Played, of simulations that are on; where none is, of those in shadow, as if they were."
+    calls: int = Field(description="Played: of all known agents.")
+    unsized_calls: int = Field(
+        description="Of these, of whose memory nobody had told the size: each is taken to be as large as is usual."
     )
     switches: int
+    rehearses: bool = Field(
+        description="No simulation is on, so nothing is sent: this is what would be if those in shadow were."
+    )
 
     @classmethod
-    def of(cls, state: GuardState) -> GuardAnswer:
+    def of(cls, state: GuardState, rehearses: bool) -> GuardAnswer:
         return cls(
             in_charge=state.in_charge,
             since_calls=state.since,
@@ -304,7 +316,9 @@ class GuardAnswer(BaseModel):
                 lru=state.hits_lru, distance=state.hits_distance, guarded=state.hits_guarded
             ),
             calls=state.calls,
+            unsized_calls=state.unsized,
             switches=state.switches,
+            rehearses=rehearses,
         )
 
 
@@ -375,7 +389,7 @@ class EngineAnswer(BaseModel):
             adapters=known.adapters if known else 0,
             loads_in_flight=status.loads,
             loading_bytes=known.loading_bytes if known else 0,
-            guard=GuardAnswer.of(known.guard) if known and known.guard else None,
+            guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
             problem=status.problem,
         )
 

@@ -20,6 +20,7 @@ from .hints import hint_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
+from .stories import story_routes
 
 
 def create_admin(
@@ -43,6 +44,7 @@ def create_admin(
     for routes in (
         status_routes,
         simulation_routes,
+        story_routes,
         hint_routes,
         space_routes,
         graph_routes,

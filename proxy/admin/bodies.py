@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, ClassVar, Self
 
 from fastapi import Path
 from pydantic import (
@@ -14,10 +16,11 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from scalesim.proxy.core import kinds
-from scalesim.proxy.core.model import AgentName, Clock, Mode
+from scalesim.proxy.core.model import Clock, Mode
 from scalesim.proxy.core.space import HORIZON, LEAST, Motion, SpaceRules
 
 SIMULATION_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
@@ -67,6 +70,29 @@ class SimulationBody(BaseModel):
     )
 
 
+class Bulk(BaseModel):
+    """A body that may come in parts: cut, or as lines. All of them are the same but for their entries."""
+
+    ENTRIES: ClassVar[tuple[str, ...]]
+    """The fields that tell something of each agent."""
+
+    def entries(self) -> int:
+        return max(len(getattr(self, name)) for name in self.ENTRIES)
+
+    def add(self, more: Self) -> str | None:
+        """Takes over the entries of the next part, or says which other field is not the same."""
+        for name in type(self).model_fields:
+            mine, other = getattr(self, name), getattr(more, name)
+            if name not in self.ENTRIES:
+                if mine != other:
+                    return name
+            elif isinstance(mine, list):
+                mine.extend(other)
+            else:
+                mine.update(other)
+        return None
+
+
 def _known_kind(name: str) -> str:
     if name not in kinds.names():
         raise ValueError(f"no kind of memory is called so; there are {', '.join(kinds.names())}")
@@ -99,8 +125,9 @@ class AssignmentBody(BaseModel):
     )
 
 
-class AssignmentsBody(BaseModel):
+class AssignmentsBody(Bulk):
     model_config = _example(agents={"Ann": "pirate", "Bob": None})
+    ENTRIES = ("agents",)
 
     agents: dict[Name, AdapterId | None] = Field(
         description="On which registered adapter each agent's calls run. null: none is assigned any more."
@@ -110,8 +137,9 @@ class AssignmentsBody(BaseModel):
     )
 
 
-class DistancesBody(BaseModel):
+class DistancesBody(Bulk):
     model_config = _example(unit="steps", distances={"Ann": 0, "Bob": 12, "Cleo": None})
+    ENTRIES = ("distances",)
 
     unit: TimeUnit = Field(description="The clock the distances are told on.")
     distances: dict[Name, Amount | None] = Field(
@@ -122,8 +150,9 @@ class DistancesBody(BaseModel):
     )
 
 
-class ActionsBody(BaseModel):
+class ActionsBody(Bulk):
     model_config = _example(unit="seconds", durations={"Ann": 42.5})
+    ENTRIES = ("durations",)
 
     unit: TimeUnit = Field(description="The clock the durations are told on.")
     durations: dict[Name, Amount] = Field(
@@ -167,13 +196,14 @@ class SpaceBody(BaseModel):
         return SpaceRules(clock, self.radius, self.speed, self.cooldown, horizon)
 
 
-class PositionsBody(BaseModel):
+class PositionsBody(Bulk):
     model_config = _example(
         positions={"Ann": [12, 40], "Bob": [80, 7.5], "Cleo": [3, 3]},
         destinations={"Ann": [20, 46]},
         speeds={"Ann": 2},
         velocities={"Bob": [-1, 0]},
     )
+    ENTRIES = ("positions", "destinations", "velocities", "speeds")
 
     positions: dict[Name, Place] = Field(
         default_factory=dict,
@@ -193,25 +223,27 @@ class PositionsBody(BaseModel):
         False, description="Take agents that are not known yet instead of refusing them."
     )
 
-    def motions(self) -> dict[AgentName, Motion]:
-        """Raises ValueError where what is told of an agent does not go together."""
-        if both := sorted(self.destinations.keys() & self.velocities.keys()):
-            raise ValueError(f"a destination and a velocity are given for {both[:20]}")
-        if lost := sorted(self.speeds.keys() - self.destinations.keys()):
-            raise ValueError(f"a speed and no destination is given for {lost[:20]}")
-        return {
-            AgentName(name): Motion(
-                self.positions.get(name),
-                self.destinations.get(name),
-                self.velocities.get(name),
-                self.speeds.get(name),
-            )
-            for name in {**self.positions, **self.destinations, **self.velocities}
-        }
+    def agents(self) -> Iterator[str]:
+        """Of whom anything is told; some of them more than once."""
+        return chain(self.positions, self.destinations, self.velocities, self.speeds)
+
+    def motion(self, agent: str) -> Motion:
+        """Raises ValueError where what is told of the agent does not go together."""
+        if agent in self.destinations and agent in self.velocities:
+            raise ValueError(f"a destination and a velocity are given for {agent!r}")
+        if agent in self.speeds and agent not in self.destinations:
+            raise ValueError(f"a speed and no destination is given for {agent!r}")
+        return Motion(
+            self.positions.get(agent),
+            self.destinations.get(agent),
+            self.velocities.get(agent),
+            self.speeds.get(agent),
+        )
 
 
-class InteractionsBody(BaseModel):
+class InteractionsBody(Bulk):
     model_config = _example(pairs=[["Ann", "Bob"]])
+    ENTRIES = ("pairs",)
 
     pairs: list[tuple[Name, Name]] = Field(
         description="They have just interacted. Again: the cooldown begins anew."
@@ -225,8 +257,9 @@ class InteractionsBody(BaseModel):
         return pairs
 
 
-class GraphBody(BaseModel):
+class GraphBody(Bulk):
     model_config = _example(edges=[["Ann", "Bob"], ["Bob", "Cleo"]], directed=False)
+    ENTRIES = ("edges",)
 
     edges: list[tuple[Name, Name]] = Field(
         description="Who is tied to whom. A pair that is given twice, or ties somebody to itself, counts as an edge "
@@ -240,8 +273,9 @@ class GraphBody(BaseModel):
     )
 
 
-class ActivationsBody(BaseModel):
+class ActivationsBody(Bulk):
     model_config = _example(agents=["Ann"], wave="rumour")
+    ENTRIES = ("agents",)
 
     agents: list[Name] = Field(description="They are activated in the current step.")
     wave: Name = Field(
@@ -257,8 +291,10 @@ class ActivationsBody(BaseModel):
 AgentId = Annotated[Name | int, Field(union_mode="left_to_right")]
 
 
-class UpdateBody(BaseModel):
+class UpdateBody(Bulk):
     """KVFlow's payload: the same distances by agent, by distance, or both."""
+
+    ENTRIES = ("agent_data", "timestep_data")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -279,18 +315,29 @@ class UpdateBody(BaseModel):
         None, description="Taken and not needed: each update is the step after the last, whatever its number."
     )
 
-    def distances(self) -> dict[str, float]:
-        """Both halves as one. Raises ValueError where they contradict each other."""
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
         if self.agent_data is None and self.timestep_data is None:
             raise ValueError("agent_data and timestep_data are both missing")
-        told: dict[str, set[float]] = {agent: {steps} for agent, steps in (self.agent_data or {}).items()}
+        return self
+
+    def entries(self) -> int:
+        return len(self.agent_data or ()) + sum(map(len, (self.timestep_data or {}).values()))
+
+    def add(self, more: Self) -> str | None:
+        self.agent_data, self.timestep_data = self.agent_data or {}, self.timestep_data or {}
+        self.agent_data.update(more.agent_data or {})
+        for key, agents in (more.timestep_data or {}).items():
+            self.timestep_data.setdefault(key, []).extend(agents)
+        return "timestep_cnt" if self.timestep_cnt != more.timestep_cnt else None
+
+    def distances(self) -> Iterator[tuple[str, float]]:
+        """Both halves, one after the other. Raises ValueError for what is no number of steps."""
+        yield from (self.agent_data or {}).items()
         for key, agents in (self.timestep_data or {}).items():
             steps = _steps(key)
             for agent in agents:
-                told.setdefault(str(agent), set()).add(steps)
-        if contradicted := sorted(agent for agent, values in told.items() if len(values) > 1):
-            raise ValueError(f"different distances are given for {contradicted[:20]}")
-        return {agent: values.pop() for agent, values in told.items()}
+                yield str(agent), steps
 
 
 def _steps(key: str) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from scalesim.proxy.core.controller import Controller
-from scalesim.proxy.core.events import Event
+from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
@@ -50,6 +52,9 @@ class Sized(Protocol):
     def sizes(self) -> Mapping[str, int]: ...
 
 
+UPLOADS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     runtime: Loop
@@ -58,12 +63,23 @@ class Desk:
     settings: Settings
     clock: Callable[[], float]
     began: float
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
+    """Bodies in lines that are read at a time."""
+    _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn(self, simulation: SimulationId) -> asyncio.Lock:
+        """What is told of a simulation in many pieces is taken one call after the other: a step that began in between
+        would give the rest another meaning."""
+        turn = self._turns.get(simulation)
+        if turn is None:
+            turn = self._turns[simulation] = asyncio.Lock()
+        return turn
 
     def simulation(self, name: str) -> SimulationSnapshot:
         """Raises `Problem` for one that neither called nor was created."""
-        for known in self.controller.simulations():
-            if known.id == name:
-                return known
+        known = self.controller.simulation(SimulationId(name))
+        if known is not None:
+            return known
         raise Problem(
             HTTPStatus.NOT_FOUND,
             f"the simulation {name!r} is not known: it has made no call, and nobody has created it with "
@@ -71,9 +87,14 @@ class Desk:
             simulation=name,
         )
 
+    def check_simulation(self, name: SimulationId) -> None:
+        """As above, for those who only want to know whether there is one."""
+        if not self.controller.knows(name):
+            self.simulation(name)
+
     def check_known(self, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:
         """Raises `Problem`: for an unknown simulation, and for unknown agents unless they are to be created."""
-        self.simulation(simulation)
+        self.check_simulation(simulation)
         if create:
             return
         unknown = [name for name in agents if not self.controller.knows(simulation, AgentName(name))]
@@ -102,6 +123,10 @@ class Desk:
                 simulation=simulation,
                 agents=refused[:SHOWN],
             )
+
+    def catch_up(self) -> None:
+        """Works out what follows from what was told: in a small town at once, else the planner goes on with it."""
+        self.runtime.post(Idled(self.clock()))
 
     def sizes(self) -> dict[str, int]:
         sizes = {**self.controller.sizes(), **self.runtime.sizes()}

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from scalesim.proxy.core.model import AgentName
 
 from .bodies import Name
+from .incoming import lines
 from .problems import Problem
 
 LINE_LIMIT = 8_192
@@ -23,11 +24,12 @@ _EDGE: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[Name, Name])
 
 
 class Edges:
-    """Each name once, and two numbers an edge. Raises `Problem` for more than `limit` edges."""
+    """Each name once, and two numbers an edge. Raises `Problem` for more of either than there can be room for."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, agent_limit: int) -> None:
         self.names: dict[str, int] = {}
         self._limit = limit
+        self._agent_limit = agent_limit
         self._ends = array("I")
 
     def __len__(self) -> int:
@@ -41,37 +43,31 @@ class Edges:
 
     def add(self, edge: tuple[str, str]) -> None:
         if len(self) >= self._limit:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"there is room for {self._limit} edges and no more; nothing was changed",
-                limit=self._limit,
-            )
+            raise _too_many("edges", self._limit)
         for name in edge:
             self._ends.append(self.names.setdefault(name, len(self.names)))
+        if len(self.names) > self._agent_limit:
+            raise _too_many("agents", self._agent_limit)
 
     async def read(self, chunks: AsyncIterator[bytes]) -> None:
         """Of lines like `["Ann", "Bob"]`; empty ones are skipped. Raises `Problem` that names the first bad line."""
-        number, rest = 0, b""
-        async for chunk in chunks:
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LINE_LIMIT:
-                raise _bad_line(number + len(lines) + 1, f"it is longer than {LINE_LIMIT} bytes")
-            for line in lines:
-                number += 1
-                self._add_line(number, line)
-                if number % _TURN == 0:
-                    await asyncio.sleep(0)
-        self._add_line(number + 1, rest)
+        read = 0
+        async for number, line in lines(chunks, LINE_LIMIT):
+            try:
+                self.add(_EDGE.validate_json(line))
+            except ValidationError as exc:
+                raise _bad_line(number, exc.errors()[0]["msg"]) from exc
+            read += 1
+            if read % _TURN == 0:
+                await asyncio.sleep(0)
 
-    def _add_line(self, number: int, line: bytes) -> None:
-        if not line.strip():
-            return
-        if len(line) > LINE_LIMIT:
-            raise _bad_line(number, f"it is longer than {LINE_LIMIT} bytes")
-        try:
-            self.add(_EDGE.validate_json(line))
-        except ValidationError as exc:
-            raise _bad_line(number, exc.errors()[0]["msg"]) from exc
+
+def _too_many(things: str, limit: int) -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"there is room for {limit} {things} and no more; nothing was changed",
+        limit=limit,
+    )
 
 
 def _bad_line(number: int, says: str) -> Problem:

@@ -8,21 +8,26 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalesim.proxy.settings import is_loopback
 
 from .problems import Problem, problem
 
+SMALL_LIMIT = 32_768
+"""Bytes of what tells of one thing. It is parsed in one go, in a millisecond at the most."""
 BODY_LIMIT = 1_000_000
-"""Bytes: the distances of some 40,000 agents. More are sent in parts."""
+"""Bytes of JSON that tells of many agents: the distances of some 40,000. It is held as a whole, and parsed in pieces."""
 STREAM_LIMIT = 64_000_000
-"""Bytes of a graph that is sent as lines: a million edges. It is read as it comes and never held as a whole."""
-_STREAMED = re.compile(r"/admin/v1/simulations/[^/]+/graph")
+"""Bytes of the same as lines: a graph of a million edges. They are read as they come and never held as a whole."""
+LINES = "application/x-ndjson"
+_OF_MANY = re.compile(
+    r"/v1/update|/admin/v1/simulations/[^/]+/"
+    r"(?:distances|actions|positions|interactions|graph|activations|adapters)"
+)
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
-_TOO_LONG = f"the body is longer than {STREAM_LIMIT} bytes; nothing was changed"
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 
 
@@ -39,6 +44,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if sum(name == b"content-type" for name, _ in scope["headers"]) > 1:
+            # Whoever looks next might go by another of them.
+            await problem(HTTPStatus.BAD_REQUEST, "there are several Content-Type headers")(
+                scope, receive, send
+            )
+            return
         if self._keys and scope["path"] not in OPEN_PATHS and not self._opens(headers):
             refusal = problem(
                 HTTPStatus.UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY, or X-Admin-Key: KEY"
@@ -58,28 +69,40 @@ class Gate:
                 scope, receive, send
             )
             return
-        if _is_streamed(scope, headers):
-            if _announced(headers) > STREAM_LIMIT:
-                await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)(scope, receive, send)
-                return
-            await self._app(scope, _counted(receive), send)
+        if _OF_MANY.fullmatch(scope["path"]):
+            await self._pass_of_many(headers, scope, receive, send)
             return
         try:
             body = await _whole_body(headers, receive)
         except ClientDisconnect:
             return
-        if body and not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+        if body and not _media_type(headers).startswith("application/json"):
             await problem(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"
             )(scope, receive, send)
             return
         if body is None:
-            await problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the body is larger than {BODY_LIMIT} bytes; send it in parts",
-            )(scope, receive, send)
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(SMALL_LIMIT))(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
+
+    async def _pass_of_many(
+        self, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Who takes the body reads it: in pieces."""
+        size, media_type = _announced(headers), _media_type(headers)
+        is_told = size > 0 or b"transfer-encoding" in headers
+        if is_told and not media_type.startswith(("application/json", LINES)):
+            says = (
+                f"send JSON, with Content-Type: application/json, or lines of it, with Content-Type: {LINES}"
+            )
+            await problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, says)(scope, receive, send)
+            return
+        limit = STREAM_LIMIT if media_type.startswith(LINES) else BODY_LIMIT
+        if size > limit:
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(limit))(scope, receive, send)
+            return
+        await self._app(scope, _counted(receive, limit), send)
 
     def _opens(self, headers: dict[bytes, bytes]) -> bool:
         scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
@@ -100,21 +123,29 @@ def _is_from_another_page(headers: dict[bytes, bytes]) -> bool:
     return origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b"")
 
 
-def _is_streamed(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    lines = headers.get(b"content-type", b"").lower().startswith(b"application/x-ndjson")
-    return lines and scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+def is_lines(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith(LINES)
 
 
-def _counted(receive: Receive) -> Receive:
-    """Raises `Problem`, to whoever reads the body, once it is longer than announced bodies may be."""
+def _media_type(headers: dict[bytes, bytes]) -> str:
+    return headers.get(b"content-type", b"").decode("latin-1").lower()
+
+
+def _too_long(limit: int) -> str:
+    parts = f"; send it in parts, or as lines, with Content-Type: {LINES}" if limit == BODY_LIMIT else ""
+    return f"the body is longer than {limit} bytes{parts}; nothing was changed"
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Raises `Problem`, to whoever reads the body, once it is longer than that."""
     size = 0
 
     async def counted() -> Message:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > STREAM_LIMIT:
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LONG)
+        if size > limit:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(limit))
         return message
 
     return counted
@@ -128,7 +159,7 @@ def _announced(headers: dict[bytes, bytes]) -> float:
 
 async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
     """None: too large. What is announced too large is not read at all."""
-    if _announced(headers) > BODY_LIMIT:
+    if _announced(headers) > SMALL_LIMIT:
         return None
     chunks: list[bytes] = []
     size = 0
@@ -138,7 +169,7 @@ async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | 
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > BODY_LIMIT:
+        if size > SMALL_LIMIT:
             return None
         chunks.append(chunk)
         if not message.get("more_body", False):

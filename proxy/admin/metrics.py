@@ -23,6 +23,9 @@ def _of_simulations(desk: Desk) -> list[Family]:
     )
     running = Family("scalesim_running_calls", "gauge", "Calls that run now.")
     agents = Family("scalesim_agents", "gauge", "Known agents.")
+    resting = Family(
+        "scalesim_resting", "gauge", "1 while nothing is done for it, since nothing was seen of it for long."
+    )
     activations = Family("scalesim_activations_total", "counter", "Chains of calls that agents began.")
     prompt = Family("scalesim_prompt_tokens_total", "counter", "Prompt tokens of measured calls.")
     cached = Family("scalesim_cached_tokens_total", "counter", "Of those, served from the engine's cache.")
@@ -33,6 +36,9 @@ def _of_simulations(desk: Desk) -> list[Family]:
     )
     first_cached = Family(
         "scalesim_first_call_cached_tokens_total", "counter", "Of those, served from the engine's cache."
+    )
+    misses = Family(
+        "scalesim_misses_total", "counter", "Calls that did not find their memory on the device, by cause."
     )
     order = Family(
         "scalesim_order_accuracy",
@@ -48,12 +54,18 @@ def _of_simulations(desk: Desk) -> list[Family]:
         failed.add(counted.failed_calls, simulation=one.id)
         running.add(one.running_calls, simulation=one.id)
         agents.add(one.agents, simulation=one.id)
+        resting.add(one.resting, simulation=one.id)
         activations.add(counted.activations, simulation=one.id)
         prompt.add(counted.prompt_tokens, simulation=one.id)
         cached.add(counted.cached_tokens, simulation=one.id)
         first_prompt.add(counted.first_prompt_tokens, simulation=one.id)
         first_cached.add(counted.first_cached_tokens, simulation=one.id)
-    return [calls, failed, running, agents, activations, prompt, cached, first_prompt, first_cached, order]
+        for cause, count in counted.misses.items():
+            misses.add(count, simulation=one.id, cause=cause)
+    return [
+        *(calls, failed, running, agents, resting, activations),
+        *(prompt, cached, first_prompt, first_cached, misses, order),
+    ]
 
 
 def _of_engines(desk: Desk) -> list[Family]:

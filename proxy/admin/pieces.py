@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from http import HTTPStatus
 from itertools import islice
 from typing import TypeVar
 
-from scalesim.proxy.core.events import Event, Idled
+from scalesim.proxy.core.events import Event
 from scalesim.proxy.core.model import SimulationId
 
 from .desk import Desk
 from .problems import Problem
 
 T = TypeVar("T")
-PIECE = 200
+PIECE = 50
 """Agents or edges in one event: each may make an agent known, and all of it is to take less than a millisecond."""
 NAMES = 1_000
 """Names that are looked up at once."""
@@ -28,36 +28,38 @@ def pieces(things: Iterable[T], size: int = PIECE) -> Iterator[list[T]]:
         yield piece
 
 
-async def posted(desk: Desk, simulation: SimulationId, events: Iterable[Event]) -> None:
-    """Raises `Problem` if the simulation ends meanwhile: an event would bring it back."""
-    for event in events:
-        if not desk.controller.knows(simulation):
+async def in_turns(things: Iterable[T], size: int = NAMES) -> AsyncIterator[list[T]]:
+    """As `pieces`, with a turn for everybody else after each."""
+    for piece in pieces(things, size):
+        yield piece
+        await asyncio.sleep(0)
+
+
+async def posted(desk: Desk, simulation: SimulationId, events: Iterable[Event], together: int = 1) -> None:
+    """With a turn for everybody else after so many. Raises `Problem` if the simulation ends meanwhile, even if one of its name has begun anew: the rest is not meant for
+    that, and of an unknown one it would bring it back."""
+    known = desk.controller.identity(simulation)
+    async for piece in in_turns(events, together):
+        if known is None or desk.controller.identity(simulation) is not known:
             raise Problem(
-                HTTPStatus.NOT_FOUND,
+                HTTPStatus.CONFLICT,
                 f"the simulation {simulation!r} was ended meanwhile",
                 simulation=simulation,
             )
-        desk.runtime.post(event)
-        await asyncio.sleep(0)
+        for event in piece:
+            desk.runtime.post(event)
 
 
-async def all_known(desk: Desk, simulation: SimulationId, agents: Collection[str], *, create: bool) -> None:
+async def all_known(desk: Desk, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:
     """As `Desk.check_known`."""
     desk.check_known(simulation, (), create=create)
-    for names in () if create else pieces(agents, NAMES):
-        desk.check_known(simulation, names, create=False)
-        await asyncio.sleep(0)
+    if not create:
+        async for names in in_turns(agents):
+            desk.check_known(simulation, names, create=False)
 
 
-async def all_taken(desk: Desk, simulation: SimulationId, agents: Collection[str]) -> None:
+async def all_taken(desk: Desk, simulation: SimulationId, agents: Iterable[str] = ()) -> None:
     """As `Desk.check_taken`."""
-    for names in pieces(agents, NAMES):
+    desk.check_taken(simulation)
+    async for names in in_turns(agents):
         desk.check_taken(simulation, names)
-        await asyncio.sleep(0)
-
-
-async def caught_up(desk: Desk) -> None:
-    """Works out what follows from what was told. The planner's ticks would do it too, a piece each."""
-    while desk.controller.behind:
-        desk.runtime.post(Idled(desk.clock()))
-        await asyncio.sleep(0)

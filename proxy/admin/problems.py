@@ -55,6 +55,13 @@ def problem(status: int, detail: str, more: Mapping[str, object] | None = None) 
     return Response(orjson.dumps(body), status, media_type=MEDIA_TYPE)
 
 
+def invalid(errors: Sequence[Any], where: str = "") -> Problem:
+    """Of errors as pydantic tells them. A bad body may have thousands: only the first of them are looked at."""
+    shown = [_one(error) for error in errors[:SHOWN]]
+    detail = where + "; ".join(f"{one['at']}: {one['says']}" for one in shown)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=shown)
+
+
 def some(names: Sequence[str]) -> str:
     """A list for people: it names the first of them and counts the others."""
     shown = ", ".join(repr(name) for name in names[:SHOWN])
@@ -75,10 +82,8 @@ def install(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, exc: RequestValidationError) -> Response:
-        errors = [_one(error) for error in exc.errors()]
-        detail = "; ".join(f"{one['at']}: {one['says']}" for one in errors[:SHOWN])
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, {"errors": errors[:SHOWN]})
+    async def bad_request(request: Request, exc: RequestValidationError) -> Response:
+        return await own(request, invalid(exc.errors()))
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, _: Exception) -> Response:

@@ -49,7 +49,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
     async def set_mode(simulation: SimulationPath, body: ModeBody) -> SimulationAnswer:
         """off: serve only; shadow: decide and count, send nothing; on: command the engine."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.check_simulation(name)
         _set_mode(name, body.mode)
         return SimulationAnswer.of(desk.simulation(name))
 
@@ -57,7 +57,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
     async def end(simulation: SimulationPath) -> None:
         """Forgets the simulation and its agents. Its running calls end as usual."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.check_simulation(name)
         desk.runtime.post(SimulationEnded(desk.clock(), name))
 
     @router.get("/{simulation}/agents")

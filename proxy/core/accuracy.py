@@ -15,8 +15,10 @@ from .model import AgentName, Clock, Moment, Source
 
 PLACES = 16
 
-PATIENCE = 4096
-"""After so many beginnings of agents that found no place, the longest in a full sample makes way."""
+PATIENCE = 64
+"""After so many beginnings in a row of agents that found no place, the longest in a full sample makes way: it may be full
+of such as never begin. For the next one it takes twice as many, and half as many after each beginning in the sample: where
+there are many agents, one of the sample begins but seldom."""
 
 WAITS = 64
 """Whoever has not begun by so many beginnings of others in the sample leaves it: one that died in silence would be told
@@ -68,13 +70,15 @@ class Accuracy:
     """Of one simulation. A beginning costs at most `PLACES` comparisons per source, and of an agent that is not in the
     sample nothing."""
 
-    __slots__ = ("_began", "_refused", "_sample", "_sources")
+    __slots__ = ("_began", "_patience", "_refused", "_sample", "_sources")
 
     def __init__(self) -> None:
         self._sample: dict[AgentName, _Followed] = {}
         """The longest in it first."""
         self._sources: dict[Source, _Measured] = {}
         self._refused = 0
+        """Beginnings since the last one in the sample, or since somebody made way."""
+        self._patience = PATIENCE
         self._began = 0
 
     def sizes(self) -> dict[str, int]:
@@ -112,11 +116,12 @@ class Accuracy:
         followed = self._sample.pop(agent, None)
         if followed is None:
             self._refused += len(self._sample) >= PLACES
-            if self._refused >= PATIENCE:
-                self._refused = 0
+            if self._refused >= self._patience:
+                self._refused, self._patience = 0, 2 * self._patience
                 del self._sample[next(iter(self._sample))]
             return False
         self._began += 1
+        self._refused, self._patience = 0, max(PATIENCE, self._patience // 2)
         for source, moment in followed.told.items():
             self._measure(source, moment, now)
         while self._sample:

@@ -23,6 +23,8 @@ class StepClock:
     step: float = 0.0
     """What the simulation calls its current step."""
     ticked: bool = False
+    pace_s: float | None = None
+    """Seconds per step, None until two steps were seen. The median: one long pause does not slow the future down."""
     _ticked_at: float = 0.0
     _intervals: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
 
@@ -41,12 +43,8 @@ class StepClock:
             interval = (at - self._ticked_at) / elapsed
             if 0.0 < interval < math.inf:
                 self._intervals.append(interval)
+                self.pace_s = median(self._intervals)
         self.passed += elapsed
         self.step = step
         self._ticked_at = at
         self.ticked = True
-
-    @property
-    def pace_s(self) -> float | None:
-        """Seconds per step, None until two steps were seen. The median: one long pause does not slow the future down."""
-        return median(self._intervals) if self._intervals else None

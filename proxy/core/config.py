@@ -62,12 +62,15 @@ class ControllerConfig:
     """Registered by operators. Beyond it they are refused."""
     edge_limit: int = 1_000_000
     """Of the graphs of all simulations together. Beyond it they are refused."""
+    idle_after_s: float = 600.0
+    """A simulation of which nothing was seen for so long, and no call runs, gives back pins, places and what was told.
+    0: none does."""
 
     def __post_init__(self) -> None:
         for name in _FROM_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)!r}")
-        for name in ("prefetch_steps", "prefetch_s"):
+        for name in ("prefetch_steps", "prefetch_s", "idle_after_s"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
         if not 0.0 <= self.pin_share <= 1.0:

@@ -40,6 +40,7 @@ from .events import (
     Reported,
     Settled,
     SimulationEnded,
+    SpaceCleared,
     SpaceSet,
     StepTicked,
     Ticked,
@@ -48,17 +49,15 @@ from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading
-from .model import AdapterName, AgentName, MemoryId, Mode, Outcome, Part, SimulationId
-from .planning import Reach, Sight, adapter_pin_limit, completed, keep_invariants, sight_of
+from .model import AdapterName, AgentName, Mode, Outcome, Part, SimulationId
+from .planner import Planner
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
 from .space import SpaceRules
+from .story import Stories, StorySnapshot
 from .surroundings import Surroundings
 from .tables import ENGINE_TABLES, Agent, Engine
-from .wanted import Policy, Wanted
+from .wanted import Policy
 from .world import World
-
-_SENT = frozenset({Mode.ON})
-_COMPUTED = frozenset({Mode.ON, Mode.SHADOW})
 
 
 class Controller:
@@ -77,7 +76,6 @@ class Controller:
         kinds: Sequence[Kind] | None = None,
     ) -> None:
         self._config = config
-        self._policy = policy or policies.find(config.policy)
         self._estimate = distance.find(config.distance)
         self._now = 0.0
         known = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
@@ -89,29 +87,37 @@ class Controller:
             call_limit=config.call_limit,
             adapter_limit=config.adapter_limit,
             edge_limit=config.edge_limit,
+            idle_after_s=config.idle_after_s,
             loads_in_flight=config.loads_in_flight,
             load_budget_bytes=config.load_budget_bytes,
             guard=config.guard and Part.ORDER in config.parts,
             kinds=[kind.name for kind in known],
+            stories=Stories(self._estimate),
         )
         self._surroundings = Surroundings(self._world)
         self._loading = Loading(known, config.parts, self._world.adapters)
-        self._reach = Reach(config.prefetch_steps, config.prefetch_s)
+        self._planner = Planner(
+            self._world, self._loading, config, policy or policies.find(config.policy), self._estimate
+        )
 
     @property
     def dirty(self) -> bool:
         """Whether a `Ticked` would plan, or catch up with something. Time alone makes a plan due only where somebody
         comes near by it, or something that failed may be tried again."""
         engines = self._world.engines.values()
-        return self.behind or any(self._due(engine) or engine.wake_at <= self._now for engine in engines)
+        return (
+            self._surroundings.behind
+            or self._planner.is_planning
+            or any(self._planner.is_due(engine) or engine.wake_at <= self._now for engine in engines)
+        )
 
     @property
     def behind(self) -> bool:
         """Whether an `Idled` would work out anything."""
-        return self._surroundings.behind
+        return self._surroundings.behind or self._planner.behind
 
     def handle(self, event: Event) -> list[Action]:
-        """Only `Ticked`, `Reported`, `EngineFound`, `ModeSet` and `SimulationEnded` return actions."""
+        """Only `Ticked`, `Idled`, `Reported`, `EngineFound`, `ModeSet` and `SimulationEnded` return actions."""
         at = self._advance(event.at)
         world = self._world
         match event:
@@ -129,6 +135,8 @@ class Controller:
                 world.set_reading(event, at)
             case SpaceSet():
                 self._surroundings.set_space(event, at)
+            case SpaceCleared():
+                self._surroundings.clear_space(event, at)
             case Moved():
                 self._surroundings.move(event, at)
             case Interacted():
@@ -136,11 +144,11 @@ class Controller:
             case EdgesGiven():
                 self._surroundings.connect(event, at)
             case GraphCleared():
-                self._surroundings.clear_graph(event)
+                self._surroundings.clear_graph(event, at)
             case Activated():
                 self._surroundings.activate(event, at)
             case AgentLeft():
-                world.leave(event)
+                world.leave(event, at)
             case AdapterRegistered():
                 world.register(event)
             case AdapterForgotten():
@@ -166,10 +174,14 @@ class Controller:
                 self._end_simulation(event.simulation)
                 return self._act(at)
             case Idled():
-                self._surroundings.catch_up(at)
+                if self._surroundings.behind and not self._planner.is_planning:
+                    self._surroundings.catch_up(at)
+                else:
+                    return self._counted(self._planner.go_on(at))
             case Ticked():
                 self._surroundings.catch_up(at)
                 world.end_pauses(at)
+                world.rest(at)
                 return self._act(at)
         return []
 
@@ -188,6 +200,15 @@ class Controller:
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
         known = self._world.simulations.get(simulation)
         return known is not None and (agent is None or agent in known.agents)
+
+    @property
+    def agent_limit(self) -> int:
+        """Of each simulation."""
+        return self._config.agent_limit
+
+    def identity(self, simulation: SimulationId) -> object | None:
+        """The same for as long as the simulation does not end; None of an unknown one."""
+        return self._world.simulations.get(simulation)
 
     def adapter_of(self, simulation: SimulationId, agent: AgentName) -> AdapterName | None:
         """What an operator assigned to the agent, as engines call its current version. It is to be added to its
@@ -222,6 +243,10 @@ class Controller:
     def simulations(self) -> list[SimulationSnapshot]:
         return [snapshot.of_simulation(simulation) for simulation in self._world.simulations.values()]
 
+    def simulation(self, name: SimulationId) -> SimulationSnapshot | None:
+        known = self._world.simulations.get(name)
+        return None if known is None else snapshot.of_simulation(known)
+
     def agents(
         self, simulation: SimulationId, offset: int = 0, limit: int | None = None
     ) -> list[AgentSnapshot]:
@@ -236,6 +261,12 @@ class Controller:
         known = self._world.simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._agent(agent)
+
+    def story(self, simulation: SimulationId, name: AgentName) -> StorySnapshot | None:
+        """What happened to the agent of late, empty if it did not call; None of an unknown one."""
+        known = self._world.simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        return None if agent is None else self._world.stories.of(agent)
 
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
@@ -266,7 +297,7 @@ class Controller:
         engines = world.engines.values()
         return {
             "simulations": len(world.simulations),
-            "agents": sum(len(simulation.agents) for simulation in world.simulations.values()),
+            "agents": world.agent_count,
             "calls": len(world.calls),
             "engines": len(world.engines),
             "ordered_owners": sum(
@@ -277,6 +308,8 @@ class Controller:
             "leaving_adapters": len(world.adapters.leaving),
             "answer_rules": sum(len(one.reading.rules) for one in world.simulations.values() if one.reading),
             **self._surroundings.sizes(),
+            **world.stories.sizes(),
+            **self._planner.sizes(),
             "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in world.simulations.values()),
             "accuracy_agents": sum(
                 one.accuracy.sizes()["accuracy_agents"] for one in world.simulations.values()
@@ -313,6 +346,9 @@ class Controller:
                 if ours:
                     engine.dirty = engine.dirty or engine.blocked or event.error is not None
                     engine.blocked = False
+                    engine.follow()
+        if ours:
+            self._world.stories.moved(event.action, event.error, event.result, at)
         self._world.totals.failed_actions += ours and event.error is not None
 
     def _end_call(self, event: CallEnded, at: float) -> None:
@@ -331,6 +367,7 @@ class Controller:
     def _lose(self, event: EngineLost, at: float) -> None:
         engine = self._world.engine(event.engine)
         engine.reachable = False
+        self._planner.give_up(engine)
         engine.forget(at)
 
     def _learn(self, event: Reported, at: float) -> None:
@@ -354,7 +391,8 @@ class Controller:
         anew = engine.boot_id is not None
         engine.boot_id = boot_id
         if anew:
-            engine.forget(at)
+            self._planner.give_up(engine)
+            engine.start_anew(at)
             self._world.ask_for_assigned()
         return anew
 
@@ -362,92 +400,24 @@ class Controller:
         simulation = self._world.simulation(event.simulation, at)
         if simulation is not None and simulation.mode is not event.mode:
             simulation.mode = event.mode
+            self._planner.give_up_all()
             self._world.mark_all()
 
     def _end_simulation(self, name: SimulationId) -> None:
         simulation = self._world.simulations.get(name)
         if simulation is not None:
+            self._planner.give_up_all()
             self._world.drop_simulation(simulation)
 
     # Planning
 
     def _act(self, at: float) -> list[Action]:
-        actions: list[Action] = []
-        for engine in self._world.engines.values():
-            if engine.wake_at <= at:
-                engine.dirty = True
-            if self._due(engine) and not engine.belief.waits(at):
-                actions += self._plan(engine, at)
-            if engine.reachable:
-                actions += engine.belief.renewal(engine.id, at)
-        self._count(actions)
-        return actions
-
-    def _due(self, engine: Engine) -> bool:
-        return engine.dirty and (engine.belief.is_free(engine.features) or engine.loads_ahead)
-
-    def _plan(self, engine: Engine, at: float) -> list[Action]:
-        engine.budget_tokens = int(self._config.pin_share * (engine.capacity_tokens or 0))
-        engine.adapter_pin_limit = adapter_pin_limit(engine)
-        totals = self._world.totals
-        modes = {simulation.mode for simulation in self._world.simulations.values()}
-        engine.plays_shadow = Mode.ON not in modes
-        wanted, sight = self._wanted(engine, _SENT, at)
-        engine.wanted = self._completed(wanted, sight, engine)
-        totals.plans += 1
-        engine.shadow = None
-        shadow_loads: frozenset[MemoryId] = frozenset()
-        played = wanted
-        if Mode.SHADOW in modes:
-            shadow, seen = self._wanted(engine, _COMPUTED, at)
-            engine.shadow = self._completed(shadow, seen, engine)
-            totals.shadow_plans += 1
-            sent = {want.memory for want in self._loading.wants(engine, wanted, sight, at)}
-            wants = self._loading.wants(engine, shadow, seen, at)
-            shadow_loads = frozenset(want.memory for want in wants if want.memory not in sent)
-            totals.shadow_loads += len(shadow_loads - engine.shadow_loads)
-            played = shadow if engine.plays_shadow else wanted
-        engine.shadow_loads = shadow_loads
-        if engine.guard is not None:
-            engine.guard.ordered(played.order)
-        belief = engine.belief
-        pins = {*engine.wanted.pins, *belief.pins, *belief.doubtful}
-        sizes = {
-            c.owner: c.size_tokens
-            for c in sight.view.candidates
-            if c.owner in pins and c.size_tokens is not None
-        }
-        engine.pinned_tokens = sum(sizes[owner] for owner in engine.wanted.pins)
-        actions, complete = belief.steps(
-            engine.id, engine.wanted, sizes, engine.budget_tokens, engine.features, at
-        )
-        engine.dirty, engine.blocked = False, not complete
-        if engine.loads_ahead:
-            actions += self._loading.plan(engine, wanted, sight, at)
-        return actions
-
-    def _wanted(self, engine: Engine, modes: frozenset[Mode], at: float) -> tuple[Wanted, Sight]:
-        sight = sight_of(
-            engine.agents,
-            modes,
-            self._estimate,
-            at,
-            pin_budget_tokens=engine.budget_tokens,
-            plan_limit=self._config.plan_limit,
-            reach=self._reach,
-        )
-        asked = self._policy(sight.view)
-        wanted = keep_invariants(asked, sight.view)
-        self._world.totals.corrected_plans += wanted != asked
-        return wanted, sight
-
-    def _completed(self, wanted: Wanted, sight: Sight, engine: Engine) -> Wanted:
-        return completed(wanted, sight, engine, self._config.parts, self._world.adapters.leaving)
+        return self._counted(self._planner.act(at))
 
     def _agent(self, agent: Agent) -> AgentSnapshot:
         return snapshot.of_agent(agent, self._loading.memories(agent), self._estimate, self._now)
 
-    def _count(self, actions: list[Action]) -> None:
+    def _counted(self, actions: list[Action]) -> list[Action]:
         totals = self._world.totals
         for action in actions:
             totals.orders += isinstance(action, Order)
@@ -458,3 +428,4 @@ class Controller:
             totals.stops += isinstance(action, StopLoad)
             totals.fetches += isinstance(action, FetchAdapter)
             totals.drops += isinstance(action, DropAdapter)
+        return actions

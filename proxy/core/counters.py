@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .misses import Cause
 from .model import Outcome, Usage
 
 
@@ -22,8 +23,8 @@ class Counters:
     first_prompt_tokens: int = 0
     """Of the first calls of activations only, the first activation of each agent left out: it can find nothing."""
     first_cached_tokens: int = 0
-    misses: int = 0
-    """Such first calls that found less than half of their prompt in the cache."""
+    misses: dict[Cause, int] = field(default_factory=dict)
+    """Calls of known agents that did not find their memory on the device."""
     said: int = 0
     """Calls in whose answer it stood how long the agent acts."""
 
@@ -38,7 +39,9 @@ class Counters:
         if first:
             self.first_prompt_tokens += usage.prompt
             self.first_cached_tokens += usage.cached
-            self.misses += usage.cached * 2 < usage.prompt
+
+    def count_miss(self, cause: Cause) -> None:
+        self.misses[cause] = self.misses.get(cause, 0) + 1
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ class Estimate:
     spread: float
     """How far off it usually is, on the moment's clock; 0 if the source vouches for it."""
     source: Source
+    turn: float = math.inf
+    """Of those expected at the same moment, who has the lower one comes first, as far as an order was learned."""
 
 
 Estimator = Callable[[Agent, float], Estimate | None]
@@ -26,7 +29,7 @@ _TOLD = (Source.HINTED, Source.PLAN)
 _STEP_S = 1.0
 """Seconds that a step is taken for while the pace of a simulation is not known."""
 
-_TURN_S = 1e-6
+TURN_S = 1e-6
 """Turns are at least so far apart in seconds, or those of one burst would lose their order."""
 
 
@@ -68,7 +71,7 @@ def next_turn_s(simulation: Simulation, at: float) -> float:
 def turns_s(value: float, simulation: Simulation) -> float:
     """What so many turns more take. It grows with their number, whatever the pace."""
     turns = simulation.turns
-    return turns.moment_s(turns.turn + value) - turns.moment_s(turns.turn) + value * _TURN_S
+    return turns.moment_s(turns.turn + value) - turns.moment_s(turns.turn) + value * TURN_S
 
 
 def seconds_per_step(simulation: Simulation) -> float:

@@ -102,6 +102,14 @@ class SpaceSet:
 
 
 @dataclass(frozen=True, slots=True)
+class SpaceCleared:
+    """The simulation's agents have no places any more."""
+
+    at: float
+    simulation: SimulationId
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """Where these agents are now, and where they head for."""
 
@@ -265,6 +273,7 @@ Event = (
     | StepTicked
     | ReadingSet
     | SpaceSet
+    | SpaceCleared
     | Moved
     | Interacted
     | EdgesGiven

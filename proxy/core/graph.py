@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from .model import AgentName
 
 WAVES = 8
 """Of one graph. Beyond it the one of which nothing was told for longest is forgotten."""
+
+_NODE = 4
+"""Edges that are looked along in the time that it takes to come to a node and go on from it."""
 
 _COMING = 0
 _REACHED = 1
@@ -36,7 +40,12 @@ class Graph:
         self._next: list[array[int]] = []
         """By node: where its edges lead."""
         self._waves: OrderedDict[str, _Wave] = OrderedDict()
-        self._left: set[int] = set()
+        self._names: list[AgentName] = []
+        """By node."""
+        self._absent = bytearray()
+        """By node: the state of those that left, in a new wave; 0 of all others."""
+        self._changed: dict[int, None] = {}
+        """Nodes of which something else is expected since it was last asked for."""
 
     @property
     def nodes(self) -> int:
@@ -64,20 +73,21 @@ class Graph:
 
     def activate(self, agent: AgentName, wave: str, step: float, *, called: bool) -> bool:
         """The wave reaches the agent, or begins with it. `called`: and its calls for that have begun already. Again in
-        the same wave: it sets out from the agent once more, to those not reached yet. False: the agent has no edges."""
+        the same wave: it sets out from the agent once more, to those not reached yet. Nothing, if the agent has no edges.
+        True: a wave was forgotten for it, so that other moments may count for all."""
         node = self._nodes.get(agent)
         if node is None:
             return False
         known = self._waves.get(wave)
+        is_full = known is None and len(self._waves) >= WAVES
+        if is_full:
+            self._waves.popitem(last=False)
         if known is None:
-            known = self._waves[wave] = _Wave(len(self._nodes))
-            for one in self._left:
-                known.leave(one)
-            if len(self._waves) > WAVES:
-                self._waves.popitem(last=False)
+            known = self._waves[wave] = _Wave(self._absent)
         self._waves.move_to_end(wave)
         known.reach(node, step, called=called)
-        return True
+        self._changed[node] = None
+        return is_full
 
     def use(self, agent: AgentName, step: float) -> None:
         """The agent calls: a wave that was to reach it by now has done so."""
@@ -86,11 +96,16 @@ class Graph:
             for wave in self._waves.values():
                 wave.use(node, step)
 
+    def changed(self) -> Iterator[AgentName]:
+        """Of whom something else is expected than when this was last asked for."""
+        changed, self._changed = self._changed, {}
+        return map(self._names.__getitem__, changed)
+
     def leave(self, agent: AgentName) -> None:
         """No wave comes to the agent, or passes it, until an edge of it is told anew."""
         node = self._nodes.get(agent)
         if node is not None:
-            self._left.add(node)
+            self._absent[node] = _OVER
             for wave in self._waves.values():
                 wave.leave(node)
 
@@ -109,13 +124,26 @@ class Graph:
         return nearest if is_over or nearest < math.inf else None
 
     def search(self, budget: int, step: float) -> int:
-        """Draws conclusions, at most `budget` of them (edges looked along). Returns what is left of the budget."""
+        """Draws conclusions, at most `budget` of them (edges looked along). Returns what is left of the budget, which may be
+        used for something else."""
         while budget > 0:
             searching = [wave for wave in self._waves.values() if wave.searching]
             if not searching:
                 break
             nearest = min(searching, key=_Wave.earliest)
-            budget = nearest.search(self._next, budget, step)
+            budget = nearest.search(self._next, budget, step, self._changed)
+        return budget
+
+    def dissolve(self, budget: int) -> int:
+        """Forgets a part of it, for good: to forget a large graph at once takes long. Returns what is left of the budget."""
+        while budget > 0 and self._waves:
+            _, wave = self._waves.popitem()
+            budget -= 1 + len(wave.states) // 1000
+        while budget > 0 and self._nodes:
+            budget -= 1
+            self._nodes.popitem()
+            self._names.pop()
+            self._next.pop()
         return budget
 
     def _node(self, agent: AgentName) -> int:
@@ -123,10 +151,12 @@ class Graph:
         if node is None:
             node = self._nodes[agent] = len(self._next)
             self._next.append(array("I"))
+            self._names.append(agent)
+            self._absent.append(_COMING)
             for wave in self._waves.values():
                 wave.grow()
-        elif node in self._left:
-            self._left.remove(node)
+        elif self._absent[node]:
+            self._absent[node] = _COMING
             for wave in self._waves.values():
                 wave.come_back(node)
         return node
@@ -134,7 +164,8 @@ class Graph:
     def _lead(self, start: int, end: int, step: float) -> None:
         self._next[start].append(end)
         for wave in self._waves.values():
-            wave.offer(end, wave.moments[start] + 1.0, step)
+            if wave.offer(end, wave.moments[start] + 1.0, step):
+                self._changed[end] = None
 
 
 class _Wave:
@@ -142,10 +173,11 @@ class _Wave:
 
     __slots__ = ("_due", "_half", "_waiting", "moments", "states")
 
-    def __init__(self, nodes: int) -> None:
-        self.moments = [math.inf] * nodes
+    def __init__(self, states: bytearray) -> None:
+        """`states`: by node, those that left are over."""
+        self.moments = [math.inf] * len(states)
         """By node: the step in which it was or will be reached; infinite where no way to it was found."""
-        self.states = bytearray(nodes)
+        self.states = states[:]
         self._due: list[float] = []
         """A heap of the keys of `_waiting`."""
         self._waiting: dict[float, list[int]] = {}
@@ -187,21 +219,26 @@ class _Wave:
         if self.moments[node] == math.inf:
             self.states[node] = _COMING
 
-    def offer(self, node: int, moment: float, now: float) -> None:
-        if moment < math.inf and not self.states[node] and _is_better(moment, self.moments[node], now):
+    def offer(self, node: int, moment: float, now: float) -> bool:
+        """Whether the node is reached otherwise by that."""
+        is_better = (
+            moment < math.inf and not self.states[node] and _is_better(moment, self.moments[node], now)
+        )
+        if is_better:
             self.moments[node] = moment
             self._wait(node, moment)
+        return is_better
 
-    def search(self, edges: list[array[int]], budget: int, now: float) -> int:
+    def search(self, edges: list[array[int]], budget: int, now: float, changed: dict[int, None]) -> int:
         """Looks along the edges that begin at the earliest moment. Returns what is left of the budget."""
         moments, states = self.moments, self.states
         now_due = self.earliest()
         while budget > 0 and self.searching and self.earliest() == now_due:
             node, moment, first = self._pop()
-            budget -= 1
+            budget -= _NODE
             if moments[node] != moment:
                 continue  # another moment has been found for it, and it waits for that as well
-            then, last = moment + 1.0, first + budget + 1
+            then, last = moment + 1.0, first + max(0, budget) + 1
             found: list[int] = []
             for other in edges[node][first:last]:
                 if now <= moments[other] <= then:
@@ -211,6 +248,7 @@ class _Wave:
                     found.append(other)
             if found:
                 self._queue(then).extend(found)
+                changed.update(dict.fromkeys(found))
             if last < len(edges[node]):
                 self._half = node, moment, last
                 return 0

@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .mean import Mean
 from .model import Owner
-from .shadow_cache import MEMORY_LIMIT, OrderInForce, ShadowCache
+from .reconciler import ranks_of
+from .shadow_cache import MEMORY_LIMIT, ShadowCache
 
 _CALLS_PER_HIT = 100
 """Of so many calls one may miss because of distance, for ever: it pays for looking whether distance is right again."""
@@ -23,6 +25,11 @@ _STAKE = 4
 _STAKE_MIN = 8
 """... and at least so many hits: fewer are chance."""
 _DOUBLINGS = 30
+_FORGIVEN = 10
+"""A return that failed is forgotten after so many times the calls that pay for what it cost: so an order that flips with
+every switch costs a tenth of what distance may cost for ever, and one that was once wrong comes back some day."""
+_SIZES = 1 / 64
+"""The weight of the newest size in what is usual."""
 
 
 class InCharge(StrEnum):
@@ -46,6 +53,8 @@ class GuardState:
     calls: int
     switches: int = 0
     """How often somebody else took charge."""
+    unsized: int = 0
+    """Of the calls, those of whose memory nobody had told the size: each is taken to be as large as is usual."""
 
 
 class Guard:
@@ -55,7 +64,11 @@ class Guard:
         self._lru, self._distance, self._guarded = (ShadowCache(capacity) for _ in range(3))
         self._running: dict[Owner, int] = {}
         """How many calls run on each memory; none is zero."""
-        self._order = OrderInForce()
+        self._ranks: Mapping[Owner, int] = {}
+        """The order: of equal rank is who is equally far."""
+        self._was_ordered = False
+        self._usual_size = Mean(_SIZES)
+        self._unsized = 0
         self._calls = self._hits_lru = self._hits_distance = self._hits_guarded = 0
 
         self._fits = 0
@@ -78,7 +91,9 @@ class Guard:
         self._proved = True
         """It led by the stake since it came back."""
         self._failures = 0
-        """Times in a row that it came back and did not."""
+        """Times in a row that it came back and did not, less those that were forgiven."""
+        self._failed = 0
+        """The number of calls by when one of these was counted or forgiven last."""
 
     @property
     def in_charge(self) -> InCharge:
@@ -88,20 +103,25 @@ class Guard:
         return GuardState(
             self._in_charge,
             self._since,
-            self._reason,
+            self._why,
             self._hits_lru,
             self._hits_distance,
             self._hits_guarded,
             self._calls,
             self._switches,
+            self._unsized,
         )
+
+    def keeps(self, owner: Owner) -> bool:
+        """Whether the memory would be there if distance had always decided."""
+        return owner in self._distance
 
     def sizes(self) -> dict[str, int]:
         """How full its tables are, by their names."""
         return {
             "guard_memories": len(self._lru) + len(self._distance) + len(self._guarded),
             "guard_running": len(self._running),
-            "guard_ordered": len(self._order.pairs),
+            "guard_ordered": len(self._ranks),
         }
 
     def resize(self, capacity: int) -> None:
@@ -110,13 +130,24 @@ class Guard:
         self._make_room()
 
     def ordered(self, order: Sequence[tuple[Owner, float]]) -> None:
-        """A plan was made: from now on distance evicts whoever is not in it, and then the farthest. While recency is in
-        charge as well, when the engine is sent no order."""
-        self._order = OrderInForce(order)
+        """As `adopt`, told by distances: nearest first, each owner once, all of them finite."""
+        self.adopt(ranks_of(order))
+
+    def adopt(self, ranks: Mapping[Owner, int]) -> None:
+        """From now on distance evicts whoever is not among these, and then who ranks last; of equals, and where there are
+        none, the oldest. To be what the engine has in force, as long as it is sent an order; else what it would be sent.
+
+        They may not change any more. Nothing is worked out before something is evicted by them."""
+        if ranks is not self._ranks and ranks != self._ranks:
+            self._ranks = ranks
+            self._was_ordered = True
 
     def called(self, owner: Owner, size_tokens: int | None) -> None:
         """A call started. Its memory is as large as is known (None: nothing is) and locked until the call has ended."""
-        size = max(1, size_tokens or 0)
+        if size_tokens is None:
+            self._unsized += 1
+            size_tokens = round(self._usual_size.value)
+        size = max(1, size_tokens)
         # Too many at once are played as if they ended at once.
         locked = owner in self._running or len(self._running) < MEMORY_LIMIT
         hit_lru = self._lru.take(owner, size)
@@ -139,12 +170,15 @@ class Guard:
         else:
             self._reconsider(hit_distance - hit_lru)
 
-    def ended(self, owner: Owner, size_tokens: int | None = None) -> None:
-        """A call ended, and its memory is of that size now, if the engine told. Of calls that are not known: nothing."""
+    def ended(self, owner: Owner, size_tokens: int | None = None, *, failed: bool = False) -> None:
+        """A call ended, and its memory is of that size now, if the engine told. Of calls that are not known: nothing.
+
+        What a failed one left is not known, so it left nothing, nor anything of before: none of the three gains by that."""
         calls = self._running.get(owner)
         if calls is None:
             return
         if size_tokens is not None:
+            self._usual_size.add(size_tokens)
             for cache in (self._lru, self._distance, self._guarded):
                 cache.take(owner, max(1, size_tokens))
         if calls > 1:
@@ -152,7 +186,18 @@ class Guard:
         else:
             del self._running[owner]
             self._release(owner)
+            if failed:
+                for cache in (self._lru, self._distance, self._guarded):
+                    cache.drop(owner)
         self._make_room()
+
+    def pardon(self) -> None:
+        """Nobody is left of those who told the distances so far: whoever comes is believed as at the beginning, within
+        what is promised."""
+        if self._in_charge is InCharge.LRU:
+            self._switch(InCharge.DISTANCE, "nobody is left whose distances did worse than recency")
+        self._failures = self._lead = 0
+        self._proved = True
 
     def forget(self) -> None:
         """The engine has forgotten everything. What was counted stays."""
@@ -185,6 +230,9 @@ class Guard:
     def _reconsider(self, gain: int) -> None:
         """Recency is in charge, and distance alone would have been better by so many hits in the last call."""
         self._lead = max(0, self._lead + gain)
+        if self._failures and self._calls - self._failed >= _FORGIVEN * _CALLS_PER_HIT * self._stake:
+            self._failures -= 1
+            self._failed = self._calls
         if self._lead >= self._asked and self._room >= min(self._asked, self._fits) * _CALLS_PER_HIT:
             self._switch(
                 InCharge.DISTANCE, f"in its shadow, distance hit {self._lead} times more than recency"
@@ -194,9 +242,20 @@ class Guard:
     def _switch(self, in_charge: InCharge, reason: str) -> None:
         if in_charge is InCharge.LRU and not self._proved:
             self._failures = min(self._failures + 1, _DOUBLINGS)
+            self._failed = self._calls
+        if in_charge is InCharge.DISTANCE:
+            self._ranks = {}  # until the engine has an order again
         self._in_charge, self._reason = in_charge, reason
         self._switches += 1
         self._since, self._lead = self._calls, 0
+
+    @property
+    def _why(self) -> str:
+        if self._calls and self._unsized == self._calls and not self._usual_size.count:
+            return "cannot judge: no call has told how large its memory is"
+        if not self._was_ordered:
+            return "nothing was ordered so far, which leaves it to recency"
+        return self._reason
 
     @property
     def _stake(self) -> int:
@@ -226,14 +285,14 @@ class Guard:
             self._held = len(self._lru)
         self._fits = max(self._fits, len(self._lru))
         while self._distance.overfull:
-            self._distance.drop(self._distance.farthest(self._order))
+            self._distance.drop(self._distance.farthest(self._ranks))
         while self._guarded.overfull:
             self._evict()
 
     def _evict(self) -> None:
         """Distance may let go what recency has let go, and beyond that only what there is room for."""
         by_distance = self._in_charge is InCharge.DISTANCE
-        victim = self._guarded.farthest(self._order) if by_distance else self._guarded.oldest()
+        victim = self._guarded.farthest(self._ranks) if by_distance else self._guarded.oldest()
         if victim in self._lru:
             if by_distance and self._room < _CALLS_PER_HIT:
                 self._switch(

@@ -16,11 +16,15 @@ from .world import World
 def check(world: World, plan_limit: int, now: float) -> None:
     assert len(world.simulations) <= world.simulation_limit
     assert len(world.calls) <= world.call_limit
-    known = sum(len(simulation.agents) for simulation in world.simulations.values())
+    known = sum(len(simulation.agents) for simulation in (*world.simulations.values(), *world.leaving))
+    assert all(simulation.mode is Mode.OFF for simulation in world.leaving), "they are in no plan"
     assert world.agent_count == known <= world.total_agent_limit
     graphs = [one.graph for one in world.simulations.values() if one.graph is not None]
     assert world.edge_count == sum(graph.edges for graph in graphs) <= world.edge_limit
     assert world.unfinished == {name: one for name, one in world.simulations.items() if one.unfinished}
+    assert world.quiet.keys() == {
+        name for name, one in world.simulations.items() if not one.running and not one.resting
+    }
     for simulation in world.simulations.values():
         _check_simulation(simulation, world)
         for agent in simulation.agents.values():
@@ -37,6 +41,7 @@ def check(world: World, plan_limit: int, now: float) -> None:
 
 def _check_simulation(simulation: Simulation, world: World) -> None:
     assert len(simulation.agents) <= world.agent_limit
+    assert not (simulation.resting and simulation.running)
     assert simulation.running == sum(call.simulation is simulation for call in world.calls.values())
     agents = simulation.agents.items()
     assert simulation.idle.keys() == {
@@ -66,6 +71,7 @@ def _check_engine(engine: Engine, plan_limit: int) -> None:
     for agent in engine.agents:
         assert agent.engine is engine
         assert not agent.gone
+    assert engine.simulations == Counter(agent.simulation for agent in engine.agents)
     assert engine.pinned_tokens <= engine.budget_tokens, "pinned within the budget"
     for wanted in (engine.wanted, engine.shadow):
         if wanted is not None:
@@ -82,12 +88,14 @@ def _check_engine(engine: Engine, plan_limit: int) -> None:
 
 
 def _check_guard(engine: Engine, world: World) -> None:
-    calls = [call for call in world.calls.values() if call.engine is engine and call.played]
+    calls = [
+        call for call in world.calls.values() if call.engine is engine and call.played == engine.beginning > 0
+    ]
     assert all(call.agent is not None for call in calls)
     if engine.guard is not None:
         assert world.guard, "it is switched on"
         assert engine.capacity_tokens is not None
-        # Not all of them: it forgets calls together with the engine.
+        # Not all of them: of too many at once some are played as if they had ended.
         engine.guard.check(Counter(call.agent.owner for call in calls if call.agent is not None))
     if not engine.by_distance and not engine.dirty:
         assert not engine.wanted.order, "recency is in charge"
@@ -124,7 +132,7 @@ def _check_adapters(world: World) -> None:
     )
     assert adapters.by_key.keys().isdisjoint(adapters.leaving)
     assigned: Counter[tuple[str, str]] = Counter()
-    for simulation in world.simulations.values():
+    for simulation in (*world.simulations.values(), *world.leaving):
         for agent in simulation.agents.values():
             if agent.assigned is not None:
                 assert not agent.assigned.forgotten
@@ -134,8 +142,9 @@ def _check_adapters(world: World) -> None:
 
 
 def _check_mode(engine: Engine) -> None:
-    """What was planned for last is of simulations that are on, unless a plan is due."""
-    if not engine.dirty and engine.features:
-        on = {agent.owner for agent in engine.agents if agent.simulation.mode is Mode.ON}
+    """What was planned for last is of simulations that are on and do not rest, unless a plan is due."""
+    if not (engine.dirty or engine.planning) and engine.features:
+        agents = [agent for agent in engine.agents if not agent.simulation.resting]
+        on = {agent.owner for agent in agents if agent.simulation.mode is Mode.ON}
         assert {owner for owner, _ in engine.wanted.order} <= on
         assert set(engine.wanted.pins) <= on

@@ -6,25 +6,31 @@ The rule is in `prefetch`, the queue in `loads`, what a kind of memory is in `ki
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .actions import Action, DropAdapter, FetchAdapter, Load, StopLoad
 from .adapters import Adapters
 from .kinds import AgentView, Kind, Way
-from .model import LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
-from .planning import Sight, nearest_adapters
+from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
+from .planning import Nearest, Sight, nearest_adapters
 from .prefetch import Resident, Want, choose
 from .tables import Agent, Engine
-from .wanted import Wanted
 
 _GRACE_S = 10.0
 _GRACE = 2.0
 """Times the distance: how much later than expected a call may come before its memory is of no use any more."""
 
-_UNREPORTED = MemoryId("", "")
-"""Whatever a pool holds beyond what the engine reports: it is of owners that are in no plan, so it may make room."""
+_OTHERS = MemoryId("", "")
+"""Whatever a pool holds beyond that: of owners that are in no plan, so it may make room."""
+
+
+_WAITING = 256
+"""Loads that wait for their turn: the next plan comes long before they are done."""
+_PIECE = 128
+_MODERATE, _LIGHT = 4, 16
+"""By so much less does it cost to pass by an agent, or a memory, than to look at it."""
 
 
 class _Near(NamedTuple):
@@ -55,39 +61,51 @@ class Loading:
     parts: frozenset[Part]
     adapters: Adapters
 
-    def plan(self, engine: Engine, wanted: Wanted, sight: Sight, at: float) -> list[Action]:
-        """`wanted` is the plan before anything was left out of it because it is switched off."""
-        wants = self.wants(engine, wanted, sight, at)
+    def plan(
+        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+    ) -> Generator[int, None, list[Action]]:
+        """`nearest` are those of the plan before anything was left out of it because it is switched off. In pieces: yields
+        how many agents it looked at since it yielded last."""
+        wants = yield from self.wants(engine, nearest, sight, at)
         preempt = Part.PREEMPT in self.parts
         loads, _ = engine.loads.plan(wants, at, idle=engine.running == 0, preempt=preempt)
-        steps = self._host(engine, wanted, sight, at)
+        steps = self._host(engine, nearest, sight, at)
         engine.loads_due = bool(wants or engine.loads.in_flight)
         engine.wake_at = min(sight.wake_at, engine.loads.wake_at, engine.hosting.wake_at)
         return [*loads, *steps]
 
-    def wants(self, engine: Engine, wanted: Wanted, sight: Sight, at: float) -> list[Want]:
+    def wants(
+        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+    ) -> Generator[int, None, list[Want]]:
         """What is to be loaded ahead, nearest first, what is on its way included."""
         if not engine.residency.pools:
             return []
-        flying = engine.loads.loading
-        needs = self._needs(engine, wanted, sight)
+        needs = yield from self._needs(engine, nearest, sight)
         needs.running.update(MemoryId(LORA, adapter) for adapter in engine.adapters_in_use)
-        offloaded = [
-            want
-            for memory, near in needs.near.items()
+        flying = engine.loads.loading
+        offloaded: list[Want] = []
+        waiting = 0
+        for number, (memory, near) in enumerate(needs.near.items(), 1):
+            if number % _PIECE == 0:
+                yield _PIECE // _LIGHT
             # A load on its way when the call comes is left to finish.
-            if (memory not in needs.running or memory in flying)
-            and (want := self._want(engine, memory, near, flying, at))
-        ]
+            if memory in flying or (memory not in needs.running and waiting < _WAITING):
+                want = self._want(engine, memory, near, flying, at)
+                if want is not None:
+                    offloaded.append(want)
+                    waiting += 1
         if not offloaded:
             return []
-        self._add_distances(needs, wanted, sight)
+        yield from self._add_distances(needs, nearest, sight)
         chosen: list[Want] = []
         for pool in engine.residency.pools:
             here = [want for want in offloaded if want.memory.kind in pool.kinds]
             if here:
-                residents = self._residents(engine, needs, pool, flying)
+                # While recency is in charge, distance takes no room from anybody: it is not believed.
+                takes_room = engine.by_distance or KV_PREFIX not in pool.kinds
+                residents = (yield from self._residents(engine, needs, pool, flying)) if takes_room else []
                 chosen += choose(here, residents, pool.free_bytes, math.inf)
+                yield (len(here) + len(residents)) // _LIGHT
         return sorted(chosen, key=lambda want: (want.distance, want.memory))
 
     def settle(
@@ -130,7 +148,7 @@ class Loading:
         view = AgentView(agent.owner, agent.adapter, agent.size_tokens)
         return [memory for kind in self.kinds if (memory := kind.of_agent(view)) is not None]
 
-    def _needs(self, engine: Engine, wanted: Wanted, sight: Sight) -> _Needs:
+    def _needs(self, engine: Engine, nearest: Nearest, sight: Sight) -> Generator[int, None, _Needs]:
         needs = _Needs()
         features, leaving = engine.features, self.adapters.leaving
         ways = {
@@ -138,13 +156,15 @@ class Loading:
             for kind in self.kinds
             for host_copy in (False, True)
         }
-        for owner, distance in wanted.order:
-            if owner not in sight.near and owner not in sight.active:
+        for number, (owner, distance) in enumerate(nearest, 1):
+            if number % _PIECE == 0:
+                yield _PIECE // _MODERATE
+            is_near, is_active = owner in sight.near, owner in sight.active
+            if not is_near and not is_active:
                 continue
             agent = sight.agents[owner]
-            adapter = agent.adapter if agent.adapter not in leaving else None
-            view = AgentView(owner, adapter, agent.size_tokens)
-            is_near, is_active = owner in sight.near, owner in sight.active
+            adapter = agent.adapter
+            view = AgentView(owner, adapter if adapter not in leaving else None, agent.size_tokens)
             for kind in self.kinds:
                 memory = kind.of_agent(view)
                 if memory is None:
@@ -159,9 +179,11 @@ class Loading:
                         needs.near[memory] = _Near(distance, view, kind, way)
         return needs
 
-    def _add_distances(self, needs: _Needs, wanted: Wanted, sight: Sight) -> None:
+    def _add_distances(self, needs: _Needs, nearest: Nearest, sight: Sight) -> Generator[int, None, None]:
         # Only where something is to be loaded: most of what a plan costs is the number of those who are far.
-        for owner, distance in wanted.order:
+        for number, (owner, distance) in enumerate(nearest, 1):
+            if number % _PIECE == 0:
+                yield _PIECE // _MODERATE
             agent = sight.agents[owner]
             view = AgentView(owner, agent.adapter, agent.size_tokens)
             for kind in self.kinds:
@@ -196,31 +218,37 @@ class Loading:
 
     def _residents(
         self, engine: Engine, needs: _Needs, pool: Pool, flying: frozenset[MemoryId]
-    ) -> list[Resident]:
+    ) -> Generator[int, None, list[Resident]]:
         residency = engine.residency
         active = needs.active | needs.running | flying | residency.loading
-        residents = [
-            Resident(memory, needs.distances.get(memory, math.inf), known.device_bytes, memory in active)
-            for memory, known in residency.memories.items()
-            if known.device_bytes and memory.kind in pool.kinds
-        ]
+        residents: list[Resident] = []
+        known_bytes = 0
+        for number, (memory, known) in enumerate(list(residency.memories.items()), 1):
+            if number % _PIECE == 0:
+                yield _PIECE // _LIGHT
+            if not known.device_bytes or memory.kind not in pool.kinds:
+                continue
+            distance, is_active = needs.distances.get(memory, math.inf), memory in active
+            # The others are like what is not reported: nobody in the plan needs them.
+            if distance < math.inf or is_active:
+                residents.append(Resident(memory, distance, known.device_bytes, is_active))
+                known_bytes += known.device_bytes
         coming = (residency.memories.get(memory) for memory in residency.loading if memory.kind in pool.kinds)
-        known_bytes = sum(one.size_bytes for one in residents)
         coming_bytes = sum(one.missing_bytes for one in coming if one is not None)
         unknown_bytes = pool.capacity_bytes - pool.free_bytes - known_bytes - coming_bytes
         if unknown_bytes > 0:
-            residents.append(Resident(_UNREPORTED, math.inf, unknown_bytes, False))
+            residents.append(Resident(_OTHERS, math.inf, unknown_bytes, False))
         return residents
 
     def _host(
-        self, engine: Engine, wanted: Wanted, sight: Sight, at: float
+        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
     ) -> list[FetchAdapter | DropAdapter]:
         if "fetch_adapters" not in engine.features:
             return []
         leaving = self.adapters.leaving
         soon = dict.fromkeys(
             adapter
-            for owner, _ in wanted.order
+            for owner, _ in nearest
             if owner in sight.soon and (adapter := sight.agents[owner].adapter) is not None
         )
         moving = engine.loads.loading | engine.residency.loading
@@ -228,7 +256,7 @@ class Loading:
         return engine.hosting.plan(
             engine.id,
             self.adapters,
-            nearest_adapters(wanted, sight, engine, leaving),
+            nearest_adapters(nearest, sight, engine, leaving),
             soon,
             engine.adapters_in_use | {AdapterName(key) for kind, key in moving if kind == LORA},
             None if capabilities is None else capabilities.host_adapters,

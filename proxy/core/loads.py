@@ -154,6 +154,17 @@ class LoadQueue:
         rest = self._rests.get(memory)
         return rest is not None and rest.for_good
 
+    def was_refused(self, memory: MemoryId) -> bool:
+        """Whether its last load failed or found no copy or no room, and no call used it since."""
+        rest = self._rests.get(memory)
+        return rest is not None and (rest.for_good or rest.failures > 0 or rest.refusals > 0)
+
+    def is_coming(self, memory: MemoryId) -> bool:
+        """Whether it is on its way, on whose behalf ever, or waits for its turn."""
+        if memory in self._flights or memory in self._elsewhere:
+            return True
+        return memory in self._wanted and not self.was_refused(memory)
+
     def heal(
         self, loading: AbstractSet[MemoryId], memories: Mapping[MemoryId, MemoryReport], at: float
     ) -> bool:

@@ -1,19 +1,20 @@
 """One plan of one engine: the view that a policy gets, the invariants that its answer must keep, and what follows from
-it for adapters and copies.
-
-The one place whose cost grows with the agents known on an engine.
+it for adapters and copies. What it costs grows with what the engine holds, and not with the agents known.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Set
+from collections.abc import Collection, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
-from .estimate import Estimator, distance, next_turn_s, seconds_per_step, turns_s
-from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part
-from .shares import granted
+from .agenda import Agenda
+from .estimate import TURN_S, Estimator, distance_s, seconds_per_step, turns_s
+from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part, SimulationId
+from .shares import fair_order, granted
 from .tables import Agent, Engine, Simulation
 from .wanted import Candidate, View, Wanted
 
@@ -21,6 +22,14 @@ SOON = 4.0
 """Times the reach: whoever calls within that is to find its adapter in host memory."""
 _LATER_S = 1e-3
 """Waking up exactly when somebody comes near, it would be a rounding error too early."""
+_PIECE = 32
+"""Agents: what they cost is small beside a millisecond."""
+_LOOK = 1.5
+"""Times what the engine holds..."""
+_LOOK_MIN = 256
+"""... but so many cost nothing to speak of."""
+_HOST_TIER = 3.0
+"""Times the device: what it and a host tier of the usual size hold together."""
 
 
 class Reach(NamedTuple):
@@ -31,6 +40,10 @@ class Reach(NamedTuple):
     seconds: float
 
 
+Nearest = Sequence[tuple[Owner, float]]
+"""Owners and their distances in seconds, nearest first, 0 for all in an activation."""
+
+
 @dataclass(slots=True)
 class Sight:
     """One look at the agents on an engine."""
@@ -38,6 +51,8 @@ class Sight:
     view: View
     agents: dict[Owner, Agent] = field(default_factory=dict)
     """Of the view's candidates."""
+    seconds: dict[Owner, float] = field(default_factory=dict)
+    """Their distances. A policy may rank them otherwise, but no call comes the sooner for that."""
     active: set[Owner] = field(default_factory=set)
     """In an activation."""
     near: set[Owner] = field(default_factory=set)
@@ -47,88 +62,134 @@ class Sight:
     wake_at: float = math.inf
     """When the next one comes near or soon by the passing of time alone."""
 
+    def nearest(self, wanted: Wanted) -> Nearest:
+        """Who is in the order, by distance."""
+        seconds = self.seconds
+        return sorted([(owner, seconds[owner]) for owner, _ in wanted.order], key=itemgetter(1))
 
-def sight_of(
-    agents: Collection[Agent],
+    def shared_out(self, order: Nearest, room_tokens: int) -> Nearest:
+        """The same, where simulations share the engine: none of them takes the place of others by what it tells."""
+        agents = self.agents
+        return fair_order(
+            order,
+            lambda owner: agents[owner].simulation.id,
+            lambda owner: agents[owner].size_tokens,
+            self.view.weights,
+            room_tokens,
+        )
+
+
+def look(
+    agenda: Agenda,
+    engine: Engine,
     modes: Set[Mode],
     estimate: Estimator,
     at: float,
     *,
     pin_budget_tokens: int,
     plan_limit: int,
+    weights: Mapping[SimulationId, int],
     reach: Reach,
-) -> Sight:
-    """`agents` are those of one engine. Those of whom nothing is known, or who are not expected again, are left out:
-    farther than all others."""
+) -> Generator[int, None, Sight]:
+    """In pieces: yields how many agents it looked at since it yielded last.
+
+    Those who are in an activation and the nearest of all others, as many of each as may make a difference to the engine:
+    who is left out is farther than all of them. So are those of whom nothing is known, or who are not expected again."""
     candidates: list[Candidate] = []
-    engine = next((agent.engine for agent in agents), None)
-    sight = Sight(View(candidates, pin_budget_tokens, plan_limit, *_sizes_of(engine)))
-    has_host_tier = engine is not None and f"load_{KV_PREFIX}" in engine.features
-    paces: dict[Simulation, float] = {}
-    for agent in agents:
-        simulation = agent.simulation
-        if simulation.mode not in modes:
-            continue
-        in_activation = agent.in_activation(at)
-        ahead, within, seconds, spread = 0.0, reach.seconds, 0.0, 0.0
-        if not in_activation:
-            known = estimate(agent, at)
-            ahead = math.inf if known is None else distance(known, simulation, at)
-            if known is None or ahead == math.inf:
-                continue
-            seconds, spread = ahead, known.spread
-            if known.moment.clock is Clock.STEPS:
-                if simulation not in paces:
-                    paces[simulation] = seconds_per_step(simulation)
-                pace = paces[simulation]
-                within, seconds, spread = reach.steps, ahead * pace, spread * pace
-                if seconds == math.inf:
-                    continue
-            else:
-                shrinks = known.moment.value - at
-                if known.moment.clock is Clock.TURNS:
-                    shrinks = next_turn_s(simulation, at)
-                    ahead = seconds = shrinks + turns_s(ahead, simulation)
-                    spread = turns_s(spread, simulation) if spread else 0.0
-                left = ahead - (SOON * within if ahead >= SOON * within else within)
-                if 0.0 <= left < shrinks:
-                    sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
+    sight = Sight(View(candidates, pin_budget_tokens, plan_limit, *_sizes_of(engine), weights))
+    has_host_tier = f"load_{KV_PREFIX}" in engine.features
+    agents, near, soon = sight.agents, sight.near, sight.soon
+    limit = _horizon(engine, plan_limit)
+    # Who began to call first is served first, and the engine cannot hold more of them than of all others.
+    active = islice((one for one in agenda.active if _counts(one.simulation, modes)), limit)
+    for number, agent in enumerate(list(active), 1):
+        if number % _PIECE == 0:
+            yield _PIECE
         owner = agent.owner
-        has_copy = has_host_tier and agent.has_host_copy(KV_PREFIX)
-        candidates.append(
-            Candidate(
-                owner,
-                seconds,
-                in_activation,
-                agent.used_at,
-                agent.size_tokens,
-                spread,
-                agent.adapter,
-                has_copy,
-                simulation.id,
-            )
-        )
-        sight.agents[owner] = agent
-        if in_activation:
-            sight.active.add(owner)
-        if ahead < within:
-            sight.near.add(owner)
-        if ahead < SOON * within:
-            sight.soon.add(owner)
+        candidates.append(_candidate(agent, 0.0, 0.0, True, has_host_tier))
+        agents[owner], sight.seconds[owner] = agent, 0.0
+        sight.active.add(owner)
+        if reach.seconds > 0.0:
+            near.add(owner)
+            soon.add(owner)
+    nearest = agenda.nearest(modes, at, max(limit - len(candidates), limit // 2))
+    for number, (seconds, turn, _, _, away, shrinks, agent, known) in enumerate(nearest, 1):
+        if number % _PIECE == 0:
+            yield _PIECE
+        simulation, spread, within = agent.simulation, known.spread, reach.seconds
+        match known.moment.clock:
+            case Clock.STEPS:
+                within, spread = reach.steps, spread and spread * seconds_per_step(simulation)
+            case Clock.TURNS:
+                # The beginnings of others may have moved it since it was placed.
+                fresh = estimate(agent, at)
+                if fresh is None or fresh.moment.clock is not Clock.TURNS:
+                    engine.note(agent)
+                    continue
+                seconds = away = distance_s(fresh, simulation, at)
+                spread = turns_s(fresh.spread, simulation) if fresh.spread else 0.0
+        if seconds == math.inf:
+            continue
+        if turn < math.inf:
+            # Of those of whom the same was told: too little to turn anything else around.
+            seconds += max(0.0, turn - simulation.turns.turn) * TURN_S
+        left = away - (SOON * within if away >= SOON * within else within)
+        if 0.0 <= left < shrinks:
+            sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
+        owner = agent.owner
+        candidates.append(_candidate(agent, seconds, spread, False, has_host_tier))
+        agents[owner], sight.seconds[owner] = agent, seconds
+        if away < SOON * within:
+            soon.add(owner)
+            if away < within:
+                near.add(owner)
     return sight
 
 
-def _sizes_of(engine: Engine | None) -> tuple[int | None, int | None]:
+def _counts(simulation: Simulation, modes: Set[Mode]) -> bool:
+    return simulation.mode in modes and not simulation.resting
+
+
+def _candidate(
+    agent: Agent, seconds: float, spread: float, in_activation: bool, has_host_tier: bool
+) -> Candidate:
+    return Candidate(
+        agent.owner,
+        seconds,
+        in_activation,
+        agent.used_at,
+        agent.size_tokens,
+        spread,
+        agent.adapter,
+        has_host_tier and agent.has_host_copy(KV_PREFIX),
+        agent.simulation.id,
+    )
+
+
+def _horizon(engine: Engine, plan_limit: int) -> int:
+    """How many of the nearest to look at. What lies well beyond what the engine holds cannot stay anyway, whatever
+    its order; where there is host memory as well, that holds a multiple of what the device does."""
+    tokens = engine.memory_tokens.value
+    if engine.capacity_tokens is None or not tokens:
+        return plan_limit
+    fits = engine.capacity_tokens / tokens * (_HOST_TIER if f"load_{KV_PREFIX}" in engine.features else 1)
+    return min(plan_limit, max(_LOOK_MIN, math.ceil(_LOOK * fits)))
+
+
+def _sizes_of(engine: Engine) -> tuple[int | None, int | None]:
     """Bytes of a token and, where both kinds compete for the same room, of an adapter."""
-    if engine is None:
-        return None, None
     told = engine.residency.view
     one_budget = any({KV_PREFIX, LORA} <= pool.kinds for pool in engine.residency.pools)
     return told.bytes_per_token, told.adapter_bytes if one_budget else None
 
 
 def completed(
-    wanted: Wanted, sight: Sight, engine: Engine, parts: frozenset[Part], leaving: Collection[AdapterName]
+    wanted: Wanted,
+    nearest: Nearest,
+    sight: Sight,
+    engine: Engine,
+    parts: frozenset[Part],
+    leaving: Collection[AdapterName],
 ) -> Wanted:
     """What the engine is asked for: `wanted` and what follows from it, as far as the engine is able to and the parts of
     memory control are switched on.
@@ -137,12 +198,12 @@ def completed(
     what the guard plays. So do pins, which follow from calls that were made and not from what was told, and whatever
     else is no eviction."""
     features = engine.features
-    nearest: dict[AdapterName, float] = {}
+    adapters: dict[AdapterName, float] = {}
     pinned: list[AdapterName] = []
-    if "adapters" in features and wanted.order:
-        nearest = nearest_adapters(wanted, sight, engine, leaving)
+    if "adapters" in features and nearest:
+        adapters = nearest_adapters(nearest, sight, engine, leaving)
         if Part.PIN in parts:
-            pinned = _pinned_adapters(wanted, sight, engine, leaving)
+            pinned = _pinned_adapters(nearest, sight, engine, leaving)
     uncopied = [
         owner
         for owner, _ in (wanted.order if "host_copy" in features else ())
@@ -153,7 +214,7 @@ def completed(
         wanted,
         order=wanted.order if ordered and engine.by_distance else (),
         pins=wanted.pins if Part.PIN in parts else (),
-        adapters=tuple(nearest.items())[: sight.view.plan_limit] if ordered else (),
+        adapters=tuple(adapters.items())[: sight.view.plan_limit] if ordered else (),
         pinned_adapters=tuple(pinned),
         no_host_copy=tuple(uncopied),
         ready_first="ready_first" in features and Part.READY_FIRST in parts and bool(wanted.order),
@@ -161,15 +222,15 @@ def completed(
 
 
 def nearest_adapters(
-    wanted: Wanted, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
+    nearest: Nearest, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
 ) -> dict[AdapterName, float]:
     """The distance of each adapter's nearest owner, nearest first; 0 for all on which calls run."""
-    nearest = dict.fromkeys(sorted(engine.adapters_in_use), 0.0)
-    for owner, away in wanted.order:
+    adapters = dict.fromkeys(sorted(engine.adapters_in_use), 0.0)
+    for owner, away in nearest:
         adapter = sight.agents[owner].adapter
-        if adapter is not None and adapter not in nearest and adapter not in leaving:
-            nearest[adapter] = away
-    return nearest
+        if adapter is not None and adapter not in adapters and adapter not in leaving:
+            adapters[adapter] = away
+    return adapters
 
 
 def adapter_pin_limit(engine: Engine) -> int:
@@ -179,14 +240,14 @@ def adapter_pin_limit(engine: Engine) -> int:
 
 
 def _pinned_adapters(
-    wanted: Wanted, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
+    nearest: Nearest, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
 ) -> list[AdapterName]:
     """Of agents in an activation. Those that run need no pin."""
     limit, running = adapter_pin_limit(engine), engine.adapters_in_use
     pinned: dict[AdapterName, None] = {}
-    for owner, _ in wanted.order:
+    for owner, _ in nearest:
         if len(pinned) >= limit or owner not in sight.active:
-            break  # who is in an activation stands at the front
+            break  # who is in an activation stands at the front, as far as its simulation's share goes
         adapter = sight.agents[owner].adapter
         if adapter is not None and adapter not in running and adapter not in leaving:
             pinned[adapter] = None
@@ -205,8 +266,8 @@ def keep_invariants(wanted: Wanted, view: View) -> Wanted:
 
 
 def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tuple[tuple[Owner, float], ...]:
-    if not wanted.order:
-        return ()
+    if not wanted.order or _is_sound(wanted, view, known):
+        return wanted.order
     distances: dict[Owner, float] = {}
     for owner, away in wanted.order:
         if owner in known and 0.0 <= away < math.inf:
@@ -218,6 +279,24 @@ def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tu
     return tuple(nearest_first[: view.plan_limit])
 
 
+def _is_sound(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> bool:
+    """As nearly every order of a good policy is: then it needs no sorting."""
+    last, waits = 0.0, False
+    for owner, away in wanted.order:
+        candidate = known.get(owner)
+        if candidate is None or not last <= away < math.inf:
+            return False
+        if not candidate.in_activation:
+            waits = True
+        elif away or waits:
+            return False
+        last = away
+    owners = dict(wanted.order)
+    return len(owners) == len(wanted.order) <= view.plan_limit and all(
+        one.owner in owners for one in view.candidates if one.in_activation
+    )
+
+
 def _kept_pins(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tuple[Owner, ...]:
     asked = [known[owner] for owner in dict.fromkeys(wanted.pins) if owner in known]
-    return granted(asked, view.pin_budget_tokens)
+    return granted(asked, view.pin_budget_tokens, view.weights)

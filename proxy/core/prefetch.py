@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from .kinds import Way
 from .model import MemoryId
@@ -29,8 +30,7 @@ class Want:
     """The `at` from which on loading it ahead is of no use any more; may be inf."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
+class Resident(NamedTuple):
     """Memory that holds room on the device."""
 
     memory: MemoryId
@@ -58,13 +58,14 @@ def choose(
         want for want in offloaded if want.distance < (threshold(want) if callable(threshold) else threshold)
     ]
     leaving = sorted(
-        (resident for resident in _nearest_residents(residents) if not resident.active),
-        key=lambda resident: (-resident.distance, resident.memory),
+        (-resident.distance, resident.memory, resident.size_bytes)
+        for resident in _nearest_residents(residents)
+        if not resident.active
     )
-    place = {resident.memory: number for number, resident in enumerate(leaving)}
+    place = {memory: number for number, (_, memory, _) in enumerate(leaving)}
     # Sums, so that a plan costs no more than sorting: wants x residents would hold the event loop.
-    farness = [-resident.distance for resident in leaving]
-    room = [0, *accumulate(resident.size_bytes for resident in leaving)]
+    farness = [away for away, _, _ in leaving]
+    room = [0, *accumulate(size for _, _, size in leaving)]
     spare, gone = max(0, free_bytes), 0
     chosen: list[Want] = []
     for want in _nearest_of_each(near):

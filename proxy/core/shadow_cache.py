@@ -2,14 +2,13 @@
 
 It never chooses the rule: whoever plays it asks which memory is the oldest or the farthest, and drops one. Memory of
 calls that run is locked. Reading, taking and releasing cost O(1); finding the farthest O(log n), beside one pass over
-order and content for each order by which something is evicted.
+what it holds for each order by which something is evicted.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
@@ -19,29 +18,14 @@ MEMORY_LIMIT = 65_536
 """In one cache, however small they are: more do not fit. What is locked counts, and stays."""
 
 _SLACK = 64
-
-
-class OrderInForce:
-    """The order that the engine was sent last, told by owner. Nothing is looked at before something is evicted by it."""
-
-    __slots__ = ("_distances", "pairs")
-
-    def __init__(self, pairs: Sequence[tuple[Owner, float]] = ()) -> None:
-        self.pairs = pairs
-        """Nearest first, each owner once, all distances finite. They may not change any more."""
-        self._distances: dict[Owner, float] | None = None
-
-    @property
-    def distances(self) -> Mapping[Owner, float]:
-        if self._distances is None:
-            self._distances = dict(self.pairs)
-        return self._distances
+_LAST = 2**62
+"""The rank of whoever is not in the order: behind all that are, as in the engine."""
 
 
 class ShadowCache:
     """Holds memories of `capacity` tokens together, or more as long as all of them are locked."""
 
-    __slots__ = ("_farthest_first", "_idle", "_order", "_running", "_turn", "_used", "capacity")
+    __slots__ = ("_farthest_first", "_idle", "_ranks", "_running", "_turn", "_used", "capacity")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -51,10 +35,10 @@ class ShadowCache:
         """Not locked, the least recently used first: (size, turn of its last use)."""
         self._running: dict[Owner, int] = {}
         """Locked: their sizes."""
-        self._farthest_first: list[tuple[float, int, Owner]] | None = None
+        self._farthest_first: list[tuple[int, int, Owner]] | None = None
         """A heap of (nearness, turn, owner) with all that is idle, and leftovers of earlier turns; None until it is needed.
-        Nearness is the distance, negative, and less than any for whoever is not in the order: as in the engine."""
-        self._order: OrderInForce | None = None
+        Nearness is the rank, negative."""
+        self._ranks: Mapping[Owner, int] | None = None
         """By which the heap ranks."""
 
     def __contains__(self, owner: Owner) -> bool:
@@ -89,26 +73,26 @@ class ShadowCache:
         size = self._running.pop(owner)
         self._turn += 1
         self._idle[owner] = (size, self._turn)
-        if self._farthest_first is not None and self._order is not None:
+        if self._farthest_first is not None and self._ranks is not None:
             if len(self._farthest_first) > 2 * len(self._idle) + _SLACK:
                 self._farthest_first = None  # mostly leftovers
             else:
-                nearness = -self._order.distances.get(owner, math.inf)
-                heappush(self._farthest_first, (nearness, self._turn, owner))
+                heappush(self._farthest_first, (-self._ranks.get(owner, _LAST), self._turn, owner))
 
     def oldest(self) -> Owner:
         """What was used longest ago. Something must be idle."""
         return next(iter(self._idle))
 
-    def farthest(self, order: OrderInForce) -> Owner:
-        """What the order lets go first; among equals the oldest. Something must be idle."""
+    def farthest(self, ranks: Mapping[Owner, int]) -> Owner:
+        """What an order lets go first: who is not in it, then the last in it; among equals the oldest. Something must be
+        idle, and the ranks of one order always the same object, which never changes."""
         idle, heap = self._idle, self._farthest_first
-        if heap is None or self._order is not order:
+        if heap is None or self._ranks is not ranks:
             # No function for each memory: this pass is most of what the guard costs.
-            away, far = order.distances.get, math.inf
-            heap = [(-away(owner, far), turn, owner) for owner, (_, turn) in idle.items()]
+            rank = ranks.get
+            heap = [(-rank(owner, _LAST), turn, owner) for owner, (_, turn) in idle.items()]
             heapify(heap)
-            self._farthest_first, self._order = heap, order
+            self._farthest_first, self._ranks = heap, ranks
         while idle.get(heap[0][2], (0, 0))[1] != heap[0][1]:
             heappop(heap)
         return heap[0][2]
@@ -120,5 +104,5 @@ class ShadowCache:
     def clear(self) -> None:
         self._idle.clear()
         self._running.clear()
-        self._farthest_first = self._order = None
+        self._farthest_first = self._ranks = None
         self._used = 0

@@ -43,6 +43,8 @@ class SimulationSnapshot:
     agents: int
     running_calls: int
     seen_at: float
+    resting: bool
+    """Nothing was seen of it for so long that nothing is done for it, until something is."""
     counters: Counters
     accuracy: dict[Source, Score]
     """Of each source that told when agents call next."""
@@ -140,6 +142,8 @@ class EngineSnapshot:
     loads: LoadCounters
     guard: GuardState | None
     """None where there is nothing to guard, or it is switched off."""
+    guard_rehearses: bool
+    """No simulation is on, so nothing is sent: it plays what would be if those in shadow were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ def of_simulation(simulation: Simulation) -> SimulationSnapshot:
         agents=len(simulation.agents),
         running_calls=simulation.running,
         seen_at=simulation.seen_at,
-        counters=replace(simulation.counters),
+        resting=simulation.resting,
+        counters=replace(simulation.counters, misses=dict(simulation.counters.misses)),
         accuracy=simulation.accuracy.scores,
         in_charge=simulation.in_charge,
     )
@@ -248,4 +253,5 @@ def of_engine(engine: Engine) -> EngineSnapshot:
         loading_bytes=engine.loads.in_flight_bytes,
         loads=replace(engine.loads.counters),
         guard=None if engine.guard is None else engine.guard.state(),
+        guard_rehearses=engine.plays_shadow,
     )

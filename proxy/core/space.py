@@ -7,7 +7,8 @@ grid: what an agent costs depends on who is around it, never on how many there a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -31,6 +32,14 @@ _CELLS = [
 ]
 LEAST, _MOST = 1e-6, 1e12
 """Of a radius and a horizon; of all numbers."""
+_LOOKING = 4
+"""What it costs to look around at all, in neighbours looked at."""
+_WORKING_OUT = 2
+"""What it costs besides to work a meeting out."""
+_CELLS_A_NEIGHBOUR = 8
+"""Cells that are walked in the time that it takes to look at a neighbour."""
+_SPEEDS = 4
+"""Steps from a speed to twice that, in which the speeds of those that move are counted."""
 _ROUNDING = 1e-9
 """Relative. Who stops exactly at the radius is within it."""
 
@@ -111,11 +120,16 @@ class Space:
         self._bodies: dict[AgentName, _Body] = {}
         self._cell = max(rules.radius, (rules.radius + 2.0 * rules.speed * rules.horizon) / _RINGS)
         self._cells: dict[_Cell, dict[AgentName, _Body]] = {}
-        self._moving: dict[AgentName, _Body] = {}
+        self._moving: OrderedDict[AgentName, _Body] = OrderedDict()
         """Those who may have left their cell; who was put into it longest ago stands first."""
+        self._speeds: dict[int, int] = {}
+        """How many of these are how fast: the logarithm of the speed, rounded up."""
         self._fastest = 0.0
-        self._waiting: dict[AgentName, _Body] = {}
+        """Of these at least, and by less than a fifth more."""
+        self._waiting: OrderedDict[AgentName, _Body] = OrderedDict()
         """Who has to look around."""
+        self._changed: dict[AgentName, float] = {}
+        """Whose meeting was another one when `changed` was last asked for, and when it was to be."""
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -154,10 +168,10 @@ class Space:
             return True
         body = known or _Body(agent)
         self._bodies[agent] = body
+        self._stop(body)
         body.since, body.stops = now, stops
         (body.x, body.y), (body.vx, body.vy) = position, velocity
         body.speed = math.hypot(*velocity)
-        self._fastest = max(self._fastest, body.speed)
         self._place(body, now)
         self._void(body, now)
         return True
@@ -185,25 +199,44 @@ class Space:
 
     def remove(self, agent: AgentName) -> None:
         body = self._bodies.pop(agent, None)
-        if body is None:
-            return
+        if body is not None:
+            self._forget(body)
+
+    def _forget(self, body: _Body) -> None:
         self._void(body, -math.inf)
-        self._waiting.pop(agent, None)
-        self._moving.pop(agent, None)
+        del self._waiting[body.name]
+        self._stop(body)
         self._meet(body, None, math.inf)
         self._leave_cell(body)
 
-    def search(self, budget: int, now: float) -> int:
-        """Draws conclusions until about `budget` neighbours were looked at. Returns what is left of the budget."""
+    def changed(self) -> Iterator[AgentName]:
+        """Of whom another meeting is expected, or none, than when this was last asked for."""
+        changed, self._changed = self._changed, {}
+        bodies = self._bodies
+        return (agent for agent, met in changed.items() if agent in bodies and bodies[agent].meets != met)
+
+    def search(self, budget: int, now: float) -> None:
+        """Draws conclusions until about `budget` neighbours were looked at."""
+        # Where there are more that move fast than can be kept up with, the grid is not exact, but there is an end.
+        placing = budget // 2
+        while placing > 0 and self._waiting and self._moving:
+            first = next(iter(self._moving.values()))
+            if (now - first.placed) * self._fastest <= self._cell:
+                break
+            self._place(first, now)  # nobody is farther than a cell from where the grid has it
+            placing -= 1
+            budget -= 1
         while budget > 0 and self._waiting:
-            first = next(iter(self._moving.values()), None)
-            if first is not None and (now - first.placed) * self._fastest > self._cell:
-                self._place(first, now)  # nobody is farther than a cell from where the grid has it
-                budget -= 1
-                continue
-            body = self._waiting.pop(next(iter(self._waiting)))
+            _, body = self._waiting.popitem(last=False)
             budget -= self._look_around(body, now)
-        return max(0, budget)
+
+    def dissolve(self, budget: int) -> int:
+        """Forgets a part of it, for good: to forget a large space at once takes long. Returns what is left of the budget."""
+        while budget > 0 and self._bodies:
+            budget -= 1
+            self._forget(self._bodies.popitem()[1])
+        self._changed.clear()
+        return budget
 
     # Meetings
 
@@ -213,11 +246,11 @@ class Space:
         self._meet(body, None, math.inf)
         (x, y), moves = body.at(now), body.stops > now
         square = self.rules.radius**2 * (1.0 + 4.0 * _ROUNDING)
-        looked = 0
-        for other in islice(self._around(body, now), self._neighbours + 1):
+        others, cells = self._around(body, now)
+        cost = _LOOKING + len(others) + cells // _CELLS_A_NEIGHBOUR
+        for other in others:
             if other is body:
                 continue
-            looked += 1
             # Most stand, or pass by at a distance. That must cost next to nothing: it is why all this is written out.
             passed = (now if now < other.stops else other.stops) - other.since
             right, up = other.x + other.vx * passed - x, other.y + other.vy * passed - y
@@ -228,22 +261,28 @@ class Space:
                 if right * vx + up * vy < 0.0 or (right * vy - up * vx) ** 2 > square * (vx * vx + vy * vy):
                     continue  # its way leads away, or past
             self._try(body, other, now)
-        return looked + 16  # cells cost something too
+            cost += _WORKING_OUT
+        return cost
 
-    def _around(self, body: _Body, now: float) -> Iterator[_Body]:
-        """All that it might meet within the horizon, cell by cell outwards."""
+    def _around(self, body: _Body, now: float) -> tuple[Collection[_Body], int]:
+        """The nearest of those that it might meet within the horizon, cell by cell outwards, and how many cells that took."""
         if len(self._bodies) <= self._few:
-            yield from self._bodies.values()
-            return
+            return self._bodies.values(), 0
+        others: list[_Body] = []
+        walked = 0
         rules, (x, y) = self.rules, body.at(now)
         speed = self._fastest + (body.speed if body.stops > now else 0.0)
         reach = rules.radius + speed * rules.horizon + self._cell
         column, row = self._cell_of((x, y))
         for ring in _CELLS[: int(min(reach / self._cell, _RINGS + 1)) + 2]:
             for right, up in ring:
+                walked += 1
                 cell = self._cells.get((column + right, row + up))
                 if cell is not None:
-                    yield from cell.values()
+                    others.extend(islice(cell.values(), self._neighbours + 1 - len(others)))
+            if len(others) > self._neighbours:
+                break
+        return others, walked
 
     def _try(self, one: _Body, other: _Body, now: float) -> None:
         horizon = self.rules.horizon
@@ -268,6 +307,7 @@ class Space:
     def _meet(self, body: _Body, partner: _Body | None, meets: float) -> None:
         if body.partner is not None and body.partner.suitors is not None:
             body.partner.suitors.pop(body.name, None)
+        self._changed.setdefault(body.name, body.meets)
         body.partner, body.meets = partner, meets
         if partner is not None:
             if partner.suitors is None:
@@ -307,9 +347,22 @@ class Space:
             body.cell = cell
             self._cells.setdefault(cell, {})[body.name] = body
         body.placed = now
-        self._moving.pop(body.name, None)
+        self._stop(body)
         if body.stops > now:
             self._moving[body.name] = body
+            speed = _bound_of(body.speed)
+            self._speeds[speed] = self._speeds.get(speed, 0) + 1
+            self._fastest = max(self._fastest, 2.0 ** (speed / _SPEEDS))
+
+    def _stop(self, body: _Body) -> None:
+        """It does not move any more, or is about to do so otherwise."""
+        if self._moving.pop(body.name, None) is None:
+            return
+        speed = _bound_of(body.speed)
+        self._speeds[speed] -= 1
+        if not self._speeds[speed]:
+            del self._speeds[speed]
+            self._fastest = 2.0 ** (max(self._speeds) / _SPEEDS) if self._speeds else 0.0
 
     def _leave_cell(self, body: _Body) -> None:
         if body.cell is not None:
@@ -344,6 +397,11 @@ def first_meeting(one: _Body, other: _Body, start: float, radius: float) -> floa
                 return then
         now = end
     return math.inf
+
+
+def _bound_of(speed: float) -> int:
+    """The logarithm of the least speed in steps that is not below. Whoever moves, however slowly, has one."""
+    return math.ceil(math.log2(max(speed, LEAST)) * _SPEEDS)
 
 
 def _towards(start: Point, end: Point, factor: float) -> Point:

@@ -5,16 +5,16 @@ What follows from it may be much more than one event may cost: it is worked out 
 
 from __future__ import annotations
 
-from .events import Activated, EdgesGiven, GraphCleared, Interacted, Moved, SpaceSet
+from .events import Activated, EdgesGiven, GraphCleared, Interacted, Moved, SpaceCleared, SpaceSet
 from .graph import Graph
-from .model import AgentName, Clock, Mode, SimulationId
+from .model import AgentName, Clock, SimulationId
 from .space import Space
 from .tables import Simulation
 from .world import World
 
 PIECE = 2_000
 """Edges looked along in one piece: less than a millisecond."""
-_NEIGHBOUR = 5
+_NEIGHBOUR = 8
 """Edges that are looked along in the time that it takes to look at a neighbour in space."""
 
 
@@ -30,7 +30,16 @@ class Surroundings:
             return
         simulation = self._world.simulation(event.simulation, at)
         if simulation is not None and (simulation.space is None or simulation.space.rules != event.rules):
+            self._world.drop_space(simulation)
             simulation.space = Space(event.rules)
+            self._world.learn_anew(simulation)
+            self._follow(simulation)
+
+    def clear_space(self, event: SpaceCleared, at: float) -> None:
+        simulation = self._world.seen(event.simulation, at)
+        if simulation is not None and simulation.space is not None:
+            self._world.drop_space(simulation)
+            self._world.learn_anew(simulation)
             self._follow(simulation)
 
     def move(self, event: Moved, at: float) -> None:
@@ -48,7 +57,7 @@ class Surroundings:
         self._follow(simulation)
 
     def interact(self, event: Interacted, at: float) -> None:
-        simulation = self._world.simulations.get(event.simulation)
+        simulation = self._world.seen(event.simulation, at)
         space = None if simulation is None else simulation.space
         if simulation is None or space is None:
             self._world.totals.refused += len(event.pairs)
@@ -75,11 +84,11 @@ class Surroundings:
                 world.edge_count += 1
         self._follow(simulation)
 
-    def clear_graph(self, event: GraphCleared) -> None:
-        simulation = self._world.simulations.get(event.simulation)
+    def clear_graph(self, event: GraphCleared, at: float) -> None:
+        simulation = self._world.seen(event.simulation, at)
         if simulation is not None and simulation.graph is not None:
-            self._world.edge_count -= simulation.graph.edges
-            simulation.graph = None
+            self._world.drop_graph(simulation)
+            self._world.learn_anew(simulation)
             self._follow(simulation)
 
     def activate(self, event: Activated, at: float) -> None:
@@ -93,7 +102,8 @@ class Surroundings:
                 continue
             began = agent.began
             has_begun = began is not None and began.clock is Clock.STEPS and began.value >= step
-            simulation.graph.activate(name, event.wave, step, called=has_begun or agent.running > 0)
+            if simulation.graph.activate(name, event.wave, step, called=has_begun or agent.running > 0):
+                self._world.learn_anew(simulation)
         self._follow(simulation)
 
     def _is_known(self, simulation: Simulation, graph: Graph, name: AgentName) -> bool:
@@ -105,11 +115,13 @@ class Surroundings:
     @property
     def behind(self) -> bool:
         """Whether there is anything to catch up with."""
-        return bool(self._world.unfinished)
+        return bool(self._world.unfinished) or self._world.behind
 
     def catch_up(self, at: float) -> None:
-        """Works out a piece of what was told, of one simulation after the other."""
+        """Works out a piece of what was told, of one simulation after the other, or forgets a piece of what ended."""
         unfinished = self._world.unfinished
+        if not unfinished:
+            self._world.tidy(at)
         if unfinished:
             simulation = unfinished.pop(next(iter(unfinished)))
             left = PIECE
@@ -124,10 +136,11 @@ class Surroundings:
                     self._world.judge(simulation.agents[name], at)
 
     def _follow(self, simulation: Simulation) -> None:
-        """Distances may be others now."""
+        """Some distances may be others now."""
         self._world.note(simulation)
-        if simulation.mode is not Mode.OFF:
-            self._world.mark_all()
+        for surrounding in (simulation.graph, simulation.space):
+            if surrounding is not None:
+                self._world.expect_anew(simulation, surrounding.changed())
 
     # Reading
 
@@ -145,4 +158,5 @@ class Surroundings:
             "edges": self._world.edge_count,
             "graph_nodes": sum(graph.nodes for graph in graphs),
             "waves": sum(graph.waves for graph in graphs),
+            "being_forgotten": self._world.gone,
         }

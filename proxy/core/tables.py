@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from .accuracy import Accuracy
 from .adapters import Adapter
 from .authority import Authority
 from .average import Average
+from .barriers import Barriers
 from .clock import StepClock
 from .counters import Counters
 from .durations import Reading
@@ -19,6 +21,8 @@ from .guard import Guard, InCharge
 from .handovers import Handovers
 from .hosting import Hosting
 from .loads import LoadQueue
+from .mean import Mean
+from .misses import Found, LastCall
 from .model import (
     LORA,
     AdapterName,
@@ -35,8 +39,10 @@ from .model import (
     Source,
     Usage,
 )
+from .recent import Recent
 from .reconciler import Belief
 from .residency import Residency
+from .shares import weights_of
 from .space import Space
 from .turns import Turns
 from .wanted import Wanted
@@ -58,9 +64,13 @@ ENGINE_TABLES = (
 )
 """Of each engine, as they are published: all engines' together."""
 
+_MEMORIES = 1 / 64
+"""The weight of the newest call in how large memories usually are."""
+
 _FIRST_PAUSE_S = 2.0
 _PAUSES_WAITED = 4.0
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
+_USE_HALF_LIFE_S = 600.0
 
 
 class Told(NamedTuple):
@@ -68,6 +78,14 @@ class Told(NamedTuple):
 
     moment: Moment
     number: int
+    since: float | None = None
+    """When it was told, on the same clock, if a call of the agent ran."""
+
+    def outlives(self, now: float) -> bool:
+        """Whether it stands though an activation begins at `now`: it was told during one, of which this may be the rest that
+        we took for another, and less than half of the way is over."""
+        since, moment = self.since, self.moment.value
+        return since is not None and moment < math.inf and now - since < (moment - since) / 2
 
 
 @dataclass(slots=True, eq=False)
@@ -82,10 +100,16 @@ class Simulation:
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
     running: int = 0
+    resting: bool = False
+    """Nothing was seen of it for so long that it is in no plan, until something is."""
+    epoch: int = 0
+    """Raised whenever something else may be known of all its agents at once."""
+    told_before: int = 0
+    """What was told up to this number counts no longer: it came to rest after that."""
     assigned: int = 0
     """Agents to which an adapter is assigned."""
     pause_s: float = _FIRST_PAUSE_S
-    """An activation is over when its agent has not called for so long, or when `handovers` say so."""
+    """An activation is over when its agent has not called for so long, or when `handovers` or `barriers` say so."""
     counters: Counters = field(default_factory=Counters)
     host_copy: dict[str, bool] = field(default_factory=dict)
     """By kind, where it was set; else there is a copy in host memory."""
@@ -98,10 +122,13 @@ class Simulation:
     turns: Turns = field(default_factory=Turns)
     """The order in which its agents begin."""
     handovers: Handovers = field(default_factory=Handovers)
+    barriers: Barriers = field(default_factory=Barriers)
     accuracy: Accuracy = field(default_factory=Accuracy)
     """Of what was told and learned of its agents."""
     authority: Authority = field(default_factory=Authority)
     """What follows from that."""
+    use: Recent = field(default_factory=lambda: Recent(_USE_HALF_LIFE_S))
+    """Of engines, in activations: its weight where it shares one with other simulations."""
     _pause: Average = field(default_factory=Average)
 
     @property
@@ -152,7 +179,9 @@ class Agent:
     """It was said to act, while a call of it ran: the activation ends with that call."""
     activations: int = 0
     called: int | None = None
-    """The simulation's calls by its last one."""
+    """The simulation's calls by its last one, those of unknown callers left out."""
+    barrier: int = 0
+    """The simulation's barriers by its last call."""
     began: Moment | None = None
     """The last activation."""
     gap: Average | None = None
@@ -160,7 +189,7 @@ class Agent:
     hinted: Told | None = None
     action: Told | None = None
     """The end of what it does in the simulated world."""
-    said: Moment | None = None
+    said: Told | None = None
     """The same as the LLM has it: read in an answer of this activation, the last in which it stood."""
     used_at: float = 0.0
     ended_at: float = 0.0
@@ -171,6 +200,8 @@ class Agent:
     """By an operator. It may have been forgotten since."""
     host_copy: dict[str, bool] | None = None
     """By kind, where it was set for this agent: it overrides its simulation's."""
+    last_call: LastCall | None = None
+    """That was answered whole."""
     gone: bool = False
     """In no table any more, while calls of it may still run."""
 
@@ -183,13 +214,20 @@ class Agent:
         """On which its next call is expected to run."""
         return self.requested or self.assigned_adapter
 
+    def standing(self, told: Told | None) -> Told | None:
+        """`told`, unless its simulation has rested since."""
+        return None if told is None or told.number <= self.simulation.told_before else told
+
     def has_host_copy(self, kind: str) -> bool:
         if self.host_copy is not None and kind in self.host_copy:
             return self.host_copy[kind]
         return self.simulation.host_copy.get(kind, True)
 
     def in_activation(self, at: float) -> bool:
-        return self.running > 0 or (self.activated and at - self.ended_at <= self.simulation.pause_s)
+        if self.running > 0 or not self.activated:
+            return self.running > 0
+        simulation = self.simulation
+        return at - self.ended_at <= simulation.pause_s and self.barrier == simulation.barriers.count
 
     def begin_activation(self, at: float) -> None:
         began = self.simulation.moment(at)
@@ -202,8 +240,11 @@ class Agent:
         self.activated = True
         self.activations += 1
         self.simulation.counters.activations += 1
-        # They were told of this activation, and say nothing of the one after it.
-        self.hinted = self.action = self.said = None
+        self.simulation.use.add(at)
+        # What was told of this activation says nothing of the one after it.
+        hinted, self.action, self.said = self.hinted, None, None
+        if hinted is not None and not hinted.outlives(self.simulation.now(hinted.moment.clock, at)):
+            self.hinted = None
 
     def end_activation(self) -> None:
         self.activated = self.acts_next = False
@@ -223,8 +264,10 @@ class Call:
     adapter: AdapterName | None
     first: bool
     """It opened an activation, and not the agent's first one."""
-    played: bool = False
-    """The engine's guard was told of it."""
+    played: int = 0
+    """The engine's `beginning` when its guard was told of it; 0: it was not."""
+    found: Found | None = None
+    """Of the memory of a known agent, when it started."""
 
 
 @dataclass(slots=True, eq=False)
@@ -235,13 +278,23 @@ class Engine:
     """There is to be a guard, where there is something to guard."""
     agents: dict[Agent, None] = field(default_factory=dict)
     """Those whose memory is on it."""
+    simulations: dict[Simulation, int] = field(default_factory=dict)
+    """Whose agents these are, with how many of them; none is zero."""
     reachable: bool = False
     capabilities: Capabilities | None = None
     boot_id: str | None = None
     capacity_tokens: int | None = None
     belief: Belief = field(default_factory=Belief)
+    called: dict[Agent, None] = field(default_factory=dict)
+    """Agents that began or ended a call, an activation..."""
+    noted: dict[Agent, None] = field(default_factory=dict)
+    """... and those of whom something else is known now, or who left, since the agenda was brought up to date."""
+    memory_tokens: Mean = field(default_factory=lambda: Mean(_MEMORIES))
+    """How large an agent's memory on it usually is."""
     dirty: bool = False
-    """Something changed since its last plan."""
+    """Something changed since its last plan was begun."""
+    planning: bool = False
+    """A plan is being made."""
     blocked: bool = False
     """Its last plan asked for something that waits for the end of what is in flight."""
     wanted: Wanted = field(default_factory=Wanted)
@@ -267,9 +320,11 @@ class Engine:
     """What would be loaded ahead if the simulations in shadow were on, and is not, at the last plan."""
     guard: Guard | None = None
     """Where its cache takes an order and its size is known, if it is guarded."""
+    beginning: int = 0
+    """How often there was a guard that held nothing: calls from before say nothing of what it holds."""
     plays_shadow: bool = False
-    """By the last plan no simulation is on: calls of those in shadow are played to the guard as if they were, so that
-    what distance would be worth can be seen before anything is sent."""
+    """By the last plan no simulation is on: its guard plays what would be ordered if those in shadow were, so that what
+    distance would be worth can be seen before anything is sent."""
 
     @property
     def features(self) -> frozenset[str]:
@@ -287,6 +342,15 @@ class Engine:
     def by_distance(self) -> bool:
         """Whether distance decides what leaves its cache; else recency does."""
         return self.guard is None or self.guard.in_charge is InCharge.DISTANCE
+
+    @property
+    def modes(self) -> set[Mode]:
+        """Of the simulations whose agents' memory is on it."""
+        return {simulation.mode for simulation in self.simulations}
+
+    def weights(self, modes: Collection[Mode], at: float) -> dict[SimulationId, int]:
+        """Of the shares of the simulations in these modes."""
+        return weights_of({one.id: one.use.count(at) for one in self.simulations if one.mode in modes})
 
     @property
     def adapters_in_use(self) -> set[AdapterName]:
@@ -311,15 +375,41 @@ class Engine:
         guard = dict.fromkeys(GUARD_TABLES, 0) if self.guard is None else self.guard.sizes()
         return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes(), **guard}
 
+    def note(self, agent: Agent) -> None:
+        self.noted[agent] = None
+
+    def take_in(self, agent: Agent) -> None:
+        """The agent's memory is on it from now on."""
+        self.agents[agent] = None
+        self.simulations[agent.simulation] = self.simulations.get(agent.simulation, 0) + 1
+
+    def let_go(self, agent: Agent) -> None:
+        """The agent left, or its memory is elsewhere from now on."""
+        del self.agents[agent]
+        self.simulations[agent.simulation] -= 1
+        if not self.simulations[agent.simulation]:
+            del self.simulations[agent.simulation]
+        if not self.simulations and self.guard is not None:
+            before = self.guard.in_charge
+            self.guard.pardon()
+            self._note_charge(self.guard, before)
+
     def forget(self, at: float) -> None:
+        """It cannot be reached: nothing is believed of it. It may well have forgotten nothing."""
         self.belief.forget()
+        self.follow()
         self.loads.forget()
         self.residency.forget()
         self.hosting.forget(at)
-        if self.guard is not None:
-            self.guard.forget()
         self.blocked = self.loads_due = False
         self.wake_at = math.inf
+
+    def start_anew(self, at: float) -> None:
+        """It is another process than before, and has forgotten everything."""
+        self.forget(at)
+        if self.guard is not None:
+            self.guard.forget()
+            self.beginning += 1
 
     def find(self, capabilities: Capabilities) -> None:
         """It can be reached, and is what it says."""
@@ -337,23 +427,41 @@ class Engine:
         self.capacity_tokens = capacity_tokens
         self._set_guard()
 
-    def play(self, agent: Agent) -> bool:
-        """A call of the agent starts. Whether the guard was told."""
-        guard, mode = self.guard, agent.simulation.mode
-        if guard is None or not (mode is Mode.ON or (mode is Mode.SHADOW and self.plays_shadow)):
-            return False
+    def play(self, agent: Agent) -> int:
+        """A call of the agent starts. In every mode: its memory takes room, and an order that does not name it has it
+        leave first. What to end it with, or 0 if no guard was told."""
+        guard = self.guard
+        if guard is None:
+            return 0
         before = guard.in_charge
         guard.called(agent.owner, agent.size_tokens)
         self._note_charge(guard, before)
-        return True
+        return self.beginning
 
-    def release(self, agent: Agent) -> None:
-        """A call ended of which the guard was told. The agent may be in no table any more."""
+    def keeps(self, agent: Agent) -> bool | None:
+        """Whether distance alone would still hold the agent's memory; None if no guard plays that."""
+        return None if self.guard is None else self.guard.keeps(agent.owner)
+
+    def release(self, agent: Agent, played: int, *, failed: bool = False) -> None:
+        """A call ended that `play` answered so. The agent may be in no table any more."""
         guard = self.guard
-        if guard is not None:
+        if guard is not None and played == self.beginning:
             before = guard.in_charge
-            guard.ended(agent.owner, agent.size_tokens)
+            guard.ended(agent.owner, agent.size_tokens, failed=failed)
             self._note_charge(guard, before)
+
+    def rehearse(self, order: Sequence[tuple[Owner, float]]) -> None:
+        """A plan was made that would have distance order its cache so. The guard plays that where the engine is sent no
+        order, as recency is in charge or no simulation is on; else what the engine has in force."""
+        if self.guard is not None and (self.plays_shadow or not self.by_distance):
+            self.guard.ordered(order)
+        self.follow()
+
+    def follow(self) -> None:
+        """What is believed of it may have changed: where it is sent orders, the guard plays the one that is in force. O(1)
+        as long as that is the same."""
+        if self.guard is not None and self.by_distance and not self.plays_shadow:
+            self.guard.adopt({} if self.belief.order is None else self.belief.order.owners)
 
     def learn(self, report: EngineReport, at: float) -> bool:
         """True if that makes a difference to what is loaded ahead."""
@@ -386,6 +494,7 @@ class Engine:
             self.guard = None
         elif self.guard is None:
             self.guard = Guard(self.capacity_tokens)
+            self.beginning += 1
         else:
             before = self.guard.in_charge
             self.guard.resize(self.capacity_tokens)

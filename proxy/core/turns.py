@@ -14,6 +14,7 @@ beginnings, so a simulation that pauses changes nothing, and all of them can be 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -173,6 +174,15 @@ class Turns:
             return None
         return self._in_round(known) or self._in_steps(known) or self._in_succession(agent)
 
+    def next_up(self) -> Collection[AgentName]:
+        """Of whom succession tells, the next one first: others after each beginning, and never many."""
+        return self._succession()
+
+    @property
+    def holding(self) -> tuple[bool, ...]:
+        """Which structures hold. If that changes, so does what is expected of all agents."""
+        return self._round_holds, self._steps_hold, self._succession_holds, self.alone
+
     def moment_s(self, position: float) -> float:
         """When that turn is expected, in seconds on the clock of `at`, by the measured pace.
 
@@ -282,13 +292,16 @@ class Turns:
         )
 
     def _in_succession(self, agent: AgentName) -> Expected | None:
-        if self._chain is None:
-            self._chain = self._chained()
-        link = self._chain.get(agent)
+        link = self._succession().get(agent)
         if link is None:
             return None
         turns = link.position - self.turn + 1
         return Expected(link.position, turns / link.sure - turns, Structure.SUCCESSION)
+
+    def _succession(self) -> dict[AgentName, _Link]:
+        if self._chain is None:
+            self._chain = self._chained()
+        return self._chain
 
     def _chained(self) -> dict[AgentName, _Link]:
         chain: dict[AgentName, _Link] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .model import AdapterName, Owner, SimulationId
@@ -39,6 +39,8 @@ class View:
     """Of a prefix; None: the engine does not tell."""
     adapter_bytes: int | None = None
     """Of an adapter, where adapters take room from the same pool as prefixes."""
+    weights: Mapping[SimulationId, int] = field(default_factory=dict)
+    """Of the simulations' shares of the room."""
 
 
 @dataclass(frozen=True, slots=True)

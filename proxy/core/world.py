@@ -5,8 +5,8 @@ Never decides what to do. Every change costs the same however many agents are id
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 
 from .adapters import Adapter, Adapters
@@ -26,7 +26,9 @@ from .events import (
     ReadingSet,
     StepTicked,
 )
+from .graph import Graph
 from .loads import LoadQueue
+from .misses import Found
 from .model import (
     LORA,
     AdapterName,
@@ -41,7 +43,16 @@ from .model import (
     SimulationId,
     owner_of,
 )
+from .space import Space
+from .story import Called, Stories, found_by
 from .tables import Agent, Call, Engine, Simulation, Told
+
+_FORGOTTEN = 64
+"""Agents, places or nodes that are forgotten in one piece: less than half a millisecond."""
+_GONE = 256
+"""Ended simulations, graphs and spaces that wait for it. Beyond that the oldest are forgotten at once."""
+_ENDED = 32
+"""Activations that are ended in one piece."""
 
 
 class World:
@@ -57,10 +68,12 @@ class World:
         call_limit: int,
         adapter_limit: int,
         edge_limit: int,
+        idle_after_s: float,
         loads_in_flight: int,
         load_budget_bytes: int,
         guard: bool,
         kinds: Collection[str],
+        stories: Stories,
     ) -> None:
         self.simulations: OrderedDict[SimulationId, Simulation] = OrderedDict()
         self.engines: dict[EngineId, Engine] = {}
@@ -71,6 +84,8 @@ class World:
         """Over all graphs."""
         self.unfinished: dict[SimulationId, Simulation] = {}
         """Those of which something was told that is not worked out yet."""
+        self.quiet: OrderedDict[SimulationId, Simulation] = OrderedDict()
+        """Those without a running call that do not rest: in the order in which they will come to rest."""
         self.totals = Totals()
         self._mode = mode
         self.agent_limit = agent_limit
@@ -79,11 +94,17 @@ class World:
         self.call_limit = call_limit
         self.adapters = Adapters(adapter_limit)
         self.edge_limit = edge_limit
+        self.idle_after_s = idle_after_s
         self.kinds = frozenset(kinds)
+        self.stories = stories
         self.loads_in_flight = loads_in_flight
         self.load_budget_bytes = load_budget_bytes
         self.guard = guard
         self._told = 0
+        self._gone: deque[Simulation | Graph | Space] = deque()
+        """What ended, and is forgotten in pieces."""
+        self._pauses_left = False
+        """More pauses are over than were looked at."""
 
     # Tables
 
@@ -97,10 +118,8 @@ class World:
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
         """The one of that name, seen now. None if it is new and all there is room for have calls running, or agents with
         assigned adapters."""
-        simulation = self.simulations.get(name)
+        simulation = self.seen(name, at)
         if simulation is not None:
-            simulation.seen_at = at
-            self.simulations.move_to_end(name)
             return simulation
         if len(self.simulations) >= self.simulation_limit:
             # What was assigned is told once, and the calls of those who lost it would run on the base model.
@@ -112,7 +131,21 @@ class World:
             victim = next((one for one in unused if one.mode is self._mode), unused[0])
             self.totals.dropped_simulations += 1
             self.drop_simulation(victim)
-        simulation = self.simulations[name] = Simulation(name, self._mode, at)
+        simulation = self.simulations[name] = self.quiet[name] = Simulation(name, self._mode, at)
+        return simulation
+
+    def seen(self, name: SimulationId, at: float) -> Simulation | None:
+        """The known one of that name, seen now: whatever is heard of it ends its rest."""
+        simulation = self.simulations.get(name)
+        if simulation is not None:
+            simulation.seen_at = at
+            self.simulations.move_to_end(name)
+            if simulation.resting:
+                simulation.resting = False
+                self.mark_all_of(simulation)
+            if not simulation.running:
+                self.quiet[name] = simulation
+                self.quiet.move_to_end(name)
         return simulation
 
     def agent(self, simulation: Simulation, name: AgentName) -> Agent | None:
@@ -124,6 +157,8 @@ class World:
                 simulation.idle.move_to_end(name)
             return agent
         is_full = len(simulation.agents) >= self.agent_limit
+        if not is_full and self.agent_count >= self.total_agent_limit:
+            self.drop_gone()
         if is_full or self.agent_count >= self.total_agent_limit:
             others = () if is_full else self.simulations.values()
             place = next((one for one in chain((simulation,), others) if one.idle), None)
@@ -142,29 +177,106 @@ class World:
         agent.gone = True
         self.agent_count -= 1
         self._assign(agent, None)
-        del simulation.agents[agent.name]
+        simulation.agents.pop(agent.name, None)
         simulation.idle.pop(agent.name, None)
         simulation.pausing.pop(agent.name, None)
         simulation.turns.forget(agent.name)
         simulation.accuracy.forget(agent.name)
+        self.stories.forget(agent)
         if simulation.space is not None:
             simulation.space.remove(agent.name)
             self.note(simulation)
         if agent.engine is not None:
             self._mark(agent)
-            del agent.engine.agents[agent]
+            agent.engine.let_go(agent)
 
     def drop_simulation(self, simulation: Simulation) -> None:
-        simulation.space = None
-        for agent in list(simulation.agents.values()):
+        """From now on it is in no plan, and its name is free for another one. Its agents are forgotten in pieces."""
+        self.mark_all_of(simulation)
+        simulation.mode = Mode.OFF
+        for known in (self.simulations, self.unfinished, self.quiet):
+            known.pop(simulation.id, None)
+        self.drop_graph(simulation)
+        self.drop_space(simulation)
+        self._give_up(simulation)
+
+    def drop_graph(self, simulation: Simulation) -> None:
+        if simulation.graph is not None:
+            self.edge_count -= simulation.graph.edges
+            self._give_up(simulation.graph)
+            simulation.graph = None
+
+    def drop_space(self, simulation: Simulation) -> None:
+        if simulation.space is not None:
+            self._give_up(simulation.space)
+            simulation.space = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether `tidy` would do anything."""
+        return bool(self._gone) or self._pauses_left
+
+    @property
+    def gone(self) -> int:
+        """Simulations, graphs and spaces that ended and are not forgotten yet."""
+        return len(self._gone)
+
+    @property
+    def leaving(self) -> Iterator[Simulation]:
+        """Those that ended and have agents still."""
+        return (one for one in self._gone if isinstance(one, Simulation))
+
+    def _give_up(self, one: Simulation | Graph | Space) -> None:
+        self._gone.append(one)
+        self.drop_gone()
+        while len(self._gone) > _GONE:
+            self.drop_gone()
+
+    def tidy(self, at: float) -> None:
+        """A piece of what earlier events left to be done."""
+        if self._pauses_left:
+            self.end_pauses(at)
+        else:
+            self.drop_gone()
+
+    def drop_gone(self) -> None:
+        """Forgets a piece of what ended: to forget a large simulation at once takes long."""
+        budget = _FORGOTTEN
+        while budget > 0 and self._gone:
+            one = self._gone[0]
+            budget = self._drop_agents(one, budget) if isinstance(one, Simulation) else one.dissolve(budget)
+            if budget > 0:
+                self._gone.popleft()
+
+    def _drop_agents(self, simulation: Simulation, budget: int) -> int:
+        """Returns what is left of the budget."""
+        while budget > 0 and simulation.agents:
+            budget -= 1
+            _, agent = simulation.agents.popitem()
             self.drop_agent(agent)
-        self.edge_count -= 0 if simulation.graph is None else simulation.graph.edges
-        self.unfinished.pop(simulation.id, None)
-        del self.simulations[simulation.id]
+        return budget
 
     def mark_all(self) -> None:
         for engine in self.engines.values():
             engine.dirty = True
+
+    def mark_all_of(self, simulation: Simulation) -> None:
+        """A plan is due where its agents' memory is."""
+        if simulation.mode is not Mode.OFF:
+            for engine in self.engines.values():
+                engine.dirty = engine.dirty or simulation in engine.simulations
+
+    def learn_anew(self, simulation: Simulation) -> None:
+        """Something else may be known of all its agents."""
+        simulation.epoch += 1
+        self.mark_all_of(simulation)
+
+    def expect_anew(self, simulation: Simulation, names: Iterable[AgentName]) -> None:
+        """Something else is known of these."""
+        for name in names:
+            agent = simulation.agents.get(name)
+            if agent is not None:
+                self._mark(agent)
 
     def note(self, simulation: Simulation) -> None:
         """Keeps book of what was told of it and is not worked out yet."""
@@ -188,18 +300,21 @@ class World:
             self._finish(lost, at)
         engine = self.engine(event.engine)
         agent = None if event.agent is None else self.agent(simulation, event.agent)
-        first = False
+        first, found = False, None
         if agent is not None:
+            self.stories.starts(agent, at)
+            found = found_by(agent, engine, event.adapter)
             first = self._call(agent, at)
             # What was added to the request for an operator says nothing of what the simulation wants.
             agent.requested = None if event.adapter == agent.assigned_adapter else event.adapter
             self._move(agent, engine)
-            self._mark(agent)
+            self._mark(agent, called=True)
         engine.start(event.adapter)
-        played = agent is not None and engine.play(agent)
+        played = 0 if agent is None else engine.play(agent)
         simulation.running += 1
+        self.quiet.pop(simulation.id, None)
         simulation.counters.calls += 1
-        self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first, played)
+        self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first, played, found)
 
     def end_call(self, event: CallEnded, at: float) -> Call | None:
         """The call that ended, if it was one that counted."""
@@ -207,18 +322,21 @@ class World:
         if call is None:
             self.totals.unknown_calls += 1
             return None
-        if self.simulations.get(call.simulation.id) is call.simulation:
-            self.simulation(call.simulation.id, at)
+        if self._is_known(call.simulation):
+            self.seen(call.simulation.id, at)
         call.simulation.counters.count_end(event.outcome, event.usage, call.first)
         agent = call.agent
+        if agent is not None and call.found is not None:
+            self._explain(agent, call, call.found, event, at)
         if agent is not None and event.usage is not None:
             agent.learn_size(event.usage)
+            call.engine.memory_tokens.add(agent.size_tokens or 0)
         # A call that failed is tried again, whatever was meant to follow it.
         if agent is not None and event.acts_for is not None and event.outcome is Outcome.DONE:
             self._act(agent, *event.acts_for, at)
         if agent is not None and event.said is not None and event.outcome is Outcome.DONE:
             self._hear(agent, *event.said, at)
-        self._finish(call, at)
+        self._finish(call, at, failed=event.outcome is Outcome.ENGINE_FAILED)
         return call
 
     # What the simulation tells
@@ -234,7 +352,8 @@ class World:
             agent = None if distance is None else self.agent(simulation, name)
             if agent is None or distance is None:
                 continue
-            agent.hinted = Told(Moment(event.clock, now + distance), self._told)
+            since = now if agent.running else None
+            agent.hinted = Told(Moment(event.clock, now + distance), self._told, since)
             self._expect(agent)
             if distance > 0.0 and not agent.running:
                 agent.end_activation()
@@ -259,12 +378,15 @@ class World:
     def tick_steps(self, event: StepTicked, at: float) -> None:
         simulation = self.simulation(event.simulation, at)
         if simulation is not None:
+            clock = simulation.clock
+            simulation.barriers.ticked(running=simulation.running > 0)
             simulation.steps.tick(at, event.step)
-            if simulation.mode is not Mode.OFF:
-                self.mark_all()
+            if simulation.clock is not clock:
+                self.learn_anew(simulation)
+            self.mark_all_of(simulation)
 
-    def leave(self, event: AgentLeft) -> None:
-        simulation = self.simulations.get(event.simulation)
+    def leave(self, event: AgentLeft, at: float) -> None:
+        simulation = self.seen(event.simulation, at)
         agent = None if simulation is None else simulation.agents.get(event.agent)
         if simulation is not None and agent is not None:
             self.drop_agent(agent)
@@ -290,8 +412,8 @@ class World:
         if adapter is None:
             return
         # Operators seldom do that: it may cost as much as there are agents.
-        for name in list(adapter.assigned):
-            for agent in self.simulations[name].agents.values():
+        for simulation in [*self.simulations.values(), *self.leaving]:
+            for agent in simulation.agents.values() if simulation.assigned else ():
                 if agent.assigned is adapter:
                     self._assign(agent, None)
         self.mark_all()
@@ -371,13 +493,28 @@ class World:
     # Time
 
     def end_pauses(self, at: float) -> None:
-        """Ends the activations whose agents have not called for the learned pause."""
+        """Ends activations whose agents have not called for the learned pause, or since a barrier: a piece of them."""
+        left = _ENDED
         for simulation in self.simulations.values():
-            while simulation.pausing:
+            while left > 0 and simulation.pausing:
                 agent = next(iter(simulation.pausing.values()))
                 if agent.in_activation(at):
                     break
                 self._end_activation(agent, at)
+                left -= 1
+        self._pauses_left = left == 0
+
+    def rest(self, at: float) -> None:
+        """Lets simulations of which nothing was seen for long give back what they hold, at no cost for all others. What
+        was learned of them stays."""
+        while self.quiet and self.idle_after_s:
+            simulation = next(iter(self.quiet.values()))
+            if at - simulation.seen_at < self.idle_after_s:
+                break
+            del self.quiet[simulation.id]
+            simulation.resting = True
+            simulation.told_before = self._told
+            self.learn_anew(simulation)
 
     def _call(self, agent: Agent, at: float) -> bool:
         """A call of the agent starts. True if it opens an activation that is not the agent's first."""
@@ -395,6 +532,7 @@ class World:
         if simulation.space is not None:
             simulation.space.use(agent.name, simulation.now(simulation.space.rules.clock, at))
         agent.acts_next = False
+        agent.barrier = simulation.barriers.count
         agent.running += 1
         agent.used_at = at
         simulation.idle.pop(agent.name, None)
@@ -402,12 +540,13 @@ class World:
         return opens and agent.activations > 1
 
     def _hand_over(self, agent: Agent, at: float) -> None:
-        """Ends activations by the call that starts, where the simulation makes one at a time."""
+        """Ends activations by the call that starts, where the simulation makes one at a time or waits for all of a step."""
         simulation = agent.simulation
-        calls, handovers = simulation.counters.calls, simulation.handovers
-        others = None if agent.called is None else calls - agent.called
+        handovers = simulation.handovers
+        others = None if agent.called is None else handovers.calls - agent.called
         handovers.called(others, overlaps=simulation.running > agent.running)
-        agent.called = calls + 1
+        simulation.barriers.called(handovers.calls, agent.called, at, running=simulation.running > 0)
+        agent.called = handovers.calls
         ends_after = handovers.ends_after
         if ends_after is None:
             return
@@ -423,30 +562,62 @@ class World:
     def _take_turn(self, agent: Agent, at: float) -> None:
         """What was expected of the agent is measured by what came, and so is what follows for others learned."""
         simulation = agent.simulation
+        turns, authority = simulation.turns, simulation.authority
+        learned = authority.before, turns.holding
         if simulation.accuracy.began(agent.name, lambda clock: simulation.now(clock, at)):
-            simulation.authority.weigh(simulation.accuracy)
-        simulation.turns.began(agent.name, at)
-        if simulation.turns.tells and simulation.mode is not Mode.OFF:
-            self.mark_all()
+            authority.weigh(simulation.accuracy)
+        turns.began(agent.name, at)
+        if (authority.before, turns.holding) != learned:
+            self.learn_anew(simulation)
+        elif turns.tells:
+            self.mark_all_of(simulation)
 
     def _end_activation(self, agent: Agent, at: float) -> None:
         agent.end_activation()
         self.judge(agent, at)
-        self._mark(agent)
+        self._mark(agent, called=True)
 
     def judge(self, agent: Agent, at: float) -> None:
         """Something new is known of the agent: notes what every source says, to be compared with what comes."""
+        self.stories.expects(agent, at)
         accuracy = agent.simulation.accuracy
         # What was told during an activation may be meant for it, and is taken at its word when it ends.
         if not agent.in_activation(at) and accuracy.follows(agent.name):
             accuracy.predicted(agent.name, [(known.source, known.moment) for known in known_of(agent, at)])
 
-    def _finish(self, call: Call, at: float) -> None:
-        call.simulation.running -= 1
+    def _explain(self, agent: Agent, call: Call, found: Found, event: CallEnded, at: float) -> None:
+        """Whether the call found the agent's memory, and if not, why."""
+        usage, engine, cause = event.usage, call.engine, None
+        if event.outcome is Outcome.DONE:
+            cause = found.cause(usage, engine.boot_id)
+            agent.last_call = found.left(engine.id, engine.boot_id, usage, cause)
+            if cause is not None:
+                call.simulation.counters.count_miss(cause)
+        called = Called(
+            at,
+            engine.id,
+            call.adapter,
+            event.outcome,
+            call.first,
+            found.rank,
+            None if usage is None else usage.prompt,
+            None if usage is None else usage.cached,
+            None if usage is None else found.expected_tokens(usage.prompt),
+            cause,
+        )
+        self.stories.ended(agent, called)
+
+    def _finish(self, call: Call, at: float, *, failed: bool = False) -> None:
+        simulation = call.simulation
+        simulation.running -= 1
+        if not simulation.running:
+            simulation.barriers.fell_silent(at)
+            if self._is_known(simulation):
+                self.quiet[simulation.id] = simulation
         call.engine.end(call.adapter)
         agent = call.agent
         if agent is not None and call.played:
-            call.engine.release(agent)
+            call.engine.release(agent, call.played, failed=failed)
         if agent is None or agent.gone:
             return
         agent.running -= 1
@@ -459,7 +630,7 @@ class World:
                 self.judge(agent, at)
             else:
                 agent.simulation.pausing[agent.name] = agent
-        self._mark(agent)
+        self._mark(agent, called=True)
 
     def _act(self, agent: Agent, duration: float, clock: Clock, at: float) -> None:
         checked = self._checked(duration)
@@ -474,7 +645,8 @@ class World:
         checked = self._checked(duration)
         # Nobody told us that there are ticks, and without them a moment in steps would stay as near as it is for ever.
         if checked is not None and (clock is not Clock.STEPS or simulation.steps.ticked):
-            agent.said = Moment(clock, simulation.now(clock, at) + checked)
+            self._told += 1
+            agent.said = Told(Moment(clock, simulation.now(clock, at) + checked), self._told)
             simulation.counters.said += 1
 
     def _checked(self, value: float) -> float | None:
@@ -490,15 +662,22 @@ class World:
             return
         if agent.engine is not None:
             self._mark(agent)
-            del agent.engine.agents[agent]
+            agent.engine.let_go(agent)
         agent.engine = engine
-        engine.agents[agent] = None
+        engine.take_in(agent)
 
     def _expect(self, agent: Agent) -> None:
         """Where there is but one engine, an agent with an assigned adapter has memory on it before its first call."""
         if agent.engine is None and agent.assigned is not None and len(self.engines) == 1:
             self._move(agent, next(iter(self.engines.values())))
 
-    def _mark(self, agent: Agent) -> None:
-        if agent.engine is not None and agent.simulation.mode is not Mode.OFF:
-            agent.engine.dirty = True
+    def _is_known(self, simulation: Simulation) -> bool:
+        """It has not ended, nor been forgotten."""
+        return self.simulations.get(simulation.id) is simulation
+
+    def _mark(self, agent: Agent, *, called: bool = False) -> None:
+        """Something else is known of the agent, or it will not be found any more; or it `called`, began or stopped."""
+        engine = agent.engine
+        if engine is not None:
+            (engine.called if called else engine.noted)[agent] = None
+            engine.dirty = engine.dirty or agent.simulation.mode is not Mode.OFF

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -35,11 +35,15 @@ def text_of(payload: bytes) -> str:
     return _text(choice.get("text")) or _text(answer.get("text")) or _outputs(answer)
 
 
-def text_of_events(payloads: Iterable[bytes]) -> str:
-    """The same of a stream, from the `data:` of all its events in their order."""
+def text_of_events(payloads: Sequence[bytes], *, whole: bool = True) -> str:
+    """The same of a stream, from the `data:` of its events in their order. If they are not the whole stream, what
+    stands before the first space is left out: it may be the rest of a word or a number."""
+    # SGLang's own route repeats in each event all that was said before.
+    last = next((event for payload in reversed(payloads) if (event := _parsed(payload))), {})
+    if "choices" not in last and (text := _text(last.get("text"))):
+        return text
     parts: list[str] = []
     calls: list[str] = []
-    whole = ""
     for payload in payloads:
         event = _parsed(payload)
         choice = _first(event.get("choices"))
@@ -51,10 +55,11 @@ def text_of_events(payloads: Iterable[bytes]) -> str:
             parts.append(_text(choice.get("text")))
         elif event.get("type") == "response.output_text.delta":
             parts.append(_text(event.get("delta")))
-        else:
-            # SGLang's own route repeats in each event all that was said before.
-            whole = _text(event.get("text")) or whole
-    return "".join(parts) or whole or "".join(calls)
+    begins_here = whole or not (parts and parts[0])
+    text = "".join(parts)
+    if not text:
+        return "".join(calls) if whole else ""
+    return text if begins_here else text.partition(" ")[2]
 
 
 def _spoken(message: Mapping[str, Any]) -> str:

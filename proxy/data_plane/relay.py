@@ -271,7 +271,9 @@ class Relay:
         """What the engine shall see besides, and the id by which the engine can abort it, if it can."""
         features = self._features()
         owner = None
-        if caller.agent is not None and "owners" in features and self._mode_of(caller.simulation) is Mode.ON:
+        # Also in shadow: once it is switched on, the engine knows whose the memory is that it holds by then.
+        is_off = self._mode_of(caller.simulation) is Mode.OFF
+        if caller.agent is not None and "owners" in features and not is_off:
             owner = owner_of(caller.simulation, caller.agent)
         if caller.path == _RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.

@@ -32,7 +32,8 @@ class Witness(Protocol):
         ...
 
     def text(self) -> str:
-        """What the LLM said, to be asked after the end. Empty where not all of it is here, or in a form not known here."""
+        """What the LLM said, to be asked after the end; of a long stream its end. Empty where too little of it is here, or in
+        a form not known here."""
         ...
 
     def saw_the_end(self) -> bool:
@@ -118,7 +119,7 @@ class _StreamTail:
         return None
 
     def text(self) -> str:
-        return text_of_events(reversed(list(self._payloads_from_the_end()))) if self._whole else ""
+        return text_of_events(list(self._payloads_from_the_end())[::-1], whole=self._whole)
 
     def saw_the_end(self) -> bool:
         last = next(self._payloads_from_the_end(), b"")

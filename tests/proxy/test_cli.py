@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import scalesim
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.proxy.__main__ import PROBLEM, USAGE, cli
 from scalesim.proxy.app import running
+from scalesim.proxy.settings import Settings
 from tests.proxy.test_app import settings_for, until
 from tests.support.serve import serve as served
 
@@ -39,6 +41,15 @@ def command(*words: str, environ: Mapping[str, str] | None = None) -> subprocess
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_all_settings_are_listed_with_what_they_are_for() -> None:
+    result = invoke("settings", environ={"SCALESIM_PORT": "no port at all"})
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    assert rows.keys() >= {one.name for one in dataclasses.fields(Settings)}
+    assert "600" in rows["idle_after_s"]
+    assert "port for clients" in rows["port"]
 
 
 def told_by(words: list[str], environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:

@@ -25,6 +25,7 @@ from scalesim.proxy.core.events import (
     EngineFound,
     EngineLost,
     Event,
+    Idled,
     Reported,
     Settled,
     SimulationEnded,
@@ -81,6 +82,14 @@ class StandIn(Noted):
         self.broken_dirty = False
         self._dirty = False
 
+        self.pieces = 0
+        """That it leaves for later, at each tick."""
+        self._left = 0
+
+    @property
+    def behind(self) -> bool:
+        return self._left > 0
+
     @property
     def dirty(self) -> bool:
         if self.broken_dirty:
@@ -90,7 +99,8 @@ class StandIn(Noted):
     def handle(self, event: Event) -> list[Action]:
         self.events.append(event)
         self.changed.set()
-        self._dirty = not isinstance(event, Ticked)
+        self._dirty = not isinstance(event, (Ticked, Idled))
+        self._left = self.pieces if isinstance(event, Ticked) else self._left - isinstance(event, Idled)
         if type(event) is self.broken_on:
             raise RuntimeError("a bug in the core")
         return self.script.pop(type(event), [])
@@ -214,6 +224,22 @@ async def test_a_burst_of_events_is_answered_by_one_plan() -> None:
         for _ in range(100):
             runtime.post(StepTicked(runtime.now(), TOWN))
         await core.until(lambda: core.all(Ticked))
+    assert len(core.all(Ticked)) == 1
+
+
+async def test_what_a_plan_leaves_is_worked_out_with_turns_for_everybody_else() -> None:
+    core = StandIn()
+    core.pieces = 3
+    core.script[Idled] = [order("Ann")]
+    engine = Engine()
+    turns = 0
+    async with started(core, engine, tick_s=60, renew_s=60, report_every_s=60):
+        while len(core.all(Idled)) < 3:
+            await asyncio.sleep(0)
+            turns += 1
+        await engine.until(lambda: engine.carried_out)
+    assert turns >= 3
+    assert len(core.all(Idled)) == 3
     assert len(core.all(Ticked)) == 1
 
 

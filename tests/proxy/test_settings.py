@@ -119,6 +119,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("LOG_LEVEL", "LOUD", "'LOUD' is not one of debug, info, warning, error"),
         ("MAX_BODY_MB", "0", "0 is not a number of megabytes above 0 and up to 1024"),
         ("MAX_BODY_MB", "nan", "nan is not a number"),
+        ("IDLE_AFTER_S", "-1", "-1 is not a number of seconds from 0 to"),
         ("CONNECT_TIMEOUT_S", "inf", "inf is not a number of seconds"),
         ("MAX_CONNECTIONS", "1.5", "1.5 is not a number of connections"),
         ("TICK_MS", "-50", "-50 is not a number of milliseconds"),
@@ -305,6 +306,7 @@ def test_the_defaults_of_the_core_are_ours() -> None:
     assert (settings.mode, settings.policy) == (core.mode, core.policy)
     assert (settings.plan_limit, settings.pin_share) == (core.plan_limit, core.pin_share)
     assert settings.guard is core.guard is True
+    assert settings.idle_after_s == core.idle_after_s
 
 
 def test_every_setting_is_documented() -> None:

@@ -148,9 +148,11 @@ class FakeEngine:
 
     async def _hint(self, request: Request) -> Response:
         body = await request.body()
-        self.told.append(
-            (f"{request.method} {request.path_params['rest']}", json.loads(body) if body else None)
+        lines = request.headers.get("content-type") == "application/x-ndjson"
+        told = (
+            [json.loads(line) for line in body.splitlines()] if lines else json.loads(body) if body else None
         )
+        self.told.append((f"{request.method} {request.path_params['rest']}", told))
         return JSONResponse({}, status_code=self.refused_hints or 200)
 
     async def _chat(self, request: Request) -> Response:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalesim.workloads.belady import RecordedCall, least_recent, minimum, unlimited
+from scalesim.workloads.belady import (
+    Cut,
+    RecordedCall,
+    least_recent,
+    minimum,
+    most_recent,
+    most_worth,
+    unlimited,
+)
 
 
 def one_after_the_other(*prompts: str, output: int = 0) -> list[RecordedCall]:
@@ -174,3 +182,31 @@ def test_three_hundred_long_calls_take_seconds_not_minutes() -> None:
     hits = minimum(calls, 40_000)
     assert hits.peak_tokens <= 40_000
     assert 0 < sum(hits.tokens) < sum(unlimited(calls).tokens)
+
+
+def test_what_was_used_last_goes_first_where_that_is_the_order() -> None:
+    calls = one_after_the_other("aaaa", "bbbb", "cccc", "aaaa", "cccc")
+    # When c comes, b makes room; when a comes back, it is there, and c as well.
+    assert most_recent(calls, 8).tokens == (0, 0, 0, 3, 3)
+    assert sum(least_recent(calls, 8).tokens) < 6
+
+
+def test_what_is_worth_least_goes_first_and_worth_is_asked_again() -> None:
+    calls = one_after_the_other("aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc")
+
+    def dear(favourite: int) -> tuple[int, ...]:
+        return most_worth(calls, 8, lambda call, at: float(call == favourite), ()).tokens
+
+    assert dear(0)[3] == 3
+    assert dear(1)[3] == 1
+    # By the time c comes, at 4, the tables have turned.
+    turned = most_worth(calls, 8, lambda call, at: float(call == (0 if at < 4 else 1)), (4,))
+    assert turned.tokens[3] == 1
+
+
+def test_calls_that_are_cut_once_give_the_same_replays() -> None:
+    calls = one_after_the_other("aaaa", "bbbb", "aabb", "aaaa", "bbbb")
+    cut = Cut(calls)
+    for replay in (minimum, least_recent, most_recent):
+        assert replay(cut, 6) == replay(calls, 6)
+    assert (len(cut), list(cut)) == (len(calls), calls)

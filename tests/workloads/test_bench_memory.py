@@ -16,7 +16,7 @@ from scalesim.workloads.builds import AdapterRoom, Conditions, Device
 from scalesim.workloads.configurations import EngineKey, Lane, passes
 from scalesim.workloads.links import Link
 from scalesim.workloads.memory_configurations import configurations, reference_first
-from scalesim.workloads.program import Impossible, Wishes
+from scalesim.workloads.program import Impossible, Told, Wishes
 from scalesim.workloads.scenarios import scenario
 from scalesim.workloads.servers import Installation, ServerFailed
 from tests.support.serve import serve
@@ -65,13 +65,13 @@ def order(out_dir: Path, *names: str, **more: object) -> Order:
 
 
 def prepared(order: Order, link: Link | None = LINK) -> Prepared:
-    program = scenario("independent").generate(order.wishes)
+    program = scenario(order.scenario).generate(order.wishes)
     conditions = Conditions(AdapterRoom(order.slots, 4, 8), link)
-    groups = passes(reference_first(order.names), 3, None, configurations(order.host_tier), conditions)
+    known = configurations(order.host_tier, program.own())
+    groups = passes(reference_first(order.names), 3, None, known, conditions)
     paths = {f"ad-{index}": f"/adapters/ad-{index}" for index in range(4)}
-    return Prepared(
-        program, order.wishes, groups, rules(order, program, paths), conditions, 1000, 5000, "5,000 tokens"
-    )
+    told = rules(order, program, paths)
+    return Prepared(program, order.wishes, known, groups, told, conditions, 1000, 5000, "5,000 tokens")
 
 
 def screen() -> Console:
@@ -108,6 +108,34 @@ async def test_the_benchmark_writes_json_a_picture_and_every_call(tmp_path: Path
     text = shown(console)
     assert "Link: emulated, paper" in text
     assert "Not measured: " in text
+
+
+@pytest.mark.parametrize(
+    ("scenario", "told", "words"),
+    [
+        ("interaction", "spatial", {"space", "positions", "actions"}),
+        ("diffusion", "path", {"graph", "activations"}),
+    ],
+)
+async def test_other_scenarios_are_told_by_what_they_know_of_themselves(
+    tmp_path: Path, scenario: str, told: str, words: set[str]
+) -> None:
+    asked = order(tmp_path, "hicache", "all", scenario=scenario)
+    console = screen()
+    async with AsyncExitStack() as stack:
+        fleet = FakeFleet(stack)
+        assert await measure(asked, prepared(asked), fleet, console)
+        said = {
+            what.rpartition("/")[2] for engine in fleet.engines_by_key.values() for what, _ in engine.told
+        }
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["scenario"] == scenario
+    assert result["told"] == {"all": told}
+    assert result["paper"]["over_stock"] > 1.3
+    assert (result["interactions"] is not None) == (scenario == "interaction")
+    assert ("Interactions trigger" in shown(console)) == (scenario == "interaction")
+    assert words <= said
+    assert "distances" not in said
 
 
 async def test_a_deliberately_wrong_adapter_makes_the_comparison_fail(tmp_path: Path) -> None:
@@ -180,6 +208,32 @@ def test_what_is_decided_before_the_first_engine(tmp_path: Path) -> None:
     assert len(one_file.rules.adapter_paths) == 4
 
 
+@pytest.mark.parametrize(
+    ("scenario", "told", "word"),
+    [
+        ("independent", None, Told.PLAN),
+        ("interaction", None, Told.SPATIAL),
+        ("diffusion", None, Told.PATH),
+        ("diffusion", Told.EXACT, Told.EXACT),
+    ],
+)
+def test_a_simulation_tells_what_it_knows_of_itself_or_what_is_asked_for(
+    tmp_path: Path, scenario: str, told: Told | None, word: Told
+) -> None:
+    asked = order(
+        tmp_path / "out",
+        "hicache",
+        "all",
+        scenario=scenario,
+        told=told,
+        installation=installation(tmp_path),
+    )
+    console = screen()
+    lanes = {lane.name: lane.configuration.told for lane in prepare(asked, console).passes[0]}
+    assert lanes == {"hicache": None, "all": word}
+    assert f"Told: {word.value}." in shown(console)
+
+
 def test_slots_are_the_share_of_the_agents_and_never_below_three(tmp_path: Path) -> None:
     asked = order(tmp_path, "stock")
     assert asked.slots == 3
@@ -191,6 +245,7 @@ def test_slots_are_the_share_of_the_agents_and_never_below_three(tmp_path: Path)
     [
         (("stock",), {"rank": 0}, "rank is 0"),
         (("stock",), {"link": "fast"}, "no link 'fast'"),
+        (("stock",), {"scenario": "chess"}, "no scenario 'chess'"),
         (
             ("stock",),
             {"link": "paper", "installation": Installation(device=Device.CUDA)},
@@ -216,6 +271,8 @@ def test_unknown_configurations_and_what_is_not_installed_are_refused_before_any
         prepare(order(tmp_path / "out", "off"), screen())
     with pytest.raises(Impossible, match="no configuration 'hicache'"):
         prepare(order(tmp_path / "out", "hicache", host_tier=False), screen())
+    with pytest.raises(Impossible, match="independent has no 'path' to tell"):
+        prepare(order(tmp_path / "out", "hicache", told=Told.PATH), screen())
     with pytest.raises(ServerFailed, match="no-scalesim: missing"):
         prepare(order(tmp_path / "out", "hicache", "all", installation=nothing), screen())
     assert not (tmp_path / "out").exists()

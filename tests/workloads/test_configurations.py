@@ -75,7 +75,7 @@ def test_only_stock_goes_without_the_proxy_and_only_those_that_say_so_are_told_s
     told = {name: one.told for name, one in CONFIGURATIONS.items() if one.told is not None}
     assert told == {
         "on": Told.EXACT,
-        **{told.value: told for told in (Told.TICKS, Told.PLAN, Told.SPATIAL, Told.PATH)},
+        **{told.value: told for told in (Told.TICKS, Told.PLAN, Told.SPATIAL, Told.PATH, Told.ANSWERS)},
     }
 
 

@@ -45,8 +45,18 @@ def test_an_impossible_pace_is_refused(pace: float) -> None:
 
 
 def test_what_is_not_emulated_is_refused() -> None:
-    with pytest.raises(Impossible, match="stock-host"):
-        EmulatedInstallation().engine_command(EngineBuild(Flavour.STOCK, host_tier=True), 1234, 5000)
+    with pytest.raises(Impossible, match="stock-lfu"):
+        EmulatedInstallation().engine_command(EngineBuild(Flavour.STOCK, settings=("--lfu",)), 1234, 5000)
+
+
+def test_host_memory_holds_every_agent_behind_a_link_that_keeps_the_pace() -> None:
+    command = EmulatedInstallation(pace=2).engine_command(
+        EngineBuild(Flavour.EXTENDED, host_tier=True), 1234, 5000
+    )
+    given = dict(zip(command[3::2], command[4::2], strict=False))
+    assert given["--host-tokens"] == "80000"
+    assert float(given["--link-bytes-per-s"]) == 2 * 64e9
+    assert EmulatedInstallation(pace=2).wire.seconds(1000) == pytest.approx(1000 * 57_344 / 128e9)
 
 
 @pytest.mark.slow

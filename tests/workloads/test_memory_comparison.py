@@ -170,13 +170,35 @@ def test_the_tables_fit_a_terminal_of_eighty_columns_and_cut_nothing(comparison:
     assert "kv_prefix" in text
 
 
-def test_the_caption_says_the_link_the_room_and_the_ceiling(comparison: MemoryComparison) -> None:
+def test_the_caption_says_what_was_told_the_link_the_room_and_the_ceiling(
+    comparison: MemoryComparison,
+) -> None:
     caption = comparison.caption()
+    assert "Told by the simulation: exact." in caption
+    assert "Told by" not in compared(play("stock"), play("hicache")).caption()
     assert "Link: emulated, paper: 20 MB/s" in caption
     assert "25% of N slots and prefixes: 6 slots for 24 adapters of rank 8" in caption
-    assert "without any load, hicache would be 1.67x as fast; all reaches 96% of it" in caption
+    assert "without any load, hicache would be 1.67x as fast; all reaches 96% of it (aim: 90%)" in caption
     assert "Link: off" in replace(comparison, link=None).caption()
     assert "all of them one file" in replace(comparison, one_file=True).caption()
+
+
+def test_what_the_paper_reached_stands_beside_what_all_reaches(comparison: MemoryComparison) -> None:
+    result = json.loads(json.dumps(comparison.as_json()))
+    assert result["paper"] == {"over_stock": 1.73, "over_hicache": pytest.approx(1.65, abs=0.01)}
+    assert result["ceiling_over_stock"] == pytest.approx(1.1 / 0.6)
+    assert result["share_of_ceiling_aimed_at"] == 0.9
+    assert (
+        "all is 1.76x as fast as stock (ceiling 1.83) and 1.60x as fast as hicache (ceiling 1.67). The paper's, with 500"
+        " agents on an H100: 1.73x over SGLang, 1.65x over HiCache." in comparison.caption()
+    )
+    of_rhythm = replace(comparison, base=replace(comparison.base, scenario="rhythm"))
+    assert of_rhythm.as_json()["paper"] is None
+    assert "paper's" not in of_rhythm.caption()
+
+
+def test_without_hicache_only_the_paper_speaks_of_a_speedup_over_it() -> None:
+    assert "\nThe paper's, with 500 agents" in compared(play("stock"), play("all")).caption()
 
 
 def test_a_wrong_answer_fails_it(comparison: MemoryComparison) -> None:

@@ -37,11 +37,22 @@ def test_only_stock_has_no_host_tier_where_there_is_one_and_nobody_has_where_the
 
 def test_settings_of_stock_are_played_only_when_named() -> None:
     assert configurations(True) == {**WITH_HOST_TIER, **SEARCHED}
-    assert usual(True) == tuple(WITH_HOST_TIER)
-    assert usual(False) == tuple(configurations(False)) == tuple(WITHOUT_HOST_TIER)
+    assert usual(True, "independent") == tuple(WITH_HOST_TIER)
+    for scenario in ("independent", "diffusion"):
+        assert usual(False, scenario) == tuple(configurations(False)) == tuple(WITHOUT_HOST_TIER)
 
 
-def test_engines_without_the_proxy_are_stock_and_all_others_get_every_hint() -> None:
+def test_on_other_scenarios_all_parts_are_compared_together() -> None:
+    assert usual(True, "interaction") == usual(True, "diffusion") == ("stock", "hicache", "best", "all")
+
+
+def test_a_simulation_tells_what_it_has_to_tell_wherever_it_tells_anything() -> None:
+    for host_tier in (True, False):
+        for name, one in configurations(host_tier, Told.PATH).items():
+            assert one.told is (None if name in {"stock", "hicache", "best", *SEARCHED} else Told.PATH)
+
+
+def test_engines_without_the_proxy_are_stock_and_all_others_are_told_something() -> None:
     for one in (*WITH_HOST_TIER.values(), *WITHOUT_HOST_TIER.values()):
         assert (one.mode is None) == (one.flavour is Flavour.STOCK) == (one.parts is None)
         assert one.told is (None if one.mode is None else Told.EXACT)

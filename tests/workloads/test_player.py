@@ -302,10 +302,7 @@ async def test_a_graph_is_told_before_the_first_step_and_whom_news_reaches_in_ea
     engine = await played(program, Told.PATH)
     assert engine.told == [
         ("PUT s", {}),
-        (
-            "PUT s/graph",
-            {"edges": [["Ann", "Bob"], ["Ann", "Cleo"]], "directed": False, "create_agents": True},
-        ),
+        ("PUT s/graph", [["Ann", "Bob"], ["Ann", "Cleo"]]),
         ("POST s/ticks", {"step": 0}),
         ("POST s/activations", {"agents": ["Ann"], "wave": "1", "create_agents": True}),
         ("POST s/ticks", {"step": 1}),
@@ -314,6 +311,28 @@ async def test_a_graph_is_told_before_the_first_step_and_whom_news_reaches_in_ea
         ("POST s/activations", {"agents": ["Ann"], "wave": "2", "create_agents": True}),
         ("DELETE s", None),
     ]
+
+
+async def test_what_one_body_would_be_too_large_for_is_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalesim.workloads.player.MOST_TOLD", 3)
+    engine = await played(town(), Told.EXACT)
+    parts = [body["distances"] for path, body in engine.told if path.endswith("/distances")]
+    assert parts == [{"Ann": 0.0, "Bob": 0.0, "Cleo": 7.0}, {"Dora": None}]
+
+
+async def test_where_answers_say_it_the_proxy_gets_rules_and_steps_and_the_engine_what_to_say() -> None:
+    (step,) = town().steps
+    says = tuple(
+        replace(one, calls=tuple(replace(call, says="takes 10 minutes") for call in one.calls))
+        for one in step.activations
+    )
+    engine = await played(replace(town(), steps=(replace(step, activations=says),)), Told.ANSWERS)
+    assert engine.told[1:3] == [
+        ("PUT s/answers", {"rules": ["default"], "unit": "steps", "per_minute": 0.2}),
+        ("POST s/ticks", {"step": 4}),
+    ]
+    assert {asked.body["regex"] for asked in engine.asked} == {"takes 10 minutes [a-z ]*"}
+    assert set(acts_for(engine).values()) == {None}
 
 
 async def test_with_a_path_nobody_says_how_long_they_act() -> None:

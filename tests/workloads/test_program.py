@@ -40,7 +40,7 @@ def test_a_program_tells_what_it_has() -> None:
     plain = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}),))
     assert plain.tells() == (Told.EXACT, Told.TICKS, Told.NONE)
     planned = Program("town", ("Ann",), (Step(0, (), {"Ann": 3.0}, Known(actions={"Ann": 3.0})),))
-    assert planned.tells() == (Told.EXACT, Told.PLAN, Told.TICKS, Told.NONE)
+    assert planned.tells() == (Told.EXACT, Told.PLAN, Told.ANSWERS, Told.TICKS, Told.NONE)
     everything = Program("town", ("Ann",), planned.steps, space=Space(4, 30, 27), graph=())
     assert everything.tells() == tuple(Told)
 

@@ -15,6 +15,7 @@ from scalesim.workloads.results import (
     count_tokens,
     percentile,
     speedups,
+    spread_of_speedups,
     summaries,
 )
 
@@ -58,10 +59,10 @@ def play(
 
 def test_hits_are_counted_against_what_an_unlimited_cache_would_have_served() -> None:
     everything, firsts, by_trigger = count_tokens(town(0, 0, 1, 4), PROMPTS, capacity=100)
-    assert everything == TokenCounts(prompt=20, cached=5, belady=8, unlimited=8)
+    assert everything == TokenCounts(prompt=20, cached=5, belady=8, unlimited=8, resident=5)
     assert everything.hit_rate == 5 / 8
     # Only Ann's return counts, not her second call, nor anybody's first visit.
-    assert firsts == TokenCounts(prompt=5, cached=1, belady=4, unlimited=4)
+    assert firsts == TokenCounts(prompt=5, cached=1, belady=4, unlimited=4, resident=1)
     assert firsts.hit_rate == 0.25
     assert firsts.belady_hit_rate == 1.0
     assert by_trigger == {"plan": firsts}
@@ -95,7 +96,7 @@ def test_a_call_with_an_error_does_not_count() -> None:
     calls = town(0, 0, 1, 4)
     broken = [*calls[:3], replace(calls[3], error="gone")]
     everything = count_tokens(broken, PROMPTS, capacity=100).all_calls
-    assert everything == TokenCounts(prompt=15, cached=1, belady=4, unlimited=4)
+    assert everything == TokenCounts(prompt=15, cached=1, belady=4, unlimited=4, resident=1)
 
 
 def test_calls_count_in_the_order_of_their_first_tokens() -> None:
@@ -128,6 +129,36 @@ def test_a_speedup_is_against_the_reference_of_the_same_pass_and_repeat() -> Non
         play("off", 40, pass_index=1),
     ]
     assert speedups(plays, "stock") == {"stock": 1.0, "on": 1.5, "off": 1.0}
+
+
+def test_a_speedup_has_the_spread_of_its_repeats_and_that_of_the_engines_alone() -> None:
+    plays = [
+        play("stock", 10, step_seconds={"prefill": 4.0}),
+        play("on", 5, step_seconds={"prefill": 1.0}),
+        play("stock", 20, repeat=1, step_seconds={"prefill": 4.0}),
+        play("on", 15, repeat=1, step_seconds={"prefill": 1.0}),
+    ]
+    assert spread_of_speedups(plays, "stock")["on"] == (1.5, pytest.approx(4 / 3), 2.0, 4.0)
+    unmetered = [replace(plays[0], step_seconds=None), *plays[1:]]
+    assert spread_of_speedups(unmetered, "stock")["on"].engine is None
+
+
+def test_what_a_call_brought_from_host_memory_itself_was_not_resident() -> None:
+    calls = town(0, 0, 1, 4)
+    brought = [*calls[:3], replace(calls[3], host_tokens=3)]
+    assert count_tokens(brought, PROMPTS, capacity=100).all_calls.resident == 2
+
+
+def test_sources_count_by_the_beginnings_they_were_measured_by() -> None:
+    first = play("on", 1, accuracy={"plan": {"order": 1.0, "count": 30}, "gap": {"order": 0.5, "count": 0}})
+    second = play("on", 1, repeat=1, accuracy={"plan": {"order": 0.5, "count": 10}})
+    assert Summary((first, second), TokenCounts(), TokenCounts()).order == {"plan": 0.875}
+
+
+def test_activations_are_counted_by_trigger() -> None:
+    met = replace(seen("Ann", 1, 0, 5, 0), trigger="interaction")
+    told = Summary((play("on", 1, *town(0, 0, 1, 4), met),), TokenCounts(), TokenCounts())
+    assert told.activations_by_trigger == {"interaction": 1.0, "plan": 3.0}
 
 
 def test_texts_of_the_other_configurations_are_compared_with_the_first_play_of_the_reference() -> None:

@@ -7,4 +7,5 @@ from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
-    return None if agent.said is None else Estimate(agent.said, 0.0, Source.ANSWERS)
+    told = agent.standing(agent.said)
+    return None if told is None else Estimate(told.moment, 0.0, Source.ANSWERS)

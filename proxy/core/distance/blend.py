@@ -4,10 +4,14 @@ A distance that was told is the simulation's own sum of all that may happen. Els
 happens that makes it call: the end of its action (as the simulation told it, or else the LLM), a wave that comes its
 way, or somebody it meets. What was learned stands in for the first two, and is no reason to overlook a meeting.
 
+Of those whom a simulation tells the same, as when all are to call in its next step, learned turns say who comes first.
+
 Where a source was measured to tell the order of a simulation better than one with more authority, it goes before it.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..estimate import Estimate, Source, distance_s
 from ..tables import Agent
@@ -21,17 +25,21 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
         return Estimate(agent.simulation.moment(at), 0.0, Source.ACTIVATION)
     known = _told(agent, at)
     if known is None:
-        own = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
+        own = _happens(agent, at)
+        if own is None or (own.source is Source.PATH and own.moment.value == math.inf):
+            # No wave comes back to it: if it calls again, it does so for another reason.
+            own = turns.estimate(agent, at) or gap.estimate(agent, at) or own
         known = _nearer(own, spatial.estimate(agent, at), agent, at)
     if known is None:
         return None
     authority = agent.simulation.authority
     if known.source in authority.before:
         known = _better(known, agent, at)
-    error = authority.errors.get(known.source)
-    if error is not None and known.spread == 0.0 and error[0] is known.moment.clock:
-        return Estimate(known.moment, error[1], known.source)
-    return known
+    error, spread = authority.errors.get(known.source), known.spread
+    if error is not None and spread == 0.0 and error[0] is known.moment.clock:
+        spread = error[1]
+    turn = turns.estimate(agent, at) if agent.simulation.turns.tells else None
+    return Estimate(known.moment, spread, known.source, math.inf if turn is None else turn.moment.value)
 
 
 def known_of(agent: Agent, at: float) -> list[Estimate]:

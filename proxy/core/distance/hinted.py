@@ -7,4 +7,5 @@ from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
-    return None if agent.hinted is None else Estimate(agent.hinted.moment, 0.0, Source.HINTED)
+    told = agent.standing(agent.hinted)
+    return None if told is None else Estimate(told.moment, 0.0, Source.HINTED)

@@ -7,4 +7,5 @@ from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
-    return None if agent.action is None else Estimate(agent.action.moment, 0.0, Source.PLAN)
+    told = agent.standing(agent.action)
+    return None if told is None else Estimate(told.moment, 0.0, Source.PLAN)

@@ -45,7 +45,7 @@ def plan(view: View) -> Wanted:
     nearest = [place[-1] for place in nsmallest(view.plan_limit, places)]
     active = [candidates[number] for number in nearest if candidates[number].in_activation]
     order = tuple((candidates[number].owner, worths[number]) for number in nearest)
-    return Wanted(order, granted(active, view.pin_budget_tokens))
+    return Wanted(order, granted(active, view.pin_budget_tokens, view.weights))
 
 
 def _worths(view: View) -> list[float]:

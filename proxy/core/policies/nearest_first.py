@@ -10,7 +10,9 @@ from ..wanted import Candidate, View, Wanted
 
 def plan(view: View) -> Wanted:
     nearest = nsmallest(view.plan_limit, view.candidates, key=_nearness)
-    pins = granted([candidate for candidate in nearest if candidate.in_activation], view.pin_budget_tokens)
+    pins = granted(
+        [candidate for candidate in nearest if candidate.in_activation], view.pin_budget_tokens, view.weights
+    )
     return Wanted(tuple((candidate.owner, candidate.distance) for candidate in nearest), pins)
 
 

@@ -95,6 +95,28 @@ async def test_a_stream_says_the_same_as_a_whole_answer() -> None:
     assert pieces[-1]["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
 
 
+async def test_an_answer_begins_as_a_regular_expression_does_and_costs_the_cache_nothing() -> None:
+    async with near(EmulatedEngine()) as client:
+        free = await chat(client, max_tokens=3)
+        bound = await chat(client, max_tokens=3, regex="takes 10 minutes [a-z ]*")
+        after = free["choices"][0]["message"]["content"].split(" ", 1)[1]
+        assert bound["choices"][0]["message"]["content"] == f"takes 10 minutes {after}"
+        # What a repeat or an alternative begins with is not certain.
+        nothing = await chat(client, max_tokens=3, regex="[a-z]+")
+    assert nothing["choices"][0]["message"]["content"] == free["choices"][0]["message"]["content"]
+    assert bound["usage"]["completion_tokens"] == 3
+
+
+async def test_a_stream_tells_where_cached_tokens_were_if_asked() -> None:
+    body = {"messages": HELLO, "max_tokens": 1, "stream": True, "return_cached_tokens_details": True}
+    async with near(EmulatedEngine()) as client:
+        await chat(client)
+        pieces = chunks((await client.post("/v1/chat/completions", json=body)).text)
+    (told,) = [piece["sglext"] for piece in pieces if "sglext" in piece]
+    assert told["cached_tokens_details"]["device"] > 0
+    assert told["cached_tokens_details"]["host"] == 0
+
+
 async def test_completions_stream_text_and_offsets() -> None:
     async with near(EmulatedEngine()) as client:
         body = {"prompt": "hello there", "max_tokens": 4, "logprobs": 1}

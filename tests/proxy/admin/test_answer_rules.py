@@ -18,9 +18,9 @@ from .test_hints import told
 
 pytestmark = pytest.mark.anyio
 
-BUSY = {"name": "busy", "pattern": "busy for (?P<amount>[0-9]{1,4}+)", "unit": "hours", "factor": 2.0}
-BODY = {"rules": [BUSY], "clock": "steps", "per_minute": 0.2}
-NOTHING: dict[str, Any] = {"rules": [], "clock": None, "per_minute": None}
+BUSY = {"name": "busy", "pattern": "busy for (?P<amount>[0-9]{1,4}+)", "amount_unit": "hours", "factor": 2.0}
+BODY = {"rules": [BUSY], "unit": "steps", "per_minute": 0.2}
+NOTHING: dict[str, Any] = {"rules": [], "unit": None, "per_minute": None}
 
 
 def url(simulation: str) -> str:
@@ -49,7 +49,7 @@ async def test_rules_hold_for_their_simulation_until_they_are_forgotten(proxy: P
     town, city = proxy.simulation("Ann"), proxy.simulation("Ann")
     answer = await put(proxy, town)
     rule = {**BUSY, "needs": [], "whole": False}
-    expected = {"rules": [rule], "clock": "steps", "per_minute": 0.2, "found": 0}
+    expected = {"rules": [rule], "unit": "steps", "per_minute": 0.2, "found": 0}
     assert (answer.status_code, answer.json()) == (200, {"simulation": town, **expected})
     assert await get(proxy, town) == expected
     assert await get(proxy, city) == {**NOTHING, "found": 0}
@@ -64,7 +64,7 @@ async def test_rules_hold_for_their_simulation_until_they_are_forgotten(proxy: P
 
 async def test_the_rules_that_come_with_the_proxy_have_a_name(proxy: Proxy) -> None:
     town = proxy.simulation("Ann")
-    await put(proxy, town, rules=[BUSY, "default"], clock="seconds", per_minute=1)
+    await put(proxy, town, rules=[BUSY, "default"], unit="seconds", per_minute=1)
     reading = proxy.controller.reading(town)
     assert reading is not None
     assert [rule.name for rule in reading.rules] == ["busy", *(rule.name for rule in RULES)]
@@ -119,7 +119,7 @@ async def test_rules_go_with_their_simulation(proxy: Proxy) -> None:
             "rule 'busy': a pattern must be in lower",
         ),
         ({"rules": [{**BUSY, "pattern": "x" * 2000}]}, "rule 'busy': a pattern may have 1000 characters"),
-        ({"rules": [{**BUSY, "unit": "moons"}]}, "rule 'busy': unknown unit 'moons'"),
+        ({"rules": [{**BUSY, "amount_unit": "moons"}]}, "rule 'busy': unknown unit 'moons'"),
         ({"rules": [{**BUSY, "factor": 0}]}, "rule 'busy': factor"),
         ({"rules": [BUSY, BUSY]}, "rule 'busy': there are two"),
         ({"rules": ["default", "default"]}, f"rule {RULES[0].name!r}: there are two"),
@@ -136,7 +136,7 @@ async def test_rules_go_with_their_simulation(proxy: Proxy) -> None:
         ({"rules": [{**BUSY, "whole": 1}]}, "rules.0"),
         ({"rules": [{**BUSY, "flags": "i"}]}, "rules.0"),
         ({"rules": "default"}, "rules"),
-        ({"clock": "moons"}, "clock"),
+        ({"unit": "moons"}, "unit"),
         ({"per_minute": 0}, "per_minute"),
         ({"per_minute": -1}, "per_minute"),
         ({"per_minute": 1e7}, "per_minute"),
@@ -161,7 +161,7 @@ async def test_what_makes_no_sense_is_refused_by_name_and_the_old_rules_stay(
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 async def test_a_number_that_is_none_is_refused(proxy: Proxy, number: str) -> None:
     town = proxy.simulation("Ann")
-    raw = f'{{"rules": [], "clock": "steps", "per_minute": {number}}}'
+    raw = f'{{"rules": [], "unit": "steps", "per_minute": {number}}}'
     answer = await proxy.client.put(url(town), content=raw, headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert proxy.controller.reading(town) is None

@@ -61,7 +61,7 @@ def test_simulations_have_the_same_names_in_hints_as_in_calls(simulation: str) -
 
 def test_both_halves_of_an_update_are_merged() -> None:
     body = UpdateBody(agent_data={"1": 2, "2": 0}, timestep_data={"2": [1, "3"]}, timestep_cnt=None)
-    assert body.distances() == {"1": 2.0, "2": 0.0, "3": 2.0}
+    assert list(body.distances()) == [("1", 2.0), ("2", 0.0), ("1", 2.0), ("3", 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_both_halves_of_an_update_are_merged() -> None:
         (DistancesBody, "unit", {"distances": {}}),
         (ActionsBody, "unit", {"durations": {}}),
         (SpaceBody, "unit", {"radius": 4, "speed": 1, "cooldown": 0}),
-        (AnswersBody, "clock", {"rules": [], "per_minute": 1.0}),
+        (AnswersBody, "unit", {"rules": [], "per_minute": 1.0}),
     ],
 )
 def test_steps_and_seconds_are_told_and_no_clock_of_our_own(

@@ -11,12 +11,12 @@ from scalesim.proxy.admin.problems import Problem
 pytestmark = pytest.mark.anyio
 
 
-async def read(*chunks: bytes, limit: int = 100) -> Edges:
+async def read(*chunks: bytes, limit: int = 100, agent_limit: int = 100) -> Edges:
     async def stream() -> AsyncIterator[bytes]:
         for chunk in chunks:
             yield chunk
 
-    edges = Edges(limit)
+    edges = Edges(limit, agent_limit)
     await edges.read(stream())
     return edges
 
@@ -77,13 +77,19 @@ async def test_a_line_that_never_ends_is_not_held() -> None:
             yield b"x" * 1000
 
     with pytest.raises(Problem, match="line 1: it is longer"):
-        await Edges(1).read(endless())
+        await Edges(1, 1).read(endless())
     assert told <= LINE_LIMIT + 1000
 
 
 async def test_more_edges_than_there_is_room_for_are_refused_before_they_are_read() -> None:
     with pytest.raises(Problem, match="room for 2 edges") as refused:
         await read(b'["Ann", "Bob"]\n' * 3 + b"bad", limit=2)
+    assert refused.value.status == 413
+
+
+async def test_more_agents_than_there_can_be_are_refused_before_the_rest_is_read() -> None:
+    with pytest.raises(Problem, match="room for 2 agents") as refused:
+        await read(b'["Ann", "Bob"]\n["Bob", "Cem"]\nbad', agent_limit=2)
     assert refused.value.status == 413
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scalesim.proxy.admin.gate import BODY_LIMIT
+from scalesim.proxy.admin.gate import BODY_LIMIT, SMALL_LIMIT
 
 from .conftest import Proxy
 
@@ -129,6 +129,36 @@ async def test_a_body_that_is_not_announced_as_json_is_refused(proxy: Proxy) -> 
     answer = await proxy.client.post("/v1/update", content=b'{"agent_data":{"1":1}}')
     assert answer.status_code == 415
     assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+async def test_what_tells_of_many_may_also_be_lines_and_that_is_said(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    path = f"/admin/v1/simulations/{town}/distances"
+    answer = await proxy.client.post(path, content=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+    assert "application/x-ndjson" in answer.json()["detail"]
+
+
+async def test_several_types_of_one_body_are_refused(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    types = [("content-type", "application/json"), ("content-type", "application/x-ndjson")]
+    for headers in (types, types[::-1]):
+        answer = await proxy.client.put(
+            f"/admin/v1/simulations/{town}/graph", content=b'{"edges": []}', headers=headers
+        )
+        assert answer.status_code == 400
+        assert "several Content-Type" in answer.json()["detail"]
+    assert proxy.controller.graph_size(town) is None
+
+
+async def test_what_tells_of_one_thing_is_small(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    body = b'{"mode": "on"' + b" " * SMALL_LIMIT + b"}"
+    answer = await proxy.client.put(
+        f"/admin/v1/simulations/{town}/mode", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 413
+    assert f"longer than {SMALL_LIMIT} bytes" in answer.json()["detail"]
 
 
 async def test_a_page_of_another_origin_may_not_command(proxy: Proxy) -> None:

@@ -291,8 +291,8 @@ async def test_half_of_kvflows_update_is_enough_and_goes_to_the_default_simulati
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"agent_data": {"7": 3}, "timestep_data": {"4": ["7"]}}, "different distances are given for ['7']"),
-        ({"timestep_data": {"3": ["7"], "4": ["7"]}}, "different distances are given for ['7']"),
+        ({"agent_data": {"7": 3}, "timestep_data": {"4": ["7"]}}, "different distances are given for '7'"),
+        ({"timestep_data": {"3": ["7"], "4": ["7"]}}, "different distances are given for '7'"),
         ({"timestep_data": {"soon": ["7"]}}, "'soon'"),
         ({"timestep_data": {"-1": ["7"]}}, "'-1'"),
         ({"timestep_data": {"nan": ["7"]}}, "'nan'"),

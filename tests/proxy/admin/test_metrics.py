@@ -21,6 +21,7 @@ async def test_metrics_are_written_for_prometheus(proxy: Proxy) -> None:
     assert f'scalesim_calls_total{{simulation="{town}"}} 2' in lines
     assert f'scalesim_prompt_tokens_total{{simulation="{town}"}} 400' in lines
     assert f'scalesim_cached_tokens_total{{simulation="{town}"}} 300' in lines
+    assert f'scalesim_resting{{simulation="{town}"}} 0' in lines
     assert 'scalesim_engine_up{engine="fake"} 1' in lines
     sample = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
     assert all(line.startswith("# ") or sample.fullmatch(line) for line in lines)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
 from scalesim.proxy.admin.desk import Desk
-from scalesim.proxy.admin.pieces import caught_up, pieces, posted
+from scalesim.proxy.admin.pieces import pieces, posted
 from scalesim.proxy.admin.problems import Problem
-from scalesim.proxy.core.events import Activated, AgentLeft, EdgesGiven
-from scalesim.proxy.core.model import AgentName
+from scalesim.proxy.core.events import Activated, AgentLeft, EdgesGiven, Event, SimulationEnded
+from scalesim.proxy.core.model import AgentName, SimulationId
 
 from .conftest import Proxy
 
@@ -49,11 +51,46 @@ async def test_nothing_is_told_of_a_simulation_that_has_ended(proxy: Proxy) -> N
     assert not proxy.controller.knows(town)
 
 
-async def test_who_catches_up_leaves_nothing(proxy: Proxy) -> None:
+async def test_nothing_is_told_of_one_that_began_anew_under_the_name_of_another(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+
+    def events() -> Iterator[Event]:
+        yield AgentLeft(0.0, town, AgentName("Ann"))
+        proxy.runtime.post(SimulationEnded(proxy.runtime.now(), town))
+        proxy.call(town, "Ann")
+        yield AgentLeft(0.0, town, AgentName("Ann"))
+
+    with pytest.raises(Problem, match="ended meanwhile") as refused:
+        await posted(desk_of(proxy), town, events())
+    assert refused.value.status == 409
+    assert proxy.controller.knows(town, AgentName("Ann"))
+
+
+async def test_who_tells_gets_a_turn_after_who_told_before(proxy: Proxy) -> None:
+    town, desk = proxy.simulation("Ann"), desk_of(proxy)
+    order: list[int] = []
+
+    async def tell(number: int) -> None:
+        async with desk.turn(town):
+            await asyncio.sleep(0)
+            order.append(number)
+
+    await asyncio.gather(*map(tell, range(4)))
+    assert order == [0, 1, 2, 3]
+    assert desk.turn(SimulationId("other")) is not desk.turn(town)
+
+
+async def test_the_planner_goes_on_with_what_was_told_until_nothing_is_left(proxy: Proxy) -> None:
     town = proxy.simulation("Ann")
     now = proxy.runtime.now()
-    proxy.runtime.post(EdgesGiven(now, town, [(AgentName("Ann"), AgentName("Bob"))]))
-    proxy.runtime.post(Activated(now, town, [AgentName("Ann")]))
+    names = [AgentName(f"agent-{number}") for number in range(3_000)]
+    desk = desk_of(proxy)
+    proxy.runtime.post(EdgesGiven(now, town, list(pairwise(names))))
+    proxy.runtime.post(Activated(now, town, names[:1]))
+    desk.catch_up()
     assert proxy.controller.behind
-    await caught_up(desk_of(proxy))
-    assert not proxy.controller.behind
+    while proxy.controller.behind:  # noqa: ASYNC110  a few turns of this loop
+        await asyncio.sleep(0)
+    known = proxy.controller.agent(town, names[-1])
+    assert known is not None
+    assert known.distance == 2_999

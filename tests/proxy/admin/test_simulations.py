@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from scalesim.proxy.admin.answers import SimulationAnswer
 from scalesim.proxy.core.model import SimulationId
+from tests.proxy.core.conversation import Conversation
 
 from .conftest import Proxy
 
@@ -118,6 +120,16 @@ async def test_a_page_that_is_none_is_refused(proxy: Proxy, query: str) -> None:
     answer = await proxy.client.get(f"{PATH}/{town}/agents?{query}")
     assert answer.status_code == 422
     assert query.split("=")[0] in answer.json()["detail"]
+
+
+async def test_a_simulation_that_rests_says_so(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    assert (await proxy.client.get(f"{PATH}/{town}")).json()["resting"] is False
+    talk = Conversation(idle_after_s=60.0)
+    talk.call("Ann")
+    talk.wait(60.0)
+    talk.tick()
+    assert SimulationAnswer.of(talk.town).resting
 
 
 async def test_a_simulation_says_how_well_its_sources_told_and_which_is_in_charge(proxy: Proxy) -> None:

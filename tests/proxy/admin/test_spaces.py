@@ -56,6 +56,20 @@ async def test_a_space_says_what_it_is_and_has_a_horizon_of_its_own(proxy: Proxy
     assert await distances(proxy, town) == {}, "that is farther ahead"
 
 
+async def test_a_space_can_be_looked_at_and_forgotten_with_all_positions(proxy: Proxy) -> None:
+    town = await town_of(proxy)
+    url = f"/admin/v1/simulations/{town}/space"
+    assert (await proxy.client.get(url)).json() == {"simulation": town, **RULES, "horizon": 12}
+    positions = proxy.controller.sizes()["positions"]
+    assert (await proxy.client.delete(url)).status_code == 204
+    assert await distances(proxy, town) == {}
+    answer = await proxy.client.get(url)
+    assert answer.status_code == 404
+    assert f"PUT {url}" in answer.json()["detail"]
+    assert (await proxy.client.delete(url)).status_code == 204, "again changes nothing"
+    assert proxy.controller.sizes()["positions"] == positions - 2
+
+
 async def test_a_speed_and_a_velocity_may_be_told(proxy: Proxy) -> None:
     town = await town_of(proxy)
     await place(proxy, town, destinations={"Ann": [10, 0]}, speeds={"Ann": 2})
@@ -121,7 +135,7 @@ async def test_a_bad_space_is_refused_and_the_old_one_stays(proxy: Proxy, field:
         ({"destinations": {"Ann": [1, 1]}, "velocities": {"Ann": [1, 1]}}, "a destination and a velocity"),
         (
             {"positions": {"Ann": [0, 0]}, "speeds": {"Ann": 3}},
-            "a speed and no destination is given for ['Ann']",
+            "a speed and no destination is given for 'Ann'",
         ),
         ({"places": {}}, "places: Extra inputs"),
         ([], "body"),
@@ -194,6 +208,8 @@ async def test_without_a_space_there_are_no_positions(proxy: Proxy) -> None:
 async def test_an_unknown_simulation_has_no_space(proxy: Proxy) -> None:
     for answer in (
         await set_space(proxy, "atlantis"),
+        await proxy.client.get("/admin/v1/simulations/atlantis/space"),
+        await proxy.client.delete("/admin/v1/simulations/atlantis/space"),
         await place(proxy, "atlantis", positions={"Ann": [0, 0]}),
         await tell(proxy, "atlantis", "interactions", {"pairs": [["Ann", "Bob"]]}),
     ):

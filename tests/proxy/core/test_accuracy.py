@@ -140,6 +140,18 @@ def test_the_longest_in_a_full_sample_makes_way_in_the_end() -> None:
     assert accuracy.score(Source.PLAN) == _score(0.0, 0.0, 1)
 
 
+@pytest.mark.parametrize("active", [20, 1000])
+def test_a_sample_full_of_such_as_never_begin_makes_way_for_those_that_do(active: int) -> None:
+    accuracy = Accuracy()
+    for number in range(PLACES):
+        _predict(accuracy, Source.HINTED, -1 - number, 1.0)
+    for at in range(8_000):
+        _begin(accuracy, at % active, float(at))
+        _predict(accuracy, Source.HINTED, at % active, float(at + active))
+    assert min(int(name[1:]) for name in accuracy.sample) >= 0
+    assert accuracy.score(Source.HINTED).count > 8
+
+
 def test_who_died_in_silence_is_told_wrong_only_for_a_while() -> None:
     accuracy = Accuracy()
     for at in range(2 * WAITS):

@@ -84,6 +84,7 @@ def test_beginnings_of_the_next_step_are_expected_when_it_begins() -> None:
     assert first < last < first + 0.05
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(0.0, 1e6), min_size=1, max_size=200),
     st.lists(st.booleans(), min_size=200, max_size=200),

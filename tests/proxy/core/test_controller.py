@@ -173,8 +173,8 @@ def test_a_paused_simulation_changes_nothing() -> None:
     talk.step()
     talk.hint(Ann=1, Bob=2, Cem=0)
     before = _order(talk)
-    for _ in range(5):
-        talk.wait(3600.0)
+    for _ in range(5):  # as long as it does not come to rest
+        talk.wait(100.0)
         assert talk.plan() == [Renew(GPU)]
         assert not talk.controller.dirty
     talk.start("Dee")
@@ -389,6 +389,11 @@ def test_sizes_name_every_table() -> None:
         "edges": 0,
         "graph_nodes": 0,
         "waves": 0,
+        "being_forgotten": 0,
+        "agenda_agents": 1,
+        "noted_agents": 0,
+        "stories": 1,
+        "story_adapters": 0,
         "turn_agents": 1,
         "accuracy_agents": 0,
         **dict.fromkeys(ENGINE_TABLES, 0),
@@ -421,6 +426,7 @@ def test_sizes_name_every_table() -> None:
         ({"adapter_limit": 0}, "adapter_limit must be 1 or more, not 0"),
         ({"prefetch_steps": -1.0}, "prefetch_steps must be 0 or more, not -1.0"),
         ({"prefetch_s": math.inf}, "prefetch_s must be 0 or more, not inf"),
+        ({"idle_after_s": -1.0}, "idle_after_s must be 0 or more, not -1.0"),
         ({"policy": "clairvoyant"}, "no policy is called 'clairvoyant'"),
         ({"distance": "astrology"}, "no distance is called 'astrology'"),
     ],

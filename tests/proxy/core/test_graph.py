@@ -102,15 +102,15 @@ def test_loops_and_repeated_edges_count_and_change_nothing_else() -> None:
 
 def test_an_agent_without_edges_is_no_source() -> None:
     graph = graph_of(LINE)
-    assert not graph.activate(name(9), "", 0.0, called=False)
-    assert not graph.searching
+    activate(graph, 9)
+    assert (graph.waves, graph.searching) == (0, False)
 
 
 def test_the_same_activation_told_twice_is_one() -> None:
     graph = graph_of(LINE)
     activate(graph, 0, called=False)
     graph.use(name(0), 0.0)
-    assert graph.activate(name(0), "", 0.0, called=False)
+    graph.activate(name(0), "", 0.0, called=False)
     assert not graph.searching
     assert graph.moment(name(0), 0.0) == math.inf
 
@@ -241,7 +241,8 @@ def test_edges_and_activations_in_any_order_come_to_the_hops_of_a_plain_search(
         if isinstance(one, tuple):
             graph.connect(name(one[0]), name(one[1]), 0.0, directed=directed)
             edges.append(one)
-        elif graph.activate(name(one), "", 0.0, called=False):
+        elif name(one) in graph:
+            graph.activate(name(one), "", 0.0, called=False)
             sources[one] = 0.0
         graph.search(budget, 0.0)
     settle(graph, 0.0, budget)
@@ -272,7 +273,8 @@ def test_a_wave_that_keeps_its_word_is_known_ahead_in_every_step(
                 graph.activate(name(node), "", step, called=True)
         gone |= due
         start = starts.get(number)
-        if start is not None and start not in gone and graph.activate(name(start), "", step, called=True):
+        if start is not None and start not in gone and name(start) in graph:
+            graph.activate(name(start), "", step, called=True)
             sources[start] = step
             gone.add(start)
         settle(graph, step)
@@ -280,6 +282,20 @@ def test_a_wave_that_keeps_its_word_is_known_ahead_in_every_step(
         assert moments(graph, range(12), step) == [
             math.inf if node in gone else expected.get(node) for node in range(12)
         ]
+
+
+def test_for_a_wave_too_many_another_one_is_forgotten_and_says_so() -> None:
+    graph = graph_of(LINE)
+    forgot = [graph.activate(name(0), f"wave-{number}", 0.0, called=False) for number in range(WAVES + 2)]
+    assert forgot == [False] * WAVES + [True] * 2
+    assert not graph.activate(name(0), f"wave-{WAVES}", 0.0, called=False)
+
+
+def test_a_graph_is_given_up_in_pieces() -> None:
+    graph = graph_of(LINE)
+    activate(graph, 0)
+    assert (graph.dissolve(3), graph.nodes, graph.waves) == (0, 3, 0)
+    assert (graph.dissolve(4), graph.nodes) == (1, 0)
 
 
 COMMANDS = st.lists(
@@ -309,7 +325,8 @@ def test_every_search_ends_whatever_was_told_and_nobody_is_expected_before_the_n
                 graph.connect(name(first), name(second), step, directed=False)
                 edges.append((first, second))
             case "activate":
-                if graph.activate(name(first), str(second), step, called=False):
+                graph.activate(name(first), str(second), step, called=False)
+                if name(first) in graph:
                     sources.setdefault(first, step)
             case "use":
                 graph.use(name(first), step)
@@ -318,7 +335,11 @@ def test_every_search_ends_whatever_was_told_and_nobody_is_expected_before_the_n
             case "wait":
                 step += first
             case "search":
+                before = moments(graph, range(12), step)
+                assert len(list(graph.changed())) <= 12
                 graph.search(first, step)
+                others = {node for node in range(12) if moments(graph, [node], step) != [before[node]]}
+                assert others <= {int(agent.removeprefix("agent-")) for agent in graph.changed()}
     for _ in range(1000):
         graph.search(50, step)
     assert not graph.searching

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heappop, heappush
+from random import Random
 
 import pytest
 
-from scalesim.proxy.core.handovers import FEW, NEEDED, Handovers
+from scalesim.proxy.core.events import Ticked
+from scalesim.proxy.core.handovers import FEW, NEEDED, NEEDED_AGAIN, Handovers
+from scalesim.proxy.core.model import CallId
 
 from .conversation import Conversation
 
@@ -27,6 +31,20 @@ def test_two_calls_that_overlap_end_that() -> None:
     handovers = _told("abcdefgh" * 2)
     handovers.called(3, overlaps=True)
     assert (handovers.count, handovers.ends_after) == (0, None)
+
+
+def test_once_calls_have_overlapped_much_more_is_needed_to_believe_it_and_again_more_whenever_that_was_wrong() -> (
+    None
+):
+    handovers = _told("abcdefg")
+    handovers.called(3, overlaps=True)
+    assert _told("abcdefgh" * 7 + "abcdefg", handovers).ends_after is None
+    assert _told("h", handovers).ends_after == 0
+    for _ in range(3):
+        handovers.called(3, overlaps=True)
+        assert _told("abcdefgh" * (NEEDED_AGAIN * 8 - 1), handovers).ends_after is None
+        assert _told("abcdefgh" * 8, handovers).ends_after == 0
+    assert handovers.ends_after == 0
 
 
 def test_a_call_of_the_same_agent_is_no_handover() -> None:
@@ -105,3 +123,56 @@ def test_where_calls_overlap_only_the_pause_ends_an_activation() -> None:
         for call in calls:
             talk.end(call)
     assert [talk.agent(name).activations for name in "abcdefghij"] == [1] * 10
+
+
+def test_calls_of_unknown_callers_are_nobodys_turn() -> None:
+    talk = Conversation()
+    for name in "abababab":
+        call = talk.start(name)
+        talk.wait(0.01)
+        talk.end(call)
+        for _ in range(FEW + 1):
+            talk.end(talk.start(None))
+    begun = talk.agent("a").activations
+    talk.start("b")
+    assert talk.agent("b").in_activation
+    assert begun <= 2
+
+
+def _poisson(talk: Conversation, agents: int, seconds: float, every_s: float) -> int:
+    """Each begins at moments that know nothing of the others, calls three times, and uses a tool in between. Returns how many
+    chains that were."""
+    random, chains = Random(7), 0
+    coming: list[tuple[float, int, str, int]] = []
+    running: dict[str, CallId] = {}
+
+    def at(after: float, name: str, call: int) -> None:
+        heappush(coming, (after, len(coming), name, call))
+
+    for number in range(agents):
+        at(random.expovariate(1 / every_s), f"a{number}", 0)
+    while coming[0][0] < seconds:
+        talk.at, _, name, call = heappop(coming)
+        talk.controller.handle(Ticked(talk.at))
+        if name not in running:
+            chains += call == 0
+            running[name] = talk.start(name)
+            at(talk.at + random.uniform(0.01, 0.05), name, call)
+        else:
+            talk.end(running.pop(name))
+            last = call == 2
+            at(
+                talk.at + (random.expovariate(1 / every_s) + 8.0 if last else random.uniform(0.5, 1.5)),
+                name,
+                call + 1 - 3 * last,
+            )
+    return chains
+
+
+@pytest.mark.parametrize("every_s", [60.0, 15.0])
+def test_chains_of_agents_that_know_nothing_of_each_other_are_hardly_ever_broken(every_s: float) -> None:
+    """Few calls overlap, since they are short beside the pauses."""
+    talk = Conversation()
+    chains = _poisson(talk, 40, 3 * every_s, every_s)
+    assert chains > 60
+    assert talk.town.counters.activations <= 1.1 * chains

@@ -1,9 +1,13 @@
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import pytest
 
 from scalesim.proxy.core.actions import Order, Pin
-from scalesim.proxy.core.estimate import Estimate, Source
+from scalesim.proxy.core.agenda import Agenda
+from scalesim.proxy.core.estimate import Estimate, Estimator, Source
+from scalesim.proxy.core.loads import LoadQueue
 from scalesim.proxy.core.model import (
     KV_PREFIX,
     LORA,
@@ -15,9 +19,9 @@ from scalesim.proxy.core.model import (
     Owner,
     Part,
 )
-from scalesim.proxy.core.planning import Reach, Sight, keep_invariants, sight_of
+from scalesim.proxy.core.planning import Reach, Sight, keep_invariants, look
 from scalesim.proxy.core.policies import find
-from scalesim.proxy.core.tables import Agent, Simulation
+from scalesim.proxy.core.tables import Agent, Engine, Simulation
 from scalesim.proxy.core.wanted import Candidate, View, Wanted
 
 from .conversation import BOTH, GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool
@@ -86,7 +90,27 @@ def test_a_simulation_in_which_everybody_calls_leaves_others_their_pins(policy: 
             talk.start(name, simulation=simulation)
     talk.plan()
     pins = talk.engine.wanted.pins
-    assert sorted(pins) == sorted([*own("Ann", "Bob", simulation="city"), *own("Ann", "Bob")])
+    assert sorted(pins) == [*own("Ann", simulation="city"), *own("Ann", "Bob", "Cem")], "by what they use"
+
+
+@pytest.mark.parametrize("policy", ["nearest_first", "cost_aware"])
+def test_a_simulation_that_calls_all_its_agents_near_takes_no_room_from_another(policy: str) -> None:
+    """There is room for four memories, and both make as many calls."""
+    talk = Conversation(policy=policy)
+    talk.find(capacity=400)
+    for name in ("Ann", "Bob", "Cem", "Dee"):
+        for simulation in (TOWN, "city"):
+            talk.call(name, simulation=simulation)
+    talk.wait(40.0)
+    talk.hint(Clock.SECONDS, Ann=0, Bob=0, Cem=0, Dee=0)
+    talk.hint(Clock.SECONDS, simulation="city", Ann=50, Bob=60, Cem=70, Dee=80)
+    (order,) = (action for action in talk.plan() if isinstance(action, Order))
+    owners = [owner for owner, _ in order.distances]
+    assert set(owners[:4]) == {*own("Ann", "Bob"), *own("Ann", "Bob", simulation="city")}
+    assert set(owners) == {
+        *own("Ann", "Bob", "Cem", "Dee"),
+        *own("Ann", "Bob", "Cem", "Dee", simulation="city"),
+    }
 
 
 def test_a_policy_that_pins_for_one_simulation_alone_may_only_where_no_other_wants_pins() -> None:
@@ -205,6 +229,25 @@ def test_an_adapter_has_a_size_where_it_competes_with_prefixes() -> None:
         assert (view.bytes_per_token, view.adapter_bytes) == sizes
 
 
+def _seen(agents: Iterable[Agent], estimate: Estimator, at: float, reach: Reach) -> Sight:
+    engine = Engine(GPU, LoadQueue(GPU))
+    for agent in agents:
+        agent.engine = engine
+        engine.take_in(agent)
+        engine.note(agent)
+    agenda = Agenda()
+    for _ in agenda.catch_up(engine, estimate, at):
+        pass
+    pieces = look(
+        agenda, engine, {Mode.ON}, estimate, at, pin_budget_tokens=0, plan_limit=9, weights={}, reach=reach
+    )
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return cast(Sight, end.value)
+
+
 def test_the_view_says_in_seconds_how_sure_a_distance_is() -> None:
     town = Simulation(TOWN, Mode.ON, 0.0)
     for number in range(3):
@@ -215,10 +258,8 @@ def test_the_view_says_in_seconds_how_sure_a_distance_is() -> None:
     def estimate(agent: Agent, at: float) -> Estimate:
         return Estimate(moments[agent.name], 2.0, Source.GAP)
 
-    sight = sight_of(
-        agents, {Mode.ON}, estimate, 6.0, pin_budget_tokens=0, plan_limit=9, reach=Reach(1.0, 1.0)
-    )
-    assert [(one.distance, one.spread) for one in sight.view.candidates] == [(12.0, 6.0), (5.0, 2.0)]
+    sight = _seen(agents, estimate, 6.0, Reach(1.0, 1.0))
+    assert [(one.distance, one.spread) for one in sight.view.candidates] == [(5.0, 2.0), (12.0, 6.0)]
 
 
 def test_who_comes_by_turn_is_near_by_the_seconds_that_it_takes() -> None:
@@ -233,8 +274,7 @@ def test_who_comes_by_turn_is_near_by_the_seconds_that_it_takes() -> None:
         return Estimate(Moment(Clock.TURNS, 8.0 + names.index(agent.name)), 0.5, Source.TURNS)
 
     def seen(reach_s: float) -> Sight:
-        reach = Reach(99.0, reach_s)
-        return sight_of(agents, {Mode.ON}, estimate, 29.0, pin_budget_tokens=0, plan_limit=9, reach=reach)
+        return _seen(agents, estimate, 29.0, Reach(99.0, reach_s))
 
     sight = seen(8.0)
     assert [one.distance for one in sight.view.candidates] == pytest.approx([3.0, 7.0, 11.0, 15.0], abs=0.001)

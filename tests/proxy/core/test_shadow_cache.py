@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scalesim.proxy.core import shadow_cache
 from scalesim.proxy.core.model import Owner
-from scalesim.proxy.core.shadow_cache import OrderInForce, ShadowCache
+from scalesim.proxy.core.shadow_cache import ShadowCache
 
 A, B, C, D = (Owner(name) for name in "abcd")
 
@@ -38,7 +38,7 @@ def test_the_oldest_was_released_longest_ago() -> None:
 
 def test_what_is_locked_is_neither_old_nor_far() -> None:
     cache = _filled(A, B, C)
-    order = OrderInForce(((C, 1.0), (B, 2.0), (A, 3.0)))
+    order = {C: 0, B: 1, A: 2}
     assert cache.farthest(order) == A
     cache.take(A, 10)
     assert (cache.oldest(), cache.farthest(order)) == (B, B)
@@ -47,7 +47,7 @@ def test_what_is_locked_is_neither_old_nor_far() -> None:
 
 
 def test_strangers_to_the_order_leave_before_the_farthest_the_oldest_first() -> None:
-    cache, order = _filled(A, B, C, D), OrderInForce(((B, 0.0), (A, 7.0)))
+    cache, order = _filled(A, B, C, D), {B: 0, A: 1}
     gone = []
     while len(cache):
         gone.append(cache.farthest(order))
@@ -56,7 +56,7 @@ def test_strangers_to_the_order_leave_before_the_farthest_the_oldest_first() -> 
 
 
 def test_of_those_equally_far_the_oldest_leaves() -> None:
-    cache, order = _filled(A, B, C), OrderInForce(((B, 1.0), (C, 1.0), (A, 1.0)))
+    cache, order = _filled(A, B, C), {B: 0, C: 0, A: 0}
     cache.take(A, 10)
     cache.release(A)
     assert cache.farthest(order) == B
@@ -64,8 +64,8 @@ def test_of_those_equally_far_the_oldest_leaves() -> None:
 
 def test_a_new_order_counts_at_once() -> None:
     cache = _filled(A, B)
-    assert cache.farthest(OrderInForce(((A, 1.0), (B, 2.0)))) == B
-    assert cache.farthest(OrderInForce(((B, 1.0), (A, 2.0)))) == A
+    assert cache.farthest({A: 0, B: 1}) == B
+    assert cache.farthest({B: 0, A: 1}) == A
 
 
 def test_it_is_overfull_while_something_can_leave() -> None:
@@ -104,7 +104,7 @@ def test_a_cleared_one_is_empty() -> None:
 
 
 def test_many_uses_between_two_evictions_leave_no_more_behind_than_a_multiple_of_what_is_held() -> None:
-    cache, order = _filled(A, B, C), OrderInForce(((A, 3.0), (B, 1.0), (C, 2.0)))
+    cache, order = _filled(A, B, C), {A: 2, B: 0, C: 1}
     cache.farthest(order)
     for _ in range(1000):
         cache.take(B, 10)
@@ -125,8 +125,7 @@ def test_what_it_holds_and_what_of_that_is_locked_can_be_asked() -> None:
 def test_the_farthest_is_the_one_that_sorting_finds(seed: int) -> None:
     rng = random.Random(seed)
     owners = [Owner(str(number)) for number in range(8)]
-    cache, order = ShadowCache(0), OrderInForce()
-    distances: dict[Owner, float] = {}
+    cache, ranks = ShadowCache(0), dict[Owner, int]()
     idle: list[Owner] = []
     for _ in range(60):
         owner = rng.choice(owners)
@@ -136,13 +135,12 @@ def test_the_farthest_is_the_one_that_sorting_finds(seed: int) -> None:
             cache.release(owner)
             idle = [*(one for one in idle if one != owner), owner]
         elif step < 0.75:
-            distances = {one: float(rng.randrange(4)) for one in rng.sample(owners, rng.randrange(9))}
-            order = OrderInForce(tuple(distances.items()))
+            ranks = {one: rng.randrange(4) for one in rng.sample(owners, rng.randrange(9))}
         elif idle:
             victim = min(
                 idle,
-                key=lambda one: (one in distances, -distances.get(one, 0.0), idle.index(one)),
+                key=lambda one: (one in ranks, -ranks.get(one, 0), idle.index(one)),
             )
-            assert cache.farthest(order) == victim
+            assert cache.farthest(ranks) == victim
             cache.drop(victim)
             idle.remove(victim)

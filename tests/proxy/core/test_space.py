@@ -405,6 +405,7 @@ def test_whatever_is_told_in_the_course_of_time_no_meeting_is_overlooked_or_made
     town.check(from_anew=False)
 
 
+@pytest.mark.slow
 def test_a_crowd_on_the_grid_is_the_same_as_looking_at_all() -> None:
     choose = random.Random(7)
     spaces = [Space(RULES, few=few, neighbours=1000) for few in (0, 1000)]
@@ -424,3 +425,60 @@ def test_a_crowd_on_the_grid_is_the_same_as_looking_at_all() -> None:
         assert on_grid == all_pairs
         assert sum(meets is not None for meets in on_grid) > 30
         now += 7.0
+
+
+def test_only_those_are_told_of_whose_meeting_is_another_one() -> None:
+    space = Space(RULES)
+    go(space, "Ann", (0.0, 0.0), to=(10.0, 0.0))
+    go(space, "Bob", (10.0, 0.0))
+    go(space, "Cem", (500.0, 0.0))
+    settle(space, 0.0)
+    assert sorted(space.changed()) == ["Ann", "Bob"]
+    go(space, "Bob", (10.0, 0.1))
+    settle(space, 0.0)
+    assert sorted(space.changed()) == ["Ann", "Bob"]
+    go(space, "Cem", (400.0, 0.0))
+    settle(space, 0.0)
+    assert list(space.changed()) == []
+    space.remove(AgentName("Bob"))
+    settle(space, 0.0)
+    assert list(space.changed()) == ["Ann"]
+
+
+def test_one_that_was_fast_costs_the_others_nothing_once_it_stands() -> None:
+    """How far everybody has to look depends on how fast the fastest is."""
+
+    def pieces(space: Space, now: float) -> int:
+        count = 0
+        for number in range(100):
+            space.move(name(number), Motion((50.0 * number, now)), now)
+        while space.searching:
+            space.search(20, now)
+            count += 1
+        return count
+
+    space = Space(RULES)
+    calm = pieces(space, 0.0)
+    go(space, "Ann", (0.0, 9000.0), velocity=(500.0, 0.0))
+    assert pieces(space, 1.0) > 2 * calm
+    go(space, "Ann", (0.0, 9000.0), 2.0)
+    assert pieces(space, 3.0) <= calm + 2
+
+
+def test_a_search_ends_though_there_are_more_who_are_fast_than_can_be_followed() -> None:
+    space, now = Space(RULES), 0.0
+    for number in range(100):
+        space.move(name(number), Motion((10.0 * number, 0.0), velocity=(1e6, 0.0)), now)
+    for _ in range(100):
+        now += 0.1
+        space.search(40, now)
+    assert not space.searching
+
+
+def test_a_space_is_given_up_in_pieces() -> None:
+    space = Space(RULES)
+    for number in range(5):
+        space.move(name(number), Motion((float(number), 0.0), (9.0, 9.0)), 0.0)
+    settle(space, 0.0)
+    assert (space.dissolve(3), len(space)) == (0, 2)
+    assert (space.dissolve(3), len(space), space.searching) == (1, 0, False)

@@ -22,11 +22,12 @@ from scalesim.proxy.core.events import (
     Interacted,
     Moved,
     SimulationEnded,
+    SpaceCleared,
     SpaceSet,
     StepTicked,
     Ticked,
 )
-from scalesim.proxy.core.model import AgentName, Clock, Mode, SimulationId
+from scalesim.proxy.core.model import AgentName, Clock, EngineId, Mode, SimulationId
 from scalesim.proxy.core.space import Motion, Point, SpaceRules
 from scalesim.proxy.core.surroundings import PIECE
 
@@ -115,22 +116,52 @@ def test_a_graph_that_is_forgotten_makes_room_and_ends_its_search() -> None:
     assert not talk.controller.knows(CITY)
 
 
-def test_what_follows_from_an_activation_is_worked_out_in_pieces_that_each_make_a_plan_due() -> None:
+def test_a_space_that_is_forgotten_tells_of_nobody() -> None:
+    talk = Conversation(distance="spatial")
+    talk.post(SpaceSet(talk.at, TOWN, RULES))
+    talk.post(Moved(talk.at, TOWN, {AgentName(one): Motion((0.0, 0.0)) for one in "AB"}))
+    talk.post(Idled(talk.at))
+    for _ in range(2):
+        talk.post(SpaceCleared(talk.at, TOWN))
+        assert talk.controller.space_rules(TOWN) is None
+        assert talk.controller.sizes()["positions"] == 0
+        assert all(known.distance is None for known in talk.controller.agents(TOWN))
+    talk.post(SpaceCleared(talk.at, CITY))
+    assert not talk.controller.knows(CITY)
+
+
+def test_what_follows_from_an_activation_is_worked_out_in_pieces() -> None:
     talk = Conversation(distance="path")
-    talk.find()
     names = [AgentName(str(number)) for number in range(PIECE + 1)]
     talk.post(EdgesGiven(talk.at, TOWN, list(pairwise(names))))
     activate(talk, "0")
-    talk.plan()
-    assert not talk.engine.plan_due
-    last, pieces = names[-1], 1
+    last, pieces = names[-1], 0
     while talk.controller.behind:
         assert talk.distance(last) is None
         assert talk.post(Idled(talk.at)) == []
-        assert talk.engine.plan_due
         pieces += 1
-    assert 1 < pieces < 6
+    assert 1 < pieces < 9
     assert talk.distance(last) == PIECE
+
+
+def test_a_plan_is_due_where_the_memory_is_of_those_of_whom_something_else_is_known() -> None:
+    talk = Conversation(distance="path")
+    other = EngineId("other")
+    talk.find()
+    talk.find(other)
+    for agent in "AB":
+        talk.call(agent, acts_for=9)
+    talk.call("D", acts_for=9, engine=other)
+    connect(talk, "AB", "CD")
+    activate(talk, "A")
+    talk.plan()
+    talk.plan()
+    assert talk.distance("B") == 1.0
+    assert [engine.plan_due for engine in talk.controller.engines()] == [False, False]
+    activate(talk, "C")
+    talk.post(Idled(talk.at))
+    assert talk.distance("D") == 1.0
+    assert [engine.plan_due for engine in talk.controller.engines()] == [False, True]
 
 
 def test_a_tick_works_out_a_piece_too_and_is_asked_for() -> None:
@@ -229,6 +260,7 @@ TOLD: st.SearchStrategy[Callable[[float], Event]] = st.one_of(
         partial, st.just(_told), st.just(Activated), SIMULATIONS, st.lists(NAMES), st.text("ab", max_size=1)
     ),
     st.builds(partial, st.just(_told), st.just(GraphCleared), SIMULATIONS),
+    st.builds(partial, st.just(_told), st.just(SpaceCleared), SIMULATIONS),
     st.builds(partial, st.just(_told), st.just(StepTicked), SIMULATIONS, st.none() | NUMBERS),
     st.builds(partial, st.just(_told), st.just(AgentLeft), SIMULATIONS, NAMES),
     st.builds(partial, st.just(_told), st.just(SimulationEnded), SIMULATIONS),

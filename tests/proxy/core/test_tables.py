@@ -7,7 +7,16 @@ from typing import Any
 from scalesim.proxy.core.actions import Order, Pin
 from scalesim.proxy.core.guard import GuardState, InCharge
 from scalesim.proxy.core.loads import LoadQueue
-from scalesim.proxy.core.model import AgentName, Capabilities, EngineId, Mode, Owner, Part
+from scalesim.proxy.core.model import (
+    AgentName,
+    Capabilities,
+    EngineId,
+    Mode,
+    Outcome,
+    Owner,
+    Part,
+    SimulationId,
+)
 from scalesim.proxy.core.tables import Agent, Engine, Simulation
 
 from .conversation import BOTH, GPU, LORAS, TOWN, Conversation, key, own
@@ -109,28 +118,22 @@ def test_the_call_of_an_agent_that_left_ends_all_the_same() -> None:
     assert talk.controller.sizes()["guard_running"] == 0
 
 
-def test_simulations_that_are_off_are_not_played_nor_such_in_shadow_beside_one_that_is_on() -> None:
+def test_agents_of_simulations_that_are_not_on_are_played_as_they_are_and_leave_first() -> None:
     talk = Conversation()
     talk.find()
     talk.set_mode(Mode.OFF, "city")
     talk.set_mode(Mode.SHADOW, "farm")
-    talk.call("Ann")
-    talk.plan()
-    for simulation in ("city", "farm", TOWN):
-        talk.call("Ann", simulation=simulation)
-    assert (_guard(talk).calls, _guard(talk).hits_lru) == (2, 1)
-
-
-def test_a_simulation_that_is_on_is_played_from_its_first_call_on() -> None:
-    talk = Conversation()
-    talk.find()
-    talk.set_mode(Mode.SHADOW, "city")
-    talk.call("Ann", simulation="city")
-    talk.call("Ann")
-    assert _guard(talk).calls == 2
-    talk.plan()
-    talk.call("Ann", simulation="city")
-    assert _guard(talk).calls == 2
+    for number in range(8):
+        talk.call(f"agent-{number}", acts_for=50)
+    for simulation in ("city", "farm"):
+        talk.call("Bob", simulation=simulation)
+    for _ in range(2):
+        talk.plan()
+    talk.call("new", acts_for=50)
+    assert (_guard(talk).calls, _guard(talk).hits_lru) == (11, 0)
+    for simulation in ("city", "farm"):
+        talk.call("Bob", simulation=simulation)
+    assert (_guard(talk).hits_lru, _guard(talk).hits_guarded) == (2, 0), "no order names them"
 
 
 def test_as_long_as_none_is_on_those_in_shadow_are_played_as_if_they_were() -> None:
@@ -141,6 +144,7 @@ def test_as_long_as_none_is_on_those_in_shadow_are_played_as_if_they_were() -> N
     _misled(talk)
     state = _guard(talk)
     assert (state.in_charge, state.calls) == (InCharge.LRU, 35)
+    assert talk.engine.guard_rehearses
     assert talk.engine.order == ()
     assert talk.engine.shadow is not None
     assert talk.engine.shadow.order == ()
@@ -149,10 +153,9 @@ def test_as_long_as_none_is_on_those_in_shadow_are_played_as_if_they_were() -> N
 
 def test_a_call_whose_start_was_not_played_ends_no_other_one() -> None:
     talk = Conversation()
-    talk.find()
-    talk.set_mode(Mode.OFF)
+    talk.find(capacity=None)
     before = talk.start("Ann")
-    talk.set_mode(Mode.ON)
+    talk.find()
     talk.start("Ann")
     talk.end(before)
     assert talk.controller.sizes()["guard_running"] == 1
@@ -163,12 +166,65 @@ def test_an_engine_that_forgot_everything_starts_from_nothing_and_what_was_count
     talk.find()
     running = talk.start("Ann")
     talk.call("Bob")
-    talk.lose()
-    assert talk.controller.sizes()["guard_memories"] == talk.controller.sizes()["guard_running"] == 0
     talk.find(boot="boot-2")
-    talk.end(running)
+    assert talk.controller.sizes()["guard_memories"] == talk.controller.sizes()["guard_running"] == 0
     talk.call("Bob")
     assert (_guard(talk).calls, _guard(talk).hits_lru) == (3, 0)
+    talk.start("Ann")
+    talk.end(running)
+    assert talk.controller.sizes()["guard_running"] == 1, "that call is from before"
+
+
+def test_an_engine_that_could_not_be_reached_for_a_while_has_forgotten_nothing() -> None:
+    talk = Conversation()
+    talk.find()
+    talk.call("Ann")
+    running = talk.start("Bob")
+    talk.lose()
+    talk.end(running, prompt=None, outcome=Outcome.ENGINE_FAILED)
+    talk.find()
+    for name in ("Ann", "Bob"):
+        talk.call(name)
+    assert _guard(talk).hits_lru == 1, "what the failed call left is not known"
+
+
+def test_whoever_comes_after_those_who_misled_is_believed() -> None:
+    talk = _in_charge_of_recency()
+    talk.finish()
+    assert _guard(talk).in_charge is InCharge.DISTANCE
+    assert _guard(talk).reason == "nobody is left whose distances did worse than recency"
+
+
+# What is in force
+
+
+def test_an_order_counts_once_it_has_arrived_and_as_long_as_it_is_in_force() -> None:
+    talk = Conversation()
+    talk.find()
+    talk.call("Ann", acts_for=1)
+    talk.call("Bob", acts_for=2)
+
+    def played() -> int:
+        return talk.controller.sizes()["guard_ordered"]
+
+    sent = talk.tick()
+    assert played() == 0
+    talk.settle(sent)
+    assert played() == 2
+    sent = talk.report(plan=False)
+    assert played() == 0, "it has aged out"
+    talk.settle(sent, error="refused")
+    assert played() == 0
+    talk.plan()
+    assert played() == 2
+    talk.lose()
+    assert played() == 0
+
+
+def test_while_recency_is_in_charge_what_would_be_ordered_is_played() -> None:
+    talk = _in_charge_of_recency()
+    assert talk.engine.order == ()
+    assert talk.controller.sizes()["guard_ordered"] == 12
 
 
 def test_an_engine_with_less_room_is_played_with_less() -> None:
@@ -196,12 +252,12 @@ def test_a_plan_is_due_when_somebody_else_takes_charge_and_not_before() -> None:
     near = [Agent(AgentName(str(n)), Owner(f"town/{n}"), town, size_tokens=1) for n in range(10)]
     for agent in near:
         assert engine.play(agent)
-        engine.release(agent)
+        engine.release(agent, engine.beginning)
     while engine.by_distance:
         assert not engine.dirty
         engine.guard.ordered(tuple((agent.owner, float(n)) for n, agent in enumerate((*near, *pair))))
         engine.play(pair[0])
-        engine.release(pair[0])
+        engine.release(pair[0], engine.beginning)
         pair.reverse()
     assert engine.dirty
 
@@ -221,15 +277,32 @@ def test_recency_in_charge_takes_the_order_of_prefixes_and_nothing_else() -> Non
     talk.call("Ann", adapter="poet")
     talk.call("Bob", adapter="clerk", acts_for=5)
     talk.host_copy("Bob", False)
-    assert talk.plan() == [
-        Order(
-            GPU,
-            (),
-            ((key("poet"), 0.0), (key("clerk"), 5.0)),
-            pinned_adapters=(key("poet"),),
-            no_host_copy=own("Bob"),
-            ready_first=True,
-        ),
-        Pin(GPU, (ANN,)),
-    ]
+    order, pin = talk.plan()
+    assert isinstance(order, Order)
+    assert order.distances == ()
+    assert [name for name, _ in order.adapters] == [key("poet"), key("clerk")]
+    assert (order.pinned_adapters, order.no_host_copy) == ((key("poet"),), own("Bob"))
+    assert order.ready_first
+    assert pin == Pin(GPU, (ANN,))
     assert talk.tick() == []
+
+
+# Shares
+
+
+def test_the_weight_of_a_simulation_on_an_engine_is_what_it_used_of_late() -> None:
+    engine = Engine(GPU, LoadQueue(GPU, max_in_flight=1, max_bytes=1))
+    town, city, farm = (
+        Simulation(SimulationId(name), mode, 0.0)
+        for name, mode in (("town", Mode.ON), ("city", Mode.ON), ("farm", Mode.OFF))
+    )
+    for simulation, beginnings in ((town, 6), (city, 2), (farm, 9)):
+        agent = Agent(AgentName("Ann"), Owner(f"{simulation.id}/Ann"), simulation)
+        engine.take_in(agent)
+        for _ in range(beginnings):
+            agent.begin_activation(10.0)
+    assert engine.weights({Mode.ON}, 10.0) == engine.weights({Mode.ON}, 1000.0) == {"town": 768, "city": 256}
+    assert engine.modes == {Mode.ON, Mode.OFF}
+    for agent in list(engine.agents):
+        engine.let_go(agent)
+    assert (engine.weights({Mode.ON}, 10.0), engine.modes) == ({}, set())

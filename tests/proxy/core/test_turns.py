@@ -73,6 +73,7 @@ def test_a_round_is_known_after_two_of_them_and_every_place_in_it_is_right(size:
     assert _expected(turns, "a0") == Expected(2.0 * size, 0.0, Structure.ROUND)
 
 
+@pytest.mark.slow
 @given(st.integers(3, 30), st.integers(1, 3))
 def test_the_order_of_a_round_is_always_right_from_the_third_on(size: int, rounds: int) -> None:
     agents = _names(size)
@@ -89,6 +90,7 @@ def test_a_game_master_that_speaks_before_each_of_the_others_is_expected_as_ofte
     assert _positions(turns, "gabc") == [48, 49, 51, 53]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_agents_that_leave_or_join_do_not_turn_the_order_of_the_others_around(data: st.DataObject) -> None:
     agents = _names(data.draw(st.integers(6, 24), label="agents"))
@@ -236,6 +238,25 @@ def test_after_ann_usually_comes_bob() -> None:
     assert turns.expected(AgentName("ann")) is None
 
 
+def test_only_those_of_whom_succession_tells_are_next_up() -> None:
+    order: list[str] = []
+    for number in range(20):
+        order += ["x" + str(number * number % 7)] * (number % 4 + 1) + ["ann", "bob", "cleo"]
+    turns = _told([*order, "x1", "x2", "ann"])
+    assert list(turns.next_up())[:2] == ["bob", "cleo"]
+    assert list(_told("abc" * 9).next_up()) != []
+    assert list(Turns().next_up()) == []
+
+
+def test_which_structures_hold_changes_seldom() -> None:
+    turns, seen = Turns(), set()
+    for place, agent in enumerate(_names(5) * 20):
+        turns.began(agent, float(place))
+        seen.add(turns.holding)
+    assert len(seen) <= 4
+    assert turns.holding == (True, False, True, False)
+
+
 def test_a_chain_ends_at_an_agent_that_was_forgotten() -> None:
     order: list[str] = []
     for number in range(20):
@@ -274,6 +295,7 @@ _HISTORY = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_HISTORY)
 def test_whatever_comes_nothing_raises_and_the_table_holds_only_those_known(
     history: list[tuple[str, str, float]],
@@ -333,6 +355,7 @@ def test_nothing_known_says_nothing() -> None:
     assert turns.moment_s(1.0) == 5.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("barrier", [0.0, 20.0])
 def test_an_agent_costs_half_a_kilobyte_and_one_that_began_once_hardly_anything(barrier: float) -> None:
     agents = _names(2000)

@@ -7,7 +7,7 @@ import pytest
 from scalesim.proxy.core.events import ActionStarted, CallEnded, CallStarted, SimulationEnded
 from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, Outcome, SimulationId
 
-from .conversation import GPU, TOWN, Conversation
+from .conversation import GPU, TOWN, Conversation, own
 
 ANN, BOB = AgentName("Ann"), AgentName("Bob")
 
@@ -200,6 +200,97 @@ def test_agents_and_simulations_may_end_while_they_call() -> None:
 # Callers and engines
 
 
+def _crowd(talk: Conversation, simulation: str = TOWN, size: int = 200) -> None:
+    talk.hint(simulation=simulation, **{f"agent-{number}": 1.0 for number in range(size)})
+
+
+def test_a_large_simulation_that_ends_is_forgotten_in_pieces_and_another_one_may_take_its_name() -> None:
+    talk = Conversation(total_agent_limit=250)
+    talk.find()
+    talk.call("Ann", acts_for=1)
+    call = talk.start("Bob")
+    _crowd(talk)
+    talk.plan()
+    assert talk.engine.order == own("Bob", "Ann")
+    talk.settle(talk.finish())
+    assert not talk.controller.knows(TOWN)
+    assert talk.controller.behind
+    talk.call("Ann", acts_for=4)
+    while talk.controller.dirty:
+        talk.plan()
+        assert talk.engine.order in ((), own("Ann"))
+    assert talk.engine.order == own("Ann")
+    assert (talk.agent("Ann").activations, talk.distance("Ann")) == (1, 4.0)
+    talk.end(call)
+    sizes = talk.controller.sizes()
+    assert (sizes["agents"], sizes["being_forgotten"]) == (1, 0)
+
+
+def test_agents_of_a_simulation_that_ended_make_room_before_those_of_others() -> None:
+    talk = Conversation(total_agent_limit=201)
+    talk.hint(simulation="city", Ann=1)
+    _crowd(talk)
+    talk.finish()
+    _crowd(talk, "farm")
+    assert talk.controller.totals().dropped_agents == 0
+    assert talk.controller.knows(SimulationId("city"), ANN)
+
+
+def test_an_adapter_is_taken_from_those_too_whose_simulation_ended() -> None:
+    talk = Conversation()
+    talk.register("poet")
+    talk.assign("Ann", "poet")
+    _crowd(talk)
+    talk.finish()
+    talk.assign("Ann", "poet")
+    talk.forget_adapter("poet")
+    assert talk.agent("Ann").adapter is None
+
+
+# Of whom something else is known
+
+
+def _epoch(talk: Conversation) -> int:
+    return talk.controller._world.simulations[TOWN].epoch
+
+
+def test_all_agents_are_looked_at_anew_only_when_something_else_may_be_known_of_all() -> None:
+    talk = Conversation()
+    talk.hint(Ann=1)
+    talk.call("Ann", acts_for=3)
+    talk.call("Bob")
+    begun = _epoch(talk)
+    talk.step()
+    assert _epoch(talk) == begun + 1, "its clock is another one"
+    talk.step()
+    talk.hint(Ann=1)
+    assert _epoch(talk) == begun + 1
+    for _ in range(6):
+        for agent in ("Ann", "Bob", "Cem"):
+            talk.call(agent, acts_for=1)
+    learned = _epoch(talk)
+    assert learned > begun + 1, "there is a round"
+    for _ in range(5):
+        for agent in ("Ann", "Bob", "Cem"):
+            talk.call(agent, acts_for=1)
+    assert _epoch(talk) <= learned + 1
+
+
+def test_a_beginning_makes_plans_due_only_where_agents_of_the_simulation_are() -> None:
+    other = EngineId("other")
+    talk = Conversation()
+    talk.find()
+    talk.find(other)
+    talk.call("Zoe", simulation="city", engine=other, acts_for=1)
+    for agent in ("Ann", "Bob", "Cem") * 4:
+        talk.call(agent, acts_for=1)
+    talk.plan()
+    talk.plan()
+    talk.call("Ann", acts_for=1)
+    talk.step()
+    assert [engine.plan_due for engine in talk.controller.engines()] == [True, False]
+
+
 def test_an_unknown_caller_counts_and_is_no_agent() -> None:
     talk = Conversation()
     talk.end(talk.start(None), prompt=50, cached=20)
@@ -241,7 +332,7 @@ def test_only_first_calls_of_later_activations_count_as_first() -> None:
         talk.call("Ann", prompt=100, cached=90, acts_for=1)
     counters = talk.town.counters
     assert (counters.prompt_tokens, counters.cached_tokens) == (400, 240)
-    assert (counters.first_prompt_tokens, counters.first_cached_tokens, counters.misses) == (100, 30, 1)
+    assert (counters.first_prompt_tokens, counters.first_cached_tokens) == (100, 30)
 
 
 def test_a_call_without_usage_says_nothing_of_sizes() -> None:

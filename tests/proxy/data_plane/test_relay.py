@@ -212,14 +212,14 @@ async def test_the_url_prefix_names_the_agent_and_is_not_passed_on() -> None:
     assert engine.scopes[0]["query_string"] == b"x=1"
 
 
-@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW])
-async def test_no_owner_is_sent_unless_the_mode_is_on(mode: Mode) -> None:
+@pytest.mark.parametrize(("mode", "fields"), [(Mode.OFF, {"rid"}), (Mode.SHADOW, {"rid", "owner"})])
+async def test_an_owner_is_sent_unless_the_mode_is_off(mode: Mode, fields: set[str]) -> None:
     engine = Recorder()
     async with rig(engine, mode=mode) as r, client() as c:
         await c.post(r.url + CHAT, json={}, headers={"X-Agent-ID": "Ann"})
         await r.log.until_ended()
         assert r.log.started[0].agent == "Ann"
-    assert json.loads(engine.bodies[0]).keys() == {"rid"}
+    assert json.loads(engine.bodies[0]).keys() == fields
 
 
 async def test_an_engine_without_features_gets_the_bytes_as_they_came() -> None:

@@ -60,6 +60,15 @@ def _event(text: str) -> bytes:
     return b"data: " + orjson.dumps({"choices": [{"delta": {"content": text}}]}) + b"\n\n"
 
 
+def _thought(text: str) -> bytes:
+    return b"data: " + orjson.dumps({"choices": [{"delta": {"reasoning_content": text}}]}) + b"\n\n"
+
+
+def _own(text: str) -> bytes:
+    """Of SGLang's own route."""
+    return b"data: " + orjson.dumps({"text": text, "meta_info": {}}) + b"\n\n"
+
+
 @pytest.mark.parametrize(
     ("headers", "raw", "expected"),
     [
@@ -70,11 +79,14 @@ def _event(text: str) -> bytes:
         (SSE, _event("for ") + _event("2 hours") + b"data: [DONE]\n\n", "for 2 hours"),
         (SSE, b"", ""),
         (SSE, _event("for ") + _event("2 hours") + b": " + b"x" * 2 * MAX_TAIL_BYTES + b"\n\n", ""),
+        (SSE, _event("x") * 2000 + _event("11") + _event("5 min for") + _event(" 2 h"), "min for 2 h"),
+        (SSE, _thought("x") * 2000 + _event("2") + _event(" hours"), "2 hours"),
+        (SSE, _own("x" * MAX_TAIL_BYTES) + _own("for 2 hours"), "for 2 hours"),
         ([*JSON, (b"content-encoding", b"gzip")], _chat("for 2 hours"), ""),
         ([(b"content-type", b"text/plain")], b"for 2 hours", ""),
     ],
 )
-def test_the_text_of_an_answer_is_there_if_all_of_it_is(
+def test_the_text_of_an_answer_is_there_if_it_was_kept(
     headers: list[tuple[bytes, bytes]], raw: bytes, expected: str
 ) -> None:
     witness = witness_of(headers, None)

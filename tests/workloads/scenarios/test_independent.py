@@ -141,7 +141,7 @@ def test_the_program_is_that_of_the_published_results_to_the_byte() -> None:
 
 
 def test_a_plan_says_all_there_is_to_know(large: Program) -> None:
-    assert large.tells() == (Told.EXACT, Told.PLAN, Told.TICKS, Told.NONE)
+    assert large.tells() == (Told.EXACT, Told.PLAN, Told.ANSWERS, Told.TICKS, Told.NONE)
     for step in large.steps:
         assert step.known.actions == step.distances
         assert all(one.planned_steps == one.acts_for_steps for one in step.activations)

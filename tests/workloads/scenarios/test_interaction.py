@@ -54,7 +54,7 @@ def test_a_busier_town_has_more_conversations(large: Program) -> None:
 
 
 def test_it_has_plans_and_positions_to_tell_in_tiles_and_steps(large: Program) -> None:
-    assert large.tells() == (Told.EXACT, Told.PLAN, Told.SPATIAL, Told.TICKS, Told.NONE)
+    assert large.tells() == (Told.EXACT, Told.PLAN, Told.SPATIAL, Told.ANSWERS, Told.TICKS, Told.NONE)
     assert large.space == Space(radius=4, speed=30, cooldown=800 / 30)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scalesim.proxy.core.authority import JUDGED
+from scalesim.proxy.core.distance import blend
 from scalesim.proxy.core.estimate import Source
 from scalesim.proxy.core.events import Activated, DistanceHinted, EdgesGiven, Moved, SpaceSet
 from scalesim.proxy.core.model import AgentName, Clock
@@ -140,6 +141,7 @@ def _by_chance(seed: int, turns: int = 160) -> list[str]:
     return [random.choice("abcdefgh") for _ in range(turns)] + list("abcdefgh")
 
 
+@pytest.mark.slow
 def test_exact_distances_keep_charge_though_the_order_could_be_learned_as_well() -> None:
     rhythm = Rhythm(FIVE * 40)
     assert rhythm.play(150, _exact) == 1.0
@@ -149,6 +151,7 @@ def test_exact_distances_keep_charge_though_the_order_could_be_learned_as_well()
     assert rhythm.talk.agent("dan").source is Source.HINTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_exact_distances_keep_charge_in_traffic_in_which_nothing_can_be_learned(seed: int) -> None:
     rhythm = Rhythm(_by_chance(seed))
@@ -156,6 +159,7 @@ def test_exact_distances_keep_charge_in_traffic_in_which_nothing_can_be_learned(
     assert rhythm.talk.town.in_charge is None
 
 
+@pytest.mark.slow
 def test_reversed_distances_lose_charge_and_regain_it_when_they_are_right_again() -> None:
     rhythm = Rhythm(FIVE * 100)
     rhythm.play(len(FIVE), _reversed)
@@ -173,6 +177,7 @@ def test_reversed_distances_lose_charge_and_regain_it_when_they_are_right_again(
     assert rhythm.play(20, _exact) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_in_random_traffic_nothing_is_learned_that_makes_the_order_worse(seed: int) -> None:
     order = _by_chance(seed)
@@ -240,3 +245,53 @@ def test_a_meeting_is_not_overlooked_by_what_is_in_charge() -> None:
     talk.post(Moved(talk.at, TOWN, {dan: Motion((0.0, 0.0), (30.0, 0.0)), eve: Motion((5.0, 0.0))}))
     talk.tick()
     assert (talk.agent("eve").distance, talk.agent("eve").source) == (3.0, Source.SPATIAL)
+
+
+def test_a_hint_told_while_an_agent_calls_outlives_what_looks_like_its_next_activation() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.hint(Ann=10, Bob=10)
+    talk.end(call)
+    talk.wait(60.0)
+    for agent in ("Ann", "Bob"):
+        talk.call(agent)
+    talk.wait(60.0)
+    talk.tick()
+    assert (talk.distance("Ann"), talk.distance("Bob")) == (10.0, None), "Bob was told of that activation"
+    for _ in range(6):
+        talk.step()
+    talk.call("Ann")
+    talk.wait(60.0)
+    talk.tick()
+    assert talk.agent("Ann").source is not Source.HINTED, "more than half of the way is over"
+
+
+def test_who_has_called_in_all_waves_is_expected_by_its_habit_if_it_has_one() -> None:
+    talk = Conversation()
+    talk.post(EdgesGiven(0.0, TOWN, [(AgentName("A"), AgentName("B"))]))
+    talk.step()
+    for _ in range(2):
+        talk.call("A")
+        talk.wait(60.0)
+        for _ in range(5):
+            talk.step()
+    talk.post(Activated(talk.at, TOWN, [AgentName("A")]))
+    for agent in "AB":
+        talk.call(agent)
+    talk.wait(60.0)
+    talk.step()
+    talk.call("B")
+    talk.wait(60.0)
+    talk.tick()
+    assert (talk.distance("A"), talk.agent("A").source) == (4.0, Source.GAP)
+
+
+def test_of_those_who_are_told_the_same_learned_turns_say_who_comes_first() -> None:
+    rhythm = Rhythm(FIVE * 10)
+    rhythm.play(len(FIVE) * 4, lambda now, calls_at: 50.0)
+    talk = rhythm.talk
+    talk.post(DistanceHinted(talk.at, TOWN, Clock.SECONDS, dict.fromkeys(map(AgentName, FIVE), 9.0)))
+    simulation = talk.controller._world.simulations[TOWN]
+    known = [blend.estimate(simulation.agents[AgentName(name)], talk.at) for name in FIVE]
+    assert [one.source for one in known if one] == [Source.HINTED] * 5
+    assert [one.turn for one in known if one] == [20.0, 21.0, 22.0, 23.0, 24.0]

@@ -47,7 +47,7 @@ def test_distances_in_turns_reach_the_engine_in_seconds_by_the_measured_pace() -
 
 @pytest.mark.parametrize("ticks", [False, True])
 def test_a_simulation_that_pauses_an_hour_goes_on_in_the_same_order_at_the_same_pace(ticks: bool) -> None:
-    talk = Conversation()
+    talk = Conversation(idle_after_s=0.0)
     talk.find()
 
     def play(rounds: int) -> None:

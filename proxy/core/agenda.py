@@ -1,0 +1,236 @@
+"""Whom to expect on one engine, and when: so that a plan looks at the nearest only, however many agents are known.
+
+An estimate is a moment on a clock, so the passing of time turns nothing around: agents lie in the order of their
+moments, for each simulation and clock by itself, and are placed anew only when something was learned of them. Those who
+are overdue for long lie apart, because they are far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Iterator, Set
+from heapq import merge
+from itertools import islice
+
+from .chunks import SortedChunks
+from .estimate import Estimate, Estimator, distance, next_turn_s, seconds_per_step, turns_s
+from .model import Clock, Mode
+from .tables import Agent, Engine, Simulation
+
+Pieces = Generator[int, None, None]
+"""Work in pieces: yields how many agents were looked at since it yielded last."""
+
+_PIECE = 32
+"""Agents: what they cost is small beside a millisecond."""
+_LAPSES = 256
+"""Agents of one simulation that one plan finds overdue."""
+
+_Entry = tuple[float, float, float, int, Agent, Estimate]
+"""(place, the turn among those of the same place, less for whoever called later, a number of its own so that no two are
+equal, the agent, what is known)."""
+
+
+Expected = tuple[float, float, float, int, float, float, Agent, Estimate]
+"""An agent that is not in an activation: (distance in seconds, to compare what is known on different clocks; three things
+as in an entry; distance on the clock of the estimate, in turns the same seconds; by how much of it the passing of
+time alone may bring it nearer; the agent; what is known). Plain tuples, because plans look at thousands of them."""
+
+
+class _Group:
+    """Of one simulation, on one clock."""
+
+    __slots__ = ("ahead", "clock", "overdue", "simulation")
+
+    def __init__(self, simulation: Simulation, clock: Clock) -> None:
+        self.simulation = simulation
+        self.clock = clock
+        self.ahead: SortedChunks[_Entry] = SortedChunks()
+        """By the moment, those included that are so little overdue that they count as near."""
+        self.overdue: SortedChunks[_Entry] = SortedChunks()
+        """By the distance at moment 0 of the clock, with which it grows."""
+
+    def lapse(self, at: float) -> Iterator[_Entry]:
+        """Takes those out that have become overdue."""
+        now = self.simulation.now(self.clock, at)
+        while (first := self.ahead.first()) is not None and first[0] < now:
+            if distance(first[5], self.simulation, at) == 0.0:
+                break
+            self.ahead.remove(first)
+            yield first
+
+    def nearest(self, at: float) -> Iterator[Expected]:
+        """All of them, nearest first. It may not be changed meanwhile."""
+        simulation, clock = self.simulation, self.clock
+        now = simulation.now(clock, at)
+        match clock:
+            case Clock.STEPS:
+                pace, shrinks = seconds_per_step(simulation), 0.0
+            case Clock.SECONDS:
+                pace, shrinks = 1.0, math.inf
+            case Clock.TURNS:
+                yield from self._in_turns(at)
+                return
+        if len(self.overdue):
+            yield from merge(self._ahead(now, pace, shrinks), self._overdue(now, pace))
+        else:
+            yield from self._ahead(now, pace, shrinks)
+
+    def _ahead(self, now: float, pace: float, shrinks: float) -> Iterator[Expected]:
+        for value, turn, used, number, agent, estimate in self.ahead:
+            away = value - now if value > now else 0.0
+            yield away * pace, turn, used, number, away, shrinks, agent, estimate
+
+    def _overdue(self, now: float, pace: float) -> Iterator[Expected]:
+        for value, turn, used, number, agent, estimate in self.overdue:
+            yield (value + now) * pace, turn, used, number, value + now, 0.0, agent, estimate
+
+    def _in_turns(self, at: float) -> Iterator[Expected]:
+        simulation = self.simulation
+        now, first_s = simulation.turns.turn, next_turn_s(simulation, at)
+        # In turns the pace is none of the group's: seconds never fall as turns grow, so the order is the same.
+        for turns, turn, used, number, _, _, agent, estimate in merge(
+            self._ahead(now, 1.0, 0.0), self._overdue(now, 1.0)
+        ):
+            seconds = first_s + turns_s(turns, simulation)
+            yield seconds, turn, used, number, seconds, first_s, agent, estimate
+
+
+class Agenda:
+    """Of one engine. Placing an agent costs the logarithm of their number, looking at the nearest their own."""
+
+    __slots__ = ("_chained", "_epochs", "_groups", "_number", "_places", "_waiting", "active")
+
+    def __init__(self) -> None:
+        self.active: dict[Agent, None] = {}
+        """In an activation."""
+        self._groups: dict[tuple[Simulation, Clock], _Group] = {}
+        self._places: dict[Agent, tuple[_Group, SortedChunks[_Entry], _Entry]] = {}
+        self._number = 0
+        self._waiting: dict[Simulation | None, Iterator[Agent]] = {}
+        """Agents to be placed anew: those of whom something was told (None), and all of a simulation of which so much was
+        learned that nobody may stay where he is."""
+        self._epochs: dict[Simulation, int] = {}
+        """Of simulations, as they were when all of their agents were last queued."""
+        self._chained: dict[Simulation, list[Agent]] = {}
+        """Who was expected by succession at the last plan: others are expected after each beginning."""
+
+    def __len__(self) -> int:
+        return len(self.active) + len(self._places)
+
+    def is_behind(self, engine: Engine) -> bool:
+        """Whether `catch_up` has anything to do."""
+        return bool(self._waiting or engine.called or engine.noted)
+
+    # Placing
+
+    def bring_up(self, engine: Engine, estimate: Estimator, at: float) -> Pieces:
+        """What every plan must know: who calls and who stopped, and what the passing of time has changed."""
+        called, engine.called = engine.called, {}
+        yield from self._place_all([*called, *self._successors(engine)], engine, estimate, at)
+        for group in list(self._groups.values()):
+            # What is left of them waits for the next plan: who is first in the order of moments is not the nearest.
+            lapsed = [entry[4] for entry in islice(group.lapse(at), _LAPSES)]
+            for agent in lapsed:
+                del self._places[agent]
+            yield from self._place_all(lapsed, engine, estimate, at)
+            self._give_up(group)
+
+    def catch_up(self, engine: Engine, estimate: Estimator, at: float) -> Pieces:
+        """All else that was told or learned."""
+        self._queue_simulations(engine)
+        called, engine.called = engine.called, {}
+        yield from self._place_all(called, engine, estimate, at)
+        while self._waiting or engine.noted:
+            if engine.noted and None not in self._waiting:
+                self._waiting[None] = iter(engine.noted)
+                engine.noted = {}
+            first, agents = next(iter(self._waiting.items()))
+            yield from self._place_all(agents, engine, estimate, at)
+            del self._waiting[first]
+
+    def _queue_simulations(self, engine: Engine) -> None:
+        for simulation in engine.simulations:
+            epoch = self._epochs.setdefault(simulation, simulation.epoch)
+            if epoch != simulation.epoch:
+                self._epochs[simulation] = simulation.epoch
+                # A copy: who becomes known later is noted for that.
+                self._waiting[simulation] = iter(list(simulation.agents.values()))
+        for gone in [one for one in self._epochs if one not in engine.simulations]:
+            del self._epochs[gone]
+            self._waiting.pop(gone, None)
+            self._chained.pop(gone, None)
+
+    def _successors(self, engine: Engine) -> Iterator[Agent]:
+        """Who was and who is next by succession."""
+        for simulation in engine.simulations:
+            yield from self._chained.pop(simulation, ())
+            names = simulation.turns.next_up()
+            if names:
+                known = simulation.agents
+                agents = self._chained[simulation] = [known[name] for name in names if name in known]
+                yield from agents
+
+    def _place_all(self, agents: Iterable[Agent], engine: Engine, estimate: Estimator, at: float) -> Pieces:
+        done = 0
+        for agent in agents:
+            self._place(agent, engine, estimate, at)
+            done += 1
+            if done == _PIECE:
+                yield done
+                done = 0
+        yield done + 1
+
+    def _place(self, agent: Agent, engine: Engine, estimate: Estimator, at: float) -> None:
+        self._remove(agent)
+        if agent.gone or agent.engine is not engine:
+            return
+        if agent.in_activation(at):
+            self.active[agent] = None
+            return
+        known = estimate(agent, at)
+        if known is None or known.moment.value == math.inf:
+            return
+        simulation, clock, value = agent.simulation, known.moment.clock, known.moment.value
+        group = self._groups.get((simulation, clock))
+        if group is None:
+            group = self._groups[simulation, clock] = _Group(simulation, clock)
+        now = simulation.now(clock, at)
+        overdue = distance(known, simulation, at) if value < now else 0.0
+        self._number += 1
+        place = overdue - now if overdue else value
+        entry = place, known.turn, -agent.used_at, self._number, agent, known
+        chunks = group.overdue if overdue else group.ahead
+        chunks.add(entry)
+        self._places[agent] = group, chunks, entry
+
+    def _remove(self, agent: Agent) -> None:
+        if agent in self.active:
+            del self.active[agent]
+            return
+        place = self._places.pop(agent, None)
+        if place is not None:
+            group, chunks, entry = place
+            chunks.remove(entry)
+            self._give_up(group)
+
+    def _give_up(self, group: _Group) -> None:
+        if not group.ahead and not group.overdue:
+            self._groups.pop((group.simulation, group.clock), None)
+
+    # Reading
+
+    def nearest(self, modes: Set[Mode], at: float, limit: int) -> Iterator[Expected]:
+        """At most `limit` that are not in an activation, of simulations in these modes that do not rest. Each simulation's
+        nearest have a place, however near those of others are. Nothing may be placed meanwhile."""
+        groups: dict[Simulation, list[Iterator[Expected]]] = {}
+        for (simulation, _), group in self._groups.items():
+            if simulation.mode in modes and not simulation.resting:
+                groups.setdefault(simulation, []).append(group.nearest(at))
+        each = [merge(*one) if len(one) > 1 else one[0] for one in groups.values()]
+        if len(each) > 1:
+            share = limit // len(each)
+            for one in each:
+                taken = list(islice(one, share))
+                limit -= len(taken)
+                yield from taken
+        yield from islice(merge(*each), limit)

@@ -1,0 +1,230 @@
+"""Plans the engines, in pieces: none of them holds whoever runs the core for more than about a millisecond.
+
+A plan is made of what was known when its pieces ran; whatever came meanwhile makes the next one due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from .actions import Action
+from .agenda import Agenda
+from .config import ControllerConfig
+from .estimate import Estimator
+from .loading import Loading
+from .model import EngineId, MemoryId, Mode
+from .planning import Nearest, Reach, Sight, adapter_pin_limit, completed, keep_invariants, look
+from .tables import Engine
+from .wanted import Policy, Wanted
+from .world import World
+
+PIECE = 64
+"""Agents that are looked at in answer to one event."""
+_LIGHT = 8
+"""Passes over a plan cost so much less than looking at its agents."""
+
+_SENT = frozenset({Mode.ON})
+_COMPUTED = frozenset({Mode.ON, Mode.SHADOW})
+
+
+class _Draft(NamedTuple):
+    """What is wanted, before anything is left out of it that is switched off or that the engine cannot do."""
+
+    wanted: Wanted
+    nearest: Nearest
+    sight: Sight
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What is being worked at for one engine."""
+
+    engine: Engine
+    agenda: Agenda = field(default_factory=Agenda)
+    plan: Generator[int, None, list[Action]] | None = None
+    catching_up: Generator[int, None, None] | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        return self.plan is not None or self.catching_up is not None or self.agenda.is_behind(self.engine)
+
+
+class Planner:
+    def __init__(
+        self, world: World, loading: Loading, config: ControllerConfig, policy: Policy, estimate: Estimator
+    ) -> None:
+        self._world = world
+        self._loading = loading
+        self._config = config
+        self._policy = policy
+        self._estimate = estimate
+        self._reach = Reach(config.prefetch_steps, config.prefetch_s)
+        self._desks: dict[EngineId, _Desk] = {}
+        """Of each engine known."""
+        self._at = 0.0
+
+    @property
+    def behind(self) -> bool:
+        """Whether `go_on` would do anything."""
+        return any(desk.is_behind for desk in self._desks.values())
+
+    @property
+    def is_planning(self) -> bool:
+        return any(desk.plan is not None for desk in self._desks.values())
+
+    def is_due(self, engine: Engine) -> bool:
+        return engine.dirty and (engine.belief.is_free(engine.features) or engine.loads_ahead)
+
+    def act(self, at: float) -> list[Action]:
+        """Begins what is due, and does a piece of it. Where few agents are known that is all of it."""
+        self._at = at
+        left = PIECE
+        for engine in self._world.engines.values():
+            desk = self._desks.get(engine.id)
+            if desk is None:
+                desk = self._desks[engine.id] = _Desk(engine)
+            if engine.wake_at <= at:
+                engine.dirty = True
+            if desk.plan is None:
+                left = self._catch_up(desk, left)
+                if self.is_due(engine) and not engine.belief.waits(at):
+                    # What comes while it is made is for the next one.
+                    engine.dirty, engine.planning = False, True
+                    desk.plan = self._plan(desk)
+        actions = self.go_on(at)
+        for engine in self._world.engines.values():
+            if engine.reachable:
+                actions += engine.belief.renewal(engine.id, at)
+        return actions
+
+    def go_on(self, at: float) -> list[Action]:
+        """A piece of what was begun: plans first, and then what was told of agents that no plan waits for."""
+        self._at = at
+        actions: list[Action] = []
+        left = PIECE
+        for desk in self._desks.values():
+            while desk.plan is not None and left > 0:
+                try:
+                    left -= next(desk.plan)
+                except StopIteration as end:
+                    desk.plan, desk.engine.planning = None, False
+                    actions += end.value
+        for desk in self._desks.values():
+            if desk.plan is None:
+                left = self._catch_up(desk, left)
+        return actions
+
+    def give_up(self, engine: Engine) -> None:
+        """What is being planned for it is of no use any more."""
+        desk = self._desks.get(engine.id)
+        if desk is not None and desk.plan is not None:
+            desk.plan, engine.planning, engine.dirty = None, False, True
+
+    def give_up_all(self) -> None:
+        for engine in self._world.engines.values():
+            self.give_up(engine)
+
+    def sizes(self) -> dict[str, int]:
+        return {
+            "agenda_agents": sum(len(desk.agenda) for desk in self._desks.values()),
+            "noted_agents": sum(
+                len(desk.engine.noted) + len(desk.engine.called) for desk in self._desks.values()
+            ),
+        }
+
+    def _catch_up(self, desk: _Desk, left: int) -> int:
+        while left > 0 and (desk.catching_up is not None or desk.agenda.is_behind(desk.engine)):
+            if desk.catching_up is None:
+                desk.catching_up = desk.agenda.catch_up(desk.engine, self._estimate, self._at)
+            done = next(desk.catching_up, None)
+            if done is None:
+                desk.catching_up = None
+            left -= done or 0
+        return left
+
+    def _plan(self, desk: _Desk) -> Generator[int, None, list[Action]]:
+        engine, begun, totals = desk.engine, self._at, self._world.totals
+        yield from desk.agenda.bring_up(engine, self._estimate, begun)
+        modes = engine.modes
+        budget_tokens = int(self._config.pin_share * (engine.capacity_tokens or 0))
+        sent = yield from self._draft(desk, _SENT, begun, budget_tokens)
+        imagined = None
+        if Mode.SHADOW in modes:
+            imagined = yield from self._draft(desk, _COMPUTED, begun, budget_tokens)
+            totals.shadow_plans += 1
+        # From here on all at once: what is wanted of the engine, its budget and what is on its way belong together.
+        totals.plans += 1
+        engine.plays_shadow = Mode.ON not in modes
+        engine.budget_tokens, engine.adapter_pin_limit = budget_tokens, adapter_pin_limit(engine)
+        engine.wanted = self._completed(sent, engine)
+        engine.shadow = None if imagined is None else self._completed(imagined, engine)
+        engine.rehearse((imagined if imagined and engine.plays_shadow else sent).wanted.order)
+        actions = self._steps(engine, sent.sight)
+        yield len(sent.nearest) // _LIGHT
+        shadow_loads: frozenset[MemoryId] = frozenset()
+        if imagined is not None:
+            shadow_loads = yield from self._shadow_loads(engine, sent, imagined)
+        totals.shadow_loads += len(shadow_loads - engine.shadow_loads)
+        engine.shadow_loads = shadow_loads
+        if engine.loads_ahead:
+            actions += yield from self._loading.plan(engine, sent.nearest, sent.sight, self._at)
+        return actions
+
+    def _draft(
+        self, desk: _Desk, modes: frozenset[Mode], at: float, budget_tokens: int
+    ) -> Generator[int, None, _Draft]:
+        """What the policy wants, as far as it is allowed to, shared out among simulations."""
+        engine = desk.engine
+        weights = engine.weights(modes, at)
+        sight = yield from look(
+            desk.agenda,
+            engine,
+            modes,
+            self._estimate,
+            at,
+            pin_budget_tokens=budget_tokens,
+            plan_limit=self._config.plan_limit,
+            weights=weights,
+            reach=self._reach,
+        )
+        asked = self._policy(sight.view)
+        yield len(sight.agents) // _LIGHT
+        wanted = keep_invariants(asked, sight.view)
+        self._world.totals.corrected_plans += wanted != asked
+        yield len(sight.agents) // _LIGHT
+        nearest = sight.nearest(wanted)
+        if len(weights) > 1 and engine.capacity_tokens is not None:
+            wanted = replace(wanted, order=tuple(sight.shared_out(wanted.order, engine.capacity_tokens)))
+            nearest = sight.shared_out(nearest, engine.capacity_tokens)
+            yield len(sight.agents) // _LIGHT
+        return _Draft(wanted, nearest, sight)
+
+    def _completed(self, draft: _Draft, engine: Engine) -> Wanted:
+        leaving = self._world.adapters.leaving
+        return completed(draft.wanted, draft.nearest, draft.sight, engine, self._config.parts, leaving)
+
+    def _shadow_loads(
+        self, engine: Engine, sent: _Draft, imagined: _Draft
+    ) -> Generator[int, None, frozenset[MemoryId]]:
+        """What would be loaded ahead for those in shadow, and is not."""
+        wants = self._loading.wants
+        also = yield from wants(engine, sent.nearest, sent.sight, self._at)
+        all_of_them = yield from wants(engine, imagined.nearest, imagined.sight, self._at)
+        return frozenset(want.memory for want in all_of_them) - {want.memory for want in also}
+
+    def _steps(self, engine: Engine, sight: Sight) -> list[Action]:
+        belief = engine.belief
+        pins = {*engine.wanted.pins, *belief.pins, *belief.doubtful}
+        sizes = {
+            one.owner: one.size_tokens
+            for one in sight.view.candidates
+            if one.owner in pins and one.size_tokens is not None
+        }
+        engine.pinned_tokens = sum(sizes[owner] for owner in engine.wanted.pins)
+        actions, complete = belief.steps(
+            engine.id, engine.wanted, sizes, engine.budget_tokens, engine.features, self._at
+        )
+        engine.blocked = not complete
+        return actions
