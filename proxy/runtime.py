@@ -36,6 +36,8 @@ DEADLINE_S = 20.0
 must wait longer, or takes a busy engine for a lost one."""
 RENEW_S = 1.0
 """A plan is made at least this often, so that what ages is renewed and what is overdue decays."""
+PIECE_EVERY_S = 0.001
+"""From one piece to the next of what the core works out beside its plans; a piece takes about half of it."""
 RESTART_S = 1.0
 """Before a part of the loop that failed runs again."""
 
@@ -51,6 +53,11 @@ class Core(Protocol):
     @property
     def behind(self) -> bool:
         """It left something for an `Idled`."""
+        ...
+
+    @property
+    def planning(self) -> bool:
+        """A plan is among that."""
         ...
 
     def handle(self, event: Event) -> list[Action]: ...
@@ -234,7 +241,8 @@ class Runtime:
         """What the core left for later, in pieces with a turn for everybody else between any two. What is left when the
         next tick is due goes on after that."""
         while self._core.behind and self._clock() < until:
-            await asyncio.sleep(0)
+            # No plan waits for the rest of it, so requests go first.
+            await asyncio.sleep(0 if self._core.planning else PIECE_EVERY_S)
             began = time.perf_counter()
             self.post(Idled(self._clock()))
             self.planning_s += time.perf_counter() - began

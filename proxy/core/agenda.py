@@ -22,6 +22,8 @@ Pieces = Generator[int, None, None]
 
 _PIECE = 32
 """Agents: what they cost is small beside a millisecond."""
+_CALLED = 256
+"""Agents that began or ended a call, of whom one plan takes note."""
 _LAPSES = 256
 """Agents of one simulation that one plan finds overdue."""
 
@@ -125,7 +127,10 @@ class Agenda:
 
     def bring_up(self, engine: Engine, estimate: Estimator, at: float) -> Pieces:
         """What every plan must know: who calls and who stopped, and what the passing of time has changed."""
-        called, engine.called = engine.called, {}
+        # The first of them: where there are more, they must not hold the plan up, and are known by the next one.
+        called = list(islice(engine.called, _CALLED))
+        for agent in called:
+            del engine.called[agent]
         yield from self._place_all([*called, *self._successors(engine)], engine, estimate, at)
         for group in list(self._groups.values()):
             # What is left of them waits for the next plan: who is first in the order of moments is not the nearest.

@@ -107,7 +107,7 @@ class Controller:
         engines = self._world.engines.values()
         return (
             self._surroundings.behind
-            or self._planner.is_planning
+            or self.planning
             or any(self._planner.is_due(engine) or engine.wake_at <= self._now for engine in engines)
         )
 
@@ -115,6 +115,11 @@ class Controller:
     def behind(self) -> bool:
         """Whether an `Idled` would work out anything."""
         return self._surroundings.behind or self._planner.behind
+
+    @property
+    def planning(self) -> bool:
+        """Whether a plan was begun that an `Idled` goes on with."""
+        return self._planner.is_planning
 
     def handle(self, event: Event) -> list[Action]:
         """Only `Ticked`, `Idled`, `Reported`, `EngineFound`, `ModeSet` and `SimulationEnded` return actions."""
@@ -174,7 +179,7 @@ class Controller:
                 self._end_simulation(event.simulation)
                 return self._act(at)
             case Idled():
-                if self._surroundings.behind and not self._planner.is_planning:
+                if self._surroundings.behind and not self.planning:
                     self._surroundings.catch_up(at)
                 else:
                     return self._counted(self._planner.go_on(at))

@@ -96,7 +96,6 @@ class Loading:
                     waiting += 1
         if not offloaded:
             return []
-        yield from self._add_distances(needs, nearest, sight)
         chosen: list[Want] = []
         for pool in engine.residency.pools:
             here = [want for want in offloaded if want.memory.kind in pool.kinds]
@@ -156,19 +155,18 @@ class Loading:
             for kind in self.kinds
             for host_copy in (False, True)
         }
+        kinds, near, active = self.kinds, sight.near, sight.active
         for number, (owner, distance) in enumerate(nearest, 1):
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
-            is_near, is_active = owner in sight.near, owner in sight.active
-            if not is_near and not is_active:
-                continue
             agent = sight.agents[owner]
-            adapter = agent.adapter
+            adapter, is_near, is_active = agent.adapter, owner in near, owner in active
             view = AgentView(owner, adapter if adapter not in leaving else None, agent.size_tokens)
-            for kind in self.kinds:
+            for kind in kinds:
                 memory = kind.of_agent(view)
                 if memory is None:
                     continue
+                needs.distances.setdefault(memory, distance)
                 if is_active:
                     needs.active.add(memory)
                 if agent.running:
@@ -178,18 +176,6 @@ class Loading:
                     if way is not None:
                         needs.near[memory] = _Near(distance, view, kind, way)
         return needs
-
-    def _add_distances(self, needs: _Needs, nearest: Nearest, sight: Sight) -> Generator[int, None, None]:
-        # Only where something is to be loaded: most of what a plan costs is the number of those who are far.
-        for number, (owner, distance) in enumerate(nearest, 1):
-            if number % _PIECE == 0:
-                yield _PIECE // _MODERATE
-            agent = sight.agents[owner]
-            view = AgentView(owner, agent.adapter, agent.size_tokens)
-            for kind in self.kinds:
-                memory = kind.of_agent(view)
-                if memory is not None:
-                    needs.distances.setdefault(memory, distance)
 
     def _want(
         self, engine: Engine, memory: MemoryId, near: _Near, flying: frozenset[MemoryId], at: float
@@ -223,15 +209,15 @@ class Loading:
         active = needs.active | needs.running | flying | residency.loading
         residents: list[Resident] = []
         known_bytes = 0
-        for number, (memory, known) in enumerate(list(residency.memories.items()), 1):
+        memories, kinds = residency.memories, pool.kinds
+        # All others are like what is not reported: nobody in the plan needs them.
+        for number, memory in enumerate([*needs.distances, *(active - needs.distances.keys())], 1):
             if number % _PIECE == 0:
                 yield _PIECE // _LIGHT
-            if not known.device_bytes or memory.kind not in pool.kinds:
-                continue
-            distance, is_active = needs.distances.get(memory, math.inf), memory in active
-            # The others are like what is not reported: nobody in the plan needs them.
-            if distance < math.inf or is_active:
-                residents.append(Resident(memory, distance, known.device_bytes, is_active))
+            known = memories.get(memory) if memory.kind in kinds else None
+            if known is not None and known.device_bytes:
+                distance = needs.distances.get(memory, math.inf)
+                residents.append(Resident(memory, distance, known.device_bytes, memory in active))
                 known_bytes += known.device_bytes
         coming = (residency.memories.get(memory) for memory in residency.loading if memory.kind in pool.kinds)
         coming_bytes = sum(one.missing_bytes for one in coming if one is not None)

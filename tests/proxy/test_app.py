@@ -221,7 +221,7 @@ async def test_how_long_an_agent_acts_is_read_in_its_answer_if_that_is_switched_
         await chat(client, addresses, "Ann")
         town = f"{addresses.admin}/admin/v1/simulations/town"
         assert (await client.get(f"{town}/answers")).json()["found"] == found
-        await client.put(f"{town}/answers", json={"rules": ["default"], "clock": "seconds", "per_minute": 1})
+        await client.put(f"{town}/answers", json={"rules": ["default"], "unit": "seconds", "per_minute": 1})
         await chat(client, addresses, "Ann")
         assert (await client.get(f"{town}/answers")).json()["found"] == found + 1
         assert (await client.get(f"{addresses.admin}/admin/v1/status")).json()["failures"] == {}

@@ -91,6 +91,10 @@ class StandIn(Noted):
         return self._left > 0
 
     @property
+    def planning(self) -> bool:
+        return self._left > 1
+
+    @property
     def dirty(self) -> bool:
         if self.broken_dirty:
             raise RuntimeError("a bug in the core")

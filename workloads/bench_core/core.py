@@ -60,7 +60,9 @@ class Rounds:
     first_ms: float = 0.0
     """The first round of all, of a crowd nothing of which was planned for before."""
     ticks_ms: list[float] = field(default_factory=list)
-    """All that was done for each round: a report if one was due, `Ticked`, and `Idled` until nothing was left."""
+    """What was done in each round until its orders were out: a report if one was due, `Ticked`, and the first `Idled`."""
+    whole_ms: list[float] = field(default_factory=list)
+    """The same, and all `Idled` until nothing was left: what was told of agents that no plan waits for."""
     pieces_ms: list[float] = field(default_factory=list)
     """Of that, each event by itself."""
 
@@ -108,33 +110,36 @@ class _Play:
             self.core.handle(CallEnded(self.at, call, Outcome.DONE, USAGE, (acts_for, Clock.STEPS)))
             self.engine.use(owner_of(TOWN, name))
 
-    def round(self, *, report: bool) -> float:
-        """Returns its CPU time in milliseconds."""
+    def round(self, *, report: bool) -> tuple[float, float]:
+        """Returns its CPU time in milliseconds: until its orders were out, and until nothing was left to work out."""
         self.at += ROUND_S
         actions: list[Action] = []
-        spent_ms = 0.0
+        spent_ms = ordered_ms = 0.0
         events: deque[Event] = deque([Ticked(self.at)])
         if report:
             events.appendleft(Reported(self.at, ENGINE, self.engine.looked_at()))
         while events:
             event = events.popleft()
             began = time.thread_time()
-            actions += self.core.handle(event)
+            ordered = self.core.handle(event)
             piece_ms = (time.thread_time() - began) * 1e3
             self.rounds.pieces_ms.append(piece_ms)
+            actions += ordered
             spent_ms += piece_ms
+            if ordered or isinstance(event, Ticked):
+                ordered_ms = spent_ms
             if not events and self.core.behind:
                 events.append(Idled(self.at))
         for action in actions:
             self.core.handle(Settled(self.at, action, result=self.engine.do(action)))
-        return spent_ms
+        return ordered_ms, spent_ms
 
 
 def rounds(agents: int, active: int, seed: int, *, within_s: float = 20.0, steps: int = STEPS) -> Rounds:
     """Of so many steps, or of less if they take more than `within_s` of CPU time, but always of `LEAST_ROUNDS`."""
     play = _Play(agents, active, seed)
     play.begin()
-    first_ms = play.round(report=True)
+    _, first_ms = play.round(report=True)
     ends = time.thread_time() + within_s
     for number in range(steps * ROUNDS_A_STEP):
         if number % ROUNDS_A_STEP == 0:
@@ -145,8 +150,9 @@ def rounds(agents: int, active: int, seed: int, *, within_s: float = 20.0, steps
         play.end_calls()
         for name, acts_for in callers[number % ROUNDS_A_STEP :: ROUNDS_A_STEP]:
             play.call(name, acts_for)
-        spent_ms = play.round(report=number % ROUNDS_A_REPORT == 0)
-        play.rounds.ticks_ms.append(spent_ms)
+        ordered_ms, spent_ms = play.round(report=number % ROUNDS_A_REPORT == 0)
+        play.rounds.ticks_ms.append(ordered_ms)
+        play.rounds.whole_ms.append(spent_ms)
         if number >= WARM_UP_ROUNDS + LEAST_ROUNDS and time.thread_time() > ends:
             break
     return play.rounds

@@ -81,6 +81,10 @@ class _Timed:
     def behind(self) -> bool:
         return self._core.behind
 
+    @property
+    def planning(self) -> bool:
+        return self._core.planning
+
     def handle(self, event: Event) -> list[Action]:
         began = time.perf_counter()
         actions = self._core.handle(event)
