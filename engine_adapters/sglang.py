@@ -313,6 +313,7 @@ def _plan(order: Order) -> dict[str, object]:
         "pinned_adapters": _as_many_as_fit(order.pinned_adapters),
         "no_host_copy": _as_many_as_fit(order.no_host_copy),
         "ready_first": order.ready_first,
+        "by_recency": order.by_recency,
     }
     return {
         "owners": _nearest(order.distances),

@@ -167,7 +167,7 @@ def _scale(value: object) -> Scale | None:
     number, _, unit = value.partition(" ") if isinstance(value, str) else ("", "", "")
     try:
         clock = Clock(unit)
-        if clock is Clock.TURNS:
+        if clock not in (Clock.STEPS, Clock.SECONDS):
             raise ValueError("nobody tells on that clock")
         return Scale(clock, _number(number))
     except ValueError:

@@ -10,27 +10,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scalesim.proxy.core.controller import Controller, ControllerConfig
-from scalesim.proxy.core.events import (
-    ActionStarted,
-    CallEnded,
-    CallStarted,
-    Event,
-    Idled,
-    Interacted,
-    Moved,
-    SpaceSet,
-    StepTicked,
-    Ticked,
-)
+from scalesim.proxy.core.events import CallEnded, CallStarted, Event, Idled, Ticked
 from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Outcome, SimulationId
 from scalesim.proxy.core.snapshot import AgentSnapshot
-from scalesim.proxy.core.space import HORIZON, Motion, SpaceRules
 
-from .program import Program, Space, Step, Told
+from .program import Program, Step, Told
+from .telling import Teller
 
 INTERACTION = "interaction"
 """The trigger of calls that a meeting makes."""
@@ -99,7 +88,7 @@ def interactions(program: Program) -> Interactions | None:
     return Interactions(
         _share(program.calls_by_trigger()),
         _share(_activations(program)),
-        {told: _foresee(program, program.space, told) for told in (Told.SPATIAL, Told.PLAN)},
+        {told: _foresee(program, told) for told in (Told.SPATIAL, Told.PLAN)},
     )
 
 
@@ -112,9 +101,9 @@ def _share(counts: Mapping[str, int]) -> float:
     return counts.get(INTERACTION, 0) / max(1, sum(counts.values()))
 
 
-def _foresee(program: Program, space: Space, told: Told) -> dict[str, Foreseen]:
+def _foresee(program: Program, told: Told) -> dict[str, Foreseen]:
     """By trigger."""
-    town = _Town(space if told is Told.SPATIAL else None)
+    town = _Town(program, told)
     seen: dict[int, dict[str, list[float]]] = {ahead: defaultdict(list) for ahead in AHEAD}
     """By steps ahead and by trigger: of each activation, the share of its pairs in the right order."""
     began: list[tuple[Step, Mapping[str, float]]] = []
@@ -153,36 +142,20 @@ def _steps(agent: AgentSnapshot | None) -> float:
 
 
 class _Town:
-    """A controller without engines, that is told what a simulation like this knows. Without a space, plans only."""
+    """A controller without engines, that is told what a simulation like this knows."""
 
-    def __init__(self, space: Space | None) -> None:
+    def __init__(self, program: Program, told: Told) -> None:
         self._controller = Controller(ControllerConfig())
+        self._teller = Teller(program, told, _TOWN)
         self._at = 0.0
         self._calls = 0
-        self._has_space = space is not None
-        self._told_ends: dict[str, float] = {}
-        """By agent: the step in which its action ends, as was told last."""
-        if space is not None:
-            clock = Clock.STEPS
-            rules = SpaceRules(clock, space.radius, space.speed, space.cooldown, HORIZON[clock])
-            self._post(SpaceSet(self._at, _TOWN, rules))
+        self._post_all(self._teller.begin(self._at))
 
     def tell(self, step: Step) -> dict[str, float]:
         """What is known when the step begins. By agent, how far its next activation then is: inf, if nobody knows."""
-        at, known = self._at, step.known
-        self._post(StepTicked(at, _TOWN, step.index))
-        for agent, left in known.actions.items():
-            if self._told_ends.get(agent) != step.index + left:
-                self._post(ActionStarted(at, _TOWN, AgentName(agent), left, Clock.STEPS))
-                self._told_ends[agent] = step.index + left
-        if self._has_space:
-            motions = {
-                AgentName(agent): Motion(place, known.destinations[agent], speed=known.speeds[agent])
-                for agent, place in known.positions.items()
-            }
-            self._post(Moved(at, _TOWN, motions))
-            pairs = [(AgentName(one), AgentName(other)) for one, other in known.met]
-            self._post(Interacted(at, _TOWN, pairs))
+        at = self._at
+        self._post_all(self._teller.begin_step(at, step))
+        self._post_all(self._teller.tell(at, step))
         self._post(Ticked(at))
         while self._controller.behind:
             self._post(Idled(at))
@@ -199,11 +172,12 @@ class _Town:
             self._post(CallStarted(self._at, call, _TOWN, AgentName(activation.agent), _NO_ENGINE))
         self._at += STEP_S
         for call, activation in calls:
-            planned = activation.planned_steps
-            acts_for = None if planned is None else (planned, Clock.STEPS)
+            acts_for = self._teller.acts_for(step, activation)
             self._post(CallEnded(self._at, call, Outcome.DONE, acts_for=acts_for))
-            if planned is not None:
-                self._told_ends[activation.agent] = step.index + planned
+
+    def _post_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._post(event)
 
     def _post(self, event: Event) -> None:
         self._controller.handle(event)

@@ -11,7 +11,7 @@ program makes the same calls at the same times, and what the n-th call finds can
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scalesim.engine_adapters.emulated import EmulatedEngine, tokens
@@ -29,7 +29,6 @@ from scalesim.proxy.core.events import (
     Idled,
     Reported,
     Settled,
-    StepTicked,
     Ticked,
 )
 from scalesim.proxy.core.guard import GuardState, InCharge
@@ -37,7 +36,6 @@ from scalesim.proxy.core.model import (
     AgentName,
     CallId,
     Capabilities,
-    Clock,
     EngineId,
     EngineReport,
     Outcome,
@@ -48,8 +46,10 @@ from scalesim.proxy.core.model import (
     owner_of,
 )
 
-from .program import Activation, Message, Program, Step
+from .program import Activation, Message, Program, Step, Told
 from .records import CallKey
+from .speech import spoken
+from .telling import Duration, Teller
 
 ENGINE_STEP_S = 0.02
 PLAN_EVERY_S = 0.05
@@ -101,13 +101,16 @@ def play(
     capacity_tokens: int,
     config: ControllerConfig | None,
     against: Program | None = None,
+    told: Told = Told.EXACT,
 ) -> Played:
-    """What is told are the hints of the program's steps; exact distances where a step has none.
+    """What is told of exact distances are the hints of the program's steps, where a step has any.
 
     `config` None: there is no proxy, and nobody tells the engine anything. `against` is told instead while the guard leaves
     the cache to distance: by somebody who sees who is in charge, and wants to do harm.
     """
-    return _Play(program, prompts, capacity_tokens, config, against or program).run()
+    if told is Told.ANSWERS:
+        program = spoken(program)
+    return _Play(program, prompts, capacity_tokens, config, against or program, told).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +136,11 @@ class _Play:
         capacity_tokens: int,
         config: ControllerConfig | None,
         against: Program,
+        told: Told,
     ) -> None:
         self._program = program
         self._against = against
+        self._teller = Teller(program, told, SIMULATION)
         self._prompts = prompts
         # Whoever calls can run if there is room for it.
         self._engine = EmulatedEngine(
@@ -155,9 +160,11 @@ class _Play:
 
     def run(self) -> Played:
         scheduler = self._engine.scheduler
+        if self._proxy is not None:
+            self._proxy.post_all(self._teller.begin(self._now))
         for place, step in enumerate(self._program.steps):
             if self._proxy is not None:
-                self._proxy.post(StepTicked(self._now, SIMULATION, step.index))
+                self._proxy.post_all(self._teller.begin_step(self._now, step))
                 self._tell(self._proxy, place)
                 self._proxy.catch_up(self._now)
             for activation in step.activations:
@@ -184,17 +191,12 @@ class _Play:
 
     def _tell(self, proxy: _Proxy, place: int) -> None:
         self._telling = self._wants(proxy)
-        step = self._telling.steps[place]
-        told = step.distances if step.hints is None else step.hints.distances
-        if told:
-            distances = {AgentName(agent): distance for agent, distance in told.items()}
-            proxy.post(DistanceHinted(self._now, SIMULATION, Clock.STEPS, distances))
+        proxy.post_all(self._teller.tell(self._now, self._telling.steps[place]))
 
-    def _acts_for(self, call: _UnderWay) -> tuple[float, Clock] | None:
+    def _acts_for(self, call: _UnderWay) -> Duration | None:
         """What its request said."""
-        hints, activation = self._telling.steps[call.place].hints, call.activation
-        told = activation.acts_for_steps if hints is None else hints.acts_for_steps.get(activation.agent)
-        return None if not call.is_last or told is None or math.isinf(told) else (told, Clock.STEPS)
+        step = self._telling.steps[call.place]
+        return self._teller.acts_for(step, call.activation) if call.is_last else None
 
     # Calls
 
@@ -226,7 +228,8 @@ class _Play:
             if self._proxy is not None:
                 usage = Usage(len(done.prompt), done.cached, len(done.output))
                 number, acts_for = CallId(call.number), self._acts_for(call)
-                self._proxy.post(CallEnded(self._now, number, Outcome.DONE, usage, acts_for))
+                said = self._teller.said(call.activation.calls[call.key[2]])
+                self._proxy.post(CallEnded(self._now, number, Outcome.DONE, usage, acts_for, said))
                 if acts_for is not None and self._only_hints:
                     # What a call says of the time after it is no distance, and would be heard by nobody.
                     steps, clock = acts_for
@@ -265,6 +268,10 @@ class _Proxy:
             self._carry_out(action)
             self.post(Settled(event.at, action))
 
+    def post_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.post(event)
+
     def catch_up(self, now: float) -> None:
         """Does what has become due, each at its time."""
         while (at := min(self._plans_at(now), self._looks_at)) <= now:
@@ -298,9 +305,10 @@ class _Proxy:
 
     def _carry_out(self, action: Action) -> None:
         match action:
-            case Order(distances=distances):
+            case Order(distances=distances, by_recency=by_recency):
                 # As it is sent: who is not expected any more is not in it.
-                self._ledger.set_plan({owner: far for owner, far in distances if far < math.inf})
+                told: dict[str, float] = {owner: far for owner, far in distances if far < math.inf}
+                self._ledger.set_plan(told, by_recency=by_recency)
             case Renew():
                 self._ledger.renew()
             case Pin(owners=owners):

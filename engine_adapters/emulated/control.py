@@ -97,6 +97,7 @@ class Control:
                     command.pinned_adapters,
                     command.no_host_copy,
                     command.ready_first,
+                    command.by_recency,
                 )
                 answer["owners"] = len(command.distances)
             case "renew":

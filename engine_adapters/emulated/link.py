@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 
 SLICE_BYTES = 256 * 1024
-"""A load ahead moves so much at a time: a demand load waits for one slice at most."""
+"""A load ahead moves at least so much at a time: a demand load waits for one slice at most."""
+SLICE_S = 1e-3
+"""As much as the link moves in this time, if that is more: no timer is fine enough for the slices of a fast link, and what
+each costs of computing would be most of what a load takes."""
 
 
 class Link:
@@ -22,6 +25,10 @@ class Link:
         self._demands = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
+
+    @property
+    def slice_bytes(self) -> int:
+        return max(SLICE_BYTES, int(self.bytes_per_s * SLICE_S))
 
     def seconds(self, size_bytes: int, loads: int) -> float:
         """So many bytes, of which so many loads begin."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .counts import MemoryKey, Tally
-from .link import SLICE_BYTES, Link
+from .link import Link
 from .pools import Limit, limit_of
 
 Ended = tuple[str, int]
@@ -152,7 +152,7 @@ class Loads:
             self._end(load, "absent")
             return
         fits = load.moved_bytes > 0 or store.can_place(key, below)
-        moved = store.begin_slice(key, below, SLICE_BYTES) if fits else None
+        moved = store.begin_slice(key, below, self._link.slice_bytes) if fits else None
         if moved is None:
             self._end(load, "no_room")
             return

@@ -117,8 +117,7 @@ class Machine:
         return (0, 0.0, own) if self.ledger is None else self.ledger.rank_adapter(name, own)
 
     def _rank_private(self, owner: str, own: Any) -> Rank:
-        distance = None if self.ledger is None else self.ledger.distances.get(owner)
-        return (0, 0.0, own) if distance is None else (1, -distance, own)
+        return (0, 0.0, own) if self.ledger is None else self.ledger.rank_private(owner, own)
 
     def _forget(self, adapter: Adapter) -> None:
         self.cache.forget_adapter(adapter.id)

@@ -10,22 +10,22 @@ is in force), and a renewal by the proxy starts the count anew: a proxy that die
 
 from __future__ import annotations
 
-import zlib
+import math
+import sys
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from .wire import FenceLost
 
 PLAN_BEATS = 10
 """Beats (seconds) that a plan or a pin lives without a renewal."""
-BLOCK_TOKENS = 16
-"""Grain at which two prompts of one owner are compared."""
-SLIVER_TOKENS = 16
-"""Pieces smaller than this are not worth a node of their own."""
+SLIVER_TOKENS = 4
+"""Pieces smaller than this are not worth a node of their own, nor to keep a long one for."""
 MISSED_TOKENS = 64
-"""A call that had to bring back fewer than this itself did not miss its prefix: the next prompt is known in blocks only."""
+"""A call that had to bring back fewer than this itself did not miss its prefix: how far the next prompt goes is a guess."""
 LIVE_CALLS = 4
 """A node that an owner's last so many requests did not pass is no longer that owner's."""
 MAX_NODE_OWNERS = 8
@@ -39,7 +39,7 @@ WHOLE = 1 << 62
 """The reusable depth of an owner that has called once: nothing is known, so all of it may come back."""
 
 Rank = tuple[int, float, Any]
-"""Smaller leaves earlier: (class, -distance, the engine's own rank). Class 2 pinned, 1 in the plan, 0 anything else."""
+"""Smaller leaves earlier: (class, -distance, the engine's own rank). Class 2 pinned, 1 may be of use again, 0 is not."""
 
 
 class Tags:
@@ -64,22 +64,31 @@ class Tags:
 
 
 class _Owner:
-    __slots__ = ("blocks", "calls", "depths", "nodes")
+    __slots__ = ("calls", "depths", "marks", "nodes")
 
     def __init__(self) -> None:
         self.calls = 0
-        self.blocks = array("L")
+        self.marks = b""
+        """Of its last prompt."""
         self.depths: deque[int] = deque(maxlen=LIVE_CALLS)
         self.nodes: dict[int, None] = {}
         """Ids, the one noted longest ago first; some may be gone from the cache."""
 
-    def reusable_depth(self) -> int:
+    def reusable_depth(self, usual_growth: int) -> int:
         """A history that grew from one prompt to the next grows by as much again: what the last prompt had of it is
-        shared for the first time by the prompt that comes."""
+        shared for the first time by the prompt that comes. Two prompts do not show whether it grows: as others do, then."""
         if not self.depths:
             return WHOLE
-        growth = self.depths[-1] - self.depths[-2] if len(self.depths) > 1 else 0
+        growth = self.depths[-1] - self.depths[-2] if len(self.depths) > 1 else usual_growth
         return max(self.depths) + max(0, growth)
+
+    def live_depth(self, ordinal: int, usual_growth: int) -> int:
+        """How much of what its request of that number was the last to pass is expected to come back. Once a later one has
+        taken another way, only what was shared by then: the rest was that request's alone, however far prompts share now."""
+        later = self.calls - ordinal
+        if later <= 0:
+            return self.reusable_depth(usual_growth)
+        return max(islice(self.depths, max(0, len(self.depths) - later)), default=0)
 
 
 class Ledger:
@@ -95,10 +104,14 @@ class Ledger:
         self.no_host_copy: frozenset[str] = frozenset()
         """Owners whose prefixes are not copied to host memory."""
         self.ready_first = False
+        self.by_recency = False
+        """All are equally far."""
         self.plan_beats = 0
         self.pins: dict[str, int] = {}
         self.owners: OrderedDict[str, _Owner] = OrderedDict()
         self.plans_taken = 0
+        self._growth = 0
+        """Of the last history that was seen to grow, whoever's."""
         self._pinned_within_budget: frozenset[str] = frozenset()
         self._settled = True
 
@@ -121,21 +134,23 @@ class Ledger:
         pinned_adapters: Iterable[str] = (),
         no_host_copy: Iterable[str] = (),
         ready_first: bool = False,
+        by_recency: bool = False,
     ) -> None:
-        """Replaces the plan as a whole; an empty one gives the memory back to recency."""
+        """Replaces the plan as a whole; an empty one gives the memory back to the engine. With `by_recency` and no distances
+        what was used longest ago leaves first as well, but only after what is of no use to anybody."""
         self.distances = distances
         self.adapters = adapters or {}
         self.pinned_adapters = frozenset(pinned_adapters)
         self.no_host_copy = frozenset(no_host_copy)
         self.ready_first = ready_first
+        self.by_recency = by_recency
         self.plan_beats = PLAN_BEATS if self._has_plan() else 0
         self.plans_taken += 1
         self._settled = False
 
     def _has_plan(self) -> bool:
-        return bool(
-            self.distances or self.adapters or self.pinned_adapters or self.no_host_copy or self.ready_first
-        )
+        memory = self.distances or self.by_recency or self.no_host_copy
+        return bool(memory or self.adapters or self.pinned_adapters or self.ready_first)
 
     def renew(self) -> None:
         if self._has_plan():
@@ -175,6 +190,11 @@ class Ledger:
         self.owners.clear()
 
     @property
+    def _orders(self) -> bool:
+        """Whether anything is in force that says how prefixes leave."""
+        return bool(self.distances) or self.by_recency
+
+    @property
     def plan_in_force(self) -> bool:
         return self.plan_beats > 0
 
@@ -192,15 +212,12 @@ class Ledger:
                 self.owners.popitem(last=False)
         else:
             self.owners.move_to_end(owner)
-        blocks = _block_sums(prompt)
+        marks = _marks(prompt)
         if known.calls:
-            same = 0
-            for before, now in zip(known.blocks, blocks, strict=False):
-                if before != now:
-                    break
-                same += 1
-            known.depths.append(same * BLOCK_TOKENS)
-        known.blocks = blocks
+            known.depths.append(_common_length(known.marks, marks))
+            if len(known.depths) > 1 and known.depths[-1] > known.depths[-2]:
+                self._growth = known.depths[-1] - known.depths[-2]
+        known.marks = marks
         known.calls += 1
         return known.calls
 
@@ -212,7 +229,7 @@ class Ledger:
     def reusable_depth(self, owner: str) -> int:
         """Tokens from the root that the owner's next prompt is expected to share with its last ones."""
         known = self.owners.get(owner)
-        return WHOLE if known is None else known.reusable_depth()
+        return WHOLE if known is None else known.reusable_depth(self._growth)
 
     def note_node(self, owner: str, node: int) -> None:
         """The owner's memory is in this node, too. Of too many, the one noted longest ago is forgotten."""
@@ -264,41 +281,45 @@ class Ledger:
     def rank(self, tags: Tags | None, own: Any) -> Rank:
         """The place of a node in the order of eviction; `own` is what the engine itself would rank it by.
 
-        Without plan and pins, and for nodes that are nobody's any more, that alone counts: what lies beyond an owner's
-        reusable depth, or off the path of its last requests, is worth nothing to it.
+        Without an order and pins that alone counts. Else what is nobody's any more leaves first: what lies beyond an owner's
+        reusable depth, or off the path of its last requests, is worth nothing to it. Then what the order does not name, of
+        which anything may be true.
         """
-        if tags is None or not tags.owners or not (self.plan_beats or self.pins):
-            return (0, 0.0, own)
+        if tags is None or not tags.owners or not (self._orders or self.pins):
+            return self._rank_at(math.inf, own)
         nearest = None
         for owner, ordinal in tags.owners.items():
             if not self.is_live(owner, ordinal, tags.start):
                 continue
             if owner in self._pinned_within_budget and owner in self.pins:
                 return (2, 0.0, own)
-            distance = self.distances.get(owner)
-            if distance is not None and (nearest is None or distance < nearest):
+            distance = self._distance(owner)
+            if nearest is None or distance < nearest:
                 nearest = distance
-        if nearest is None:
-            return (0, 0.0, own)
-        return (1, -nearest, own)
+        return (0, 0.0, own) if nearest is None else self._rank_at(nearest, own)
 
     def rank_adapter(self, name: str, own: Any) -> Rank:
         """The place of an adapter in the order of leaving; `own` is what the engine itself would rank it by."""
         if name in self.pinned_adapters:
             return (2, 0.0, own)
-        distance = self.adapters.get(name)
-        return (0, 0.0, own) if distance is None else (1, -distance, own)
+        return self._rank_at(self.adapters.get(name, math.inf), own)
+
+    def rank_private(self, owner: str, own: Any) -> Rank:
+        """The same for memory that only one owner uses, and whole."""
+        return self._rank_at(self._distance(owner), own)
+
+    def _rank_at(self, distance: float, own: Any) -> Rank:
+        """Of what may be of use again."""
+        return (1, -distance, own) if distance < math.inf or self._orders else (0, 0.0, own)
 
     def is_live(self, owner: str, ordinal: int, start: int) -> bool:
         """Whether the owner's next prompt is expected to pass a node that begins at `start` and that its request
-        number `ordinal` was the last to pass."""
+        number `ordinal` was the last to pass: more than a sliver of it."""
         known = self.owners.get(owner)
-        if known is None or known.calls - ordinal >= LIVE_CALLS:
-            return False
-        return start < known.reusable_depth()
+        return known is not None and start + SLIVER_TOKENS <= known.live_depth(ordinal, self._growth)
 
     def _distance(self, owner: str) -> float:
-        return self.distances.get(owner, float("inf"))
+        return self.distances.get(owner, math.inf)
 
     def sizes(self) -> dict[str, int]:
         return {
@@ -309,9 +330,20 @@ class Ledger:
         }
 
 
-def _block_sums(prompt: Sequence[int]) -> array[int]:
-    """One checksum per whole block of the prompt. A collision costs a wrong guess of depth, nothing else."""
+def _marks(prompt: Sequence[int]) -> bytes:
+    """The lowest byte of each token. Two tokens that share it cost a wrong guess of depth, nothing else."""
     tokens = prompt if isinstance(prompt, array) else array("q", prompt)
-    raw = memoryview(tokens).cast("B")
-    step = BLOCK_TOKENS * tokens.itemsize
-    return array("L", (zlib.crc32(raw[at : at + step]) for at in range(0, len(raw) - step + 1, step)))
+    lowest = 0 if sys.byteorder == "little" else tokens.itemsize - 1
+    return bytes(memoryview(tokens).cast("B")[lowest :: tokens.itemsize])
+
+
+def _common_length(one: bytes, other: bytes) -> int:
+    """Slices compare at the speed of C."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -101,6 +101,7 @@ def _carry_out(steps: Steps, request: ScaleSimRequest) -> tuple[int, dict[str, A
                 command.pinned_adapters,
                 command.no_host_copy,
                 command.ready_first,
+                command.by_recency,
             )
             answer["owners"] = len(command.distances)
         case "renew":

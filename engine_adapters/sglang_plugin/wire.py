@@ -8,7 +8,7 @@ Every body of a POST carries `"fence": [token, sequence]`. Answers are JSON obje
     GET  /scalesim/v1/stats
     POST /scalesim/v1/plan     {"fence", "owners": {NAME: DISTANCE}}   full state; replaces the plan before it. Optional:
                                "adapters": {NAME: DISTANCE}, "pinned_adapters": [NAME, ...],
-                               "no_host_copy": [OWNER, ...], "ready_first": BOOL
+                               "no_host_copy": [OWNER, ...], "ready_first": BOOL, "by_recency": BOOL
     POST /scalesim/v1/renew    {"fence"}                               keeps plan and pins for another PLAN_BEATS
     POST /scalesim/v1/pin      {"fence", "owners": [NAME, ...]}
     POST /scalesim/v1/unpin    {"fence", "owners": [NAME, ...]}
@@ -30,7 +30,7 @@ PROTOCOL = 2
 PREFIX = "/scalesim/v1"
 BACKEND = "scalesim"
 """The name for `--radix-cache-backend`."""
-FEATURES = ("order", "pin", "evict", "residency", "owners", "abort", "warm_up", "ready_first")
+FEATURES = ("order", "pin", "evict", "residency", "owners", "abort", "warm_up", "ready_first", "by_recency")
 """Of every active plugin."""
 HOST_TIER_FEATURES = ("load_kv_prefix", "host_copy")
 """Besides, with a hierarchical cache."""
@@ -45,7 +45,7 @@ MAX_INTEGER = 2**63 - 1
 READS = frozenset({"capabilities", "residency", "stats"})
 COMMANDS = frozenset({"plan", "renew", "pin", "unpin", "evict", "load", "stop"})
 _FIELDS = {
-    "plan": {"owners", "adapters", "pinned_adapters", "no_host_copy", "ready_first"},
+    "plan": {"owners", "adapters", "pinned_adapters", "no_host_copy", "ready_first", "by_recency"},
     "load": {"kind", "key", "distance", "within_s"},
     "stop": {"kind", "key"},
     "evict": {"owners", "tokens"},
@@ -85,6 +85,7 @@ class Command:
     pinned_adapters: tuple[str, ...] = ()
     no_host_copy: tuple[str, ...] = ()
     ready_first: bool = False
+    by_recency: bool = False
     kind: str = ""
     key: str = ""
     distance: float = 0.0
@@ -122,6 +123,7 @@ def parse_command(name: str, body: object) -> Command:
                 pinned_adapters=_names(body.get("pinned_adapters", []), "pinned_adapters"),
                 no_host_copy=_names(body.get("no_host_copy", []), "no_host_copy"),
                 ready_first=_flag(body.get("ready_first", False), "ready_first"),
+                by_recency=_flag(body.get("by_recency", False), "by_recency"),
             )
         case "renew":
             return Command(name, fence)

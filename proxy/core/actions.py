@@ -12,7 +12,7 @@ class Order:
     """The plan: the full list of owners on or near this engine with their distances, nearest first.
 
     Only the order of the distances counts. Owners that are not in it are farther than all that are.
-    An empty order gives the engine back to recency.
+    An empty order gives the engine back to recency, or, `by_recency`, to what is nearly that.
     """
 
     engine: EngineId
@@ -25,6 +25,9 @@ class Order:
     """Of the owners above, those whose prefixes are not worth a copy in host memory."""
     ready_first: bool = False
     """Whether calls whose memory is ready may overtake others in the engine's queue."""
+    by_recency: bool = False
+    """All owners are equally far: the parts of their memory that none of them will ask for again leave first, as in any order,
+    and then what was used longest ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ _Entry = tuple[float, float, float, int, Agent, Estimate]
 equal, the agent, what is known)."""
 
 
+_Change = tuple[float, int, Agent]
+"""(when something else is known of the agent, a number of its own, the agent)."""
+
 Expected = tuple[float, float, float, int, float, float, Agent, Estimate]
 """An agent that is not in an activation: (distance in seconds, to compare what is known on different clocks; three things
 as in an entry; distance on the clock of the estimate, in turns the same seconds; by how much of it the passing of
@@ -41,7 +44,7 @@ time alone may bring it nearer; the agent; what is known). Plain tuples, because
 class _Group:
     """Of one simulation, on one clock."""
 
-    __slots__ = ("ahead", "clock", "overdue", "simulation")
+    __slots__ = ("ahead", "changing", "clock", "overdue", "simulation")
 
     def __init__(self, simulation: Simulation, clock: Clock) -> None:
         self.simulation = simulation
@@ -50,6 +53,26 @@ class _Group:
         """By the moment, those included that are so little overdue that they count as near."""
         self.overdue: SortedChunks[_Entry] = SortedChunks()
         """By the distance at moment 0 of the clock, with which it grows."""
+        self.changing: SortedChunks[_Change] = SortedChunks()
+        """Those of them of whom something else is known once that moment is over, by it."""
+
+    def add(self, chunks: SortedChunks[_Entry], entry: _Entry) -> None:
+        chunks.add(entry)
+        if entry[5].until < math.inf:
+            self.changing.add((entry[5].until, entry[3], entry[4]))
+
+    def remove(self, chunks: SortedChunks[_Entry], entry: _Entry) -> None:
+        chunks.remove(entry)
+        if entry[5].until < math.inf:
+            self.changing.remove((entry[5].until, entry[3], entry[4]))
+
+    def changed(self, at: float, limit: int) -> Iterator[Agent]:
+        """At most so many of whom something else is known now."""
+        now = self.simulation.now(self.clock, at)
+        for until, _, agent in islice(self.changing, limit):
+            if until > now:
+                break
+            yield agent
 
     def lapse(self, at: float) -> Iterator[_Entry]:
         """Takes those out that have become overdue."""
@@ -57,7 +80,7 @@ class _Group:
         while (first := self.ahead.first()) is not None and first[0] < now:
             if distance(first[5], self.simulation, at) == 0.0:
                 break
-            self.ahead.remove(first)
+            self.remove(self.ahead, first)
             yield first
 
     def nearest(self, at: float) -> Iterator[Expected]:
@@ -65,8 +88,8 @@ class _Group:
         simulation, clock = self.simulation, self.clock
         now = simulation.now(clock, at)
         match clock:
-            case Clock.STEPS:
-                pace, shrinks = seconds_per_step(simulation), 0.0
+            case Clock.STEPS | Clock.BURSTS:
+                pace, shrinks = seconds_per_step(simulation, clock), 0.0
             case Clock.SECONDS:
                 pace, shrinks = 1.0, math.inf
             case Clock.TURNS:
@@ -138,6 +161,7 @@ class Agenda:
             for agent in lapsed:
                 del self._places[agent]
             yield from self._place_all(lapsed, engine, estimate, at)
+            yield from self._place_all(list(group.changed(at, _LAPSES)), engine, estimate, at)
             self._give_up(group)
 
     def catch_up(self, engine: Engine, estimate: Estimator, at: float) -> Pieces:
@@ -205,7 +229,7 @@ class Agenda:
         place = overdue - now if overdue else value
         entry = place, known.turn, -agent.used_at, self._number, agent, known
         chunks = group.overdue if overdue else group.ahead
-        chunks.add(entry)
+        group.add(chunks, entry)
         self._places[agent] = group, chunks, entry
 
     def _remove(self, agent: Agent) -> None:
@@ -215,7 +239,7 @@ class Agenda:
         place = self._places.pop(agent, None)
         if place is not None:
             group, chunks, entry = place
-            chunks.remove(entry)
+            group.remove(chunks, entry)
             self._give_up(group)
 
     def _give_up(self, group: _Group) -> None:

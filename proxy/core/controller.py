@@ -315,6 +315,7 @@ class Controller:
             **self._surroundings.sizes(),
             **world.stories.sizes(),
             **self._planner.sizes(),
+            "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in world.simulations.values()),
             "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in world.simulations.values()),
             "accuracy_agents": sum(
                 one.accuracy.sizes()["accuracy_agents"] for one in world.simulations.values()

@@ -19,6 +19,8 @@ class Estimate:
     source: Source
     turn: float = math.inf
     """Of those expected at the same moment, who has the lower one comes first, as far as an order was learned."""
+    until: float = math.inf
+    """If its activation has not begun by then, on the moment's clock, the source says something else."""
 
 
 Estimator = Callable[[Agent, float], Estimate | None]
@@ -54,8 +56,8 @@ def distance_s(estimate: Estimate, simulation: Simulation, at: float) -> float:
     """
     value = distance(estimate, simulation, at)
     match estimate.moment.clock:
-        case Clock.STEPS:
-            return value * seconds_per_step(simulation)
+        case Clock.STEPS | Clock.BURSTS as clock:
+            return value * seconds_per_step(simulation, clock)
         case Clock.TURNS:
             return next_turn_s(simulation, at) + turns_s(value, simulation)
         case Clock.SECONDS:
@@ -74,5 +76,7 @@ def turns_s(value: float, simulation: Simulation) -> float:
     return turns.moment_s(turns.turn + value) - turns.moment_s(turns.turn) + value * TURN_S
 
 
-def seconds_per_step(simulation: Simulation) -> float:
-    return simulation.steps.pace_s or _STEP_S
+def seconds_per_step(simulation: Simulation, clock: Clock = Clock.STEPS) -> float:
+    """Of the steps that it told, or of those that were read off its traffic."""
+    steps = simulation.turns.steps.clock if clock is Clock.BURSTS else simulation.steps
+    return steps.pace_s or _STEP_S

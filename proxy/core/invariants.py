@@ -9,6 +9,7 @@ from .adapters import LEAVING_LIMIT
 from .hosting import FAILURE_LIMIT
 from .model import Mode
 from .residency import MEMORY_LIMIT
+from .residuals import CLASSES
 from .tables import Agent, Engine, Simulation
 from .world import World
 
@@ -48,6 +49,7 @@ def _check_simulation(simulation: Simulation, world: World) -> None:
         n for n, agent in agents if not agent.running and agent.assigned is None
     }
     assert simulation.space is None or len(simulation.space) <= len(simulation.agents)
+    assert simulation.gaps.sizes()["gap_classes"] <= CLASSES
     assert simulation.turns.sizes()["turn_agents"] <= len(simulation.agents)
     assert set(simulation.accuracy.sample) <= simulation.agents.keys()
     assert simulation.assigned == sum(agent.assigned is not None for _, agent in agents)

@@ -69,6 +69,8 @@ class Clock(StrEnum):
     """The simulation's own steps, moved by `StepTicked`."""
     SECONDS = "seconds"
     """Wall seconds, as in the `at` of events."""
+    BURSTS = "bursts"
+    """Steps that are read off the traffic of a simulation that tells of none (`bursts.py`). For what we learn, too."""
     TURNS = "turns"
     """Activations of all agents of the simulation, counted as they begin. For what we learn: nobody tells on it."""
 
@@ -139,7 +141,7 @@ class Capabilities:
     features: frozenset[str] = frozenset()
     """Out of: order, pin, evict, residency, owners, abort; load_kv_prefix and load_lora (or load_ and another kind: its
     `Load` is understood); adapters (`Order.adapters` counts); fetch_adapters (adapters come and go at run time);
-    ready_first; host_copy (`Order.no_host_copy` counts); warm_up (a prompt may be sent that generates nothing)."""
+    ready_first; by_recency; host_copy (`Order.no_host_copy` counts); warm_up (a prompt may be sent that generates nothing)."""
     boot_id: str | None = None
     """Changes whenever the engine starts anew and has forgotten everything."""
     capacity_tokens: int | None = None

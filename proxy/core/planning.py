@@ -118,8 +118,8 @@ def look(
             yield _PIECE
         simulation, spread, within = agent.simulation, known.spread, reach.seconds
         match known.moment.clock:
-            case Clock.STEPS:
-                within, spread = reach.steps, spread and spread * seconds_per_step(simulation)
+            case Clock.STEPS | Clock.BURSTS as clock:
+                within, spread = reach.steps, spread and spread * seconds_per_step(simulation, clock)
             case Clock.TURNS:
                 # The beginnings of others may have moved it since it was placed.
                 fresh = estimate(agent, at)
@@ -194,9 +194,9 @@ def completed(
     """What the engine is asked for: `wanted` and what follows from it, as far as the engine is able to and the parts of
     memory control are switched on.
 
-    While recency is in charge of the prefixes, only their order is left out. Adapters keep theirs: their slots are not
-    what the guard plays. So do pins, which follow from calls that were made and not from what was told, and whatever
-    else is no eviction."""
+    While recency is in charge of the prefixes, only the distances are left out of their order: what is of no use to anybody
+    still leaves first, where the engine knows that. Adapters keep theirs: their slots are not what the guard plays. So do
+    pins, which follow from calls that were made and not from what was told, and whatever else is no eviction."""
     features = engine.features
     adapters: dict[AdapterName, float] = {}
     pinned: list[AdapterName] = []
@@ -217,6 +217,7 @@ def completed(
         adapters=tuple(adapters.items())[: sight.view.plan_limit] if ordered else (),
         pinned_adapters=tuple(pinned),
         no_host_copy=tuple(uncopied),
+        by_recency="by_recency" in features and ordered and not engine.by_distance and bool(wanted.order),
         ready_first="ready_first" in features and Part.READY_FIRST in parts and bool(wanted.order),
     )
 

@@ -52,6 +52,7 @@ class Ordered(NamedTuple):
     pinned_adapters: frozenset[AdapterName]
     no_host_copy: frozenset[Owner]
     ready_first: bool
+    by_recency: bool = False
 
 
 NOTHING = Ordered({}, {}, frozenset(), frozenset(), False)
@@ -65,6 +66,7 @@ def ordered_of(wanted: Wanted) -> Ordered:
         frozenset(wanted.pinned_adapters),
         frozenset(wanted.no_host_copy),
         wanted.ready_first,
+        wanted.by_recency,
     )
 
 
@@ -223,6 +225,7 @@ class Belief:
             wanted.pinned_adapters,
             wanted.no_host_copy,
             wanted.ready_first,
+            wanted.by_recency,
         )
         self.flying_order = order, ordered
         self.sent_at = at

@@ -20,6 +20,8 @@ NEIGHBOURS = 128
 farther off is found as they come nearer, or when the other one looks around."""
 FEW = 64
 """With no more agents than that it is cheaper to look at all than at cells."""
+_MISSED = 1 / 12
+"""Of the horizon: two who should have met so long ago do not meet before the horizon is over."""
 RESTS = 16
 """Of one agent, pairs whose cooldown is kept. Beyond it the one that ends first is forgotten."""
 HORIZON = {Clock.STEPS: 12.0, Clock.SECONDS: 120.0}
@@ -181,15 +183,19 @@ class Space:
         first, second = self._bodies.get(one), self._bodies.get(other)
         if first is None or second is None or first is second:
             return False
-        for body, partner in ((first, second), (second, first)):
+        self._keep_apart(first, second, now, now + self.rules.cooldown)
+        for body in (first, second):
+            self._waiting[body.name] = body
+        return True
+
+    def _keep_apart(self, one: _Body, other: _Body, now: float, until: float) -> None:
+        for body, partner in ((one, other), (other, one)):
             if body.resting is None or len(body.resting) >= RESTS:
                 running = {name: end for name, end in (body.resting or {}).items() if end > now}
                 if len(running) >= RESTS and partner.name not in running:
                     del running[min(running, key=running.__getitem__)]
                 body.resting = running
-            body.resting[partner.name] = now + self.rules.cooldown
-            self._waiting[body.name] = body
-        return True
+            body.resting[partner.name] = max(until, body.resting.get(partner.name, until))
 
     def use(self, agent: AgentName, now: float) -> None:
         """The agent calls: a meeting that was to be by now has been."""
@@ -243,6 +249,10 @@ class Space:
     def _look_around(self, body: _Body, now: float) -> int:
         """Returns how much it cost, in neighbours looked at."""
         body.searched = now
+        horizon = self.rules.horizon
+        if body.partner is not None and body.meets <= now - horizon * _MISSED:
+            # Neither has called: something that we do not know of keeps them from it, as sleep does.
+            self._keep_apart(body, body.partner, now, now + horizon)
         self._meet(body, None, math.inf)
         (x, y), moves = body.at(now), body.stops > now
         square = self.rules.radius**2 * (1.0 + 4.0 * _ROUNDING)

@@ -39,9 +39,11 @@ from .model import (
     Source,
     Usage,
 )
+from .periods import Hours, Period
 from .recent import Recent
 from .reconciler import Belief
 from .residency import Residency
+from .residuals import Residuals
 from .shares import weights_of
 from .space import Space
 from .turns import Turns
@@ -121,6 +123,10 @@ class Simulation:
     """In which its agents move, where it was set."""
     turns: Turns = field(default_factory=Turns)
     """The order in which its agents begin."""
+    gaps: Residuals = field(default_factory=Residuals)
+    """How long its agents stay away, on its clock."""
+    period: Period = field(default_factory=Period)
+    """After which they come again, in its steps."""
     handovers: Handovers = field(default_factory=Handovers)
     barriers: Barriers = field(default_factory=Barriers)
     accuracy: Accuracy = field(default_factory=Accuracy)
@@ -133,8 +139,10 @@ class Simulation:
 
     @property
     def clock(self) -> Clock:
-        """Its own one where it ticks."""
-        return Clock.STEPS if self.steps.ticked else Clock.SECONDS
+        """Its own one where it ticks, or one of which the ticks show in its traffic."""
+        if self.steps.ticked:
+            return Clock.STEPS
+        return Clock.BURSTS if self.turns.steps.recognised else Clock.SECONDS
 
     @property
     def unfinished(self) -> bool:
@@ -152,6 +160,8 @@ class Simulation:
         match clock:
             case Clock.STEPS:
                 return self.steps.passed
+            case Clock.BURSTS:
+                return self.turns.steps.clock.passed
             case Clock.TURNS:
                 return self.turns.turn
             case Clock.SECONDS:
@@ -160,6 +170,10 @@ class Simulation:
     def moment(self, at: float) -> Moment:
         clock = self.clock
         return Moment(clock, self.now(clock, at))
+
+    def forget_gaps(self) -> None:
+        """Its clock is another one."""
+        self.gaps, self.period = Residuals(), Period()
 
     def learn_pause(self, pause_s: float) -> None:
         self._pause.add(pause_s)
@@ -186,6 +200,8 @@ class Agent:
     """The last activation."""
     gap: Average | None = None
     """Between beginnings of activations, on the clock of `began`."""
+    hours: Hours | None = None
+    """The last of these, where they are in steps."""
     hinted: Told | None = None
     action: Told | None = None
     """The end of what it does in the simulated world."""
@@ -234,8 +250,9 @@ class Agent:
         if self.began is not None and self.began.clock is began.clock:
             self.gap = self.gap or Average()
             self.gap.add(began.value - self.began.value)
+            self.simulation.gaps.add(began.value - self.began.value)
         else:
-            self.gap = None
+            self.gap = self.hours = None
         self.began = began
         self.activated = True
         self.activations += 1

@@ -56,6 +56,8 @@ class Wanted:
     pinned_adapters: tuple[AdapterName, ...] = ()
     no_host_copy: tuple[Owner, ...] = ()
     ready_first: bool = False
+    by_recency: bool = False
+    """As of `Order`."""
 
 
 Policy = Callable[[View], Wanted]

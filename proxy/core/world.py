@@ -12,6 +12,7 @@ from itertools import chain
 from .adapters import Adapter, Adapters
 from .checks import check_distance
 from .counters import Totals
+from .distance import gap
 from .distance.blend import known_of
 from .events import (
     ActionStarted,
@@ -43,6 +44,7 @@ from .model import (
     SimulationId,
     owner_of,
 )
+from .periods import Hours
 from .space import Space
 from .story import Called, Stories, found_by
 from .tables import Agent, Call, Engine, Simulation, Told
@@ -382,6 +384,7 @@ class World:
             simulation.barriers.ticked(running=simulation.running > 0)
             simulation.steps.tick(at, event.step)
             if simulation.clock is not clock:
+                simulation.forget_gaps()
                 self.learn_anew(simulation)
             self.mark_all_of(simulation)
 
@@ -522,8 +525,7 @@ class World:
         self._hand_over(agent, at)
         opens = not agent.in_activation(at)
         if opens:
-            agent.begin_activation(at)
-            self._take_turn(agent, at)
+            self._begin(agent, at)
         elif not agent.running:
             simulation.learn_pause(at - agent.ended_at)
         if simulation.graph is not None:
@@ -559,18 +561,41 @@ class World:
                 break
             self._end_activation(oldest, at)
 
-    def _take_turn(self, agent: Agent, at: float) -> None:
+    def _begin(self, agent: Agent, at: float) -> None:
         """What was expected of the agent is measured by what came, and so is what follows for others learned."""
         simulation = agent.simulation
         turns, authority = simulation.turns, simulation.authority
-        learned = authority.before, turns.holding
+        clock, learned = simulation.clock, (authority.before, turns.holding, simulation.gaps.known)
+        self._ask_again(agent, at)
         if simulation.accuracy.began(agent.name, lambda clock: simulation.now(clock, at)):
             authority.weigh(simulation.accuracy)
         turns.began(agent.name, at)
-        if (authority.before, turns.holding) != learned:
+        if simulation.clock is not clock:
+            simulation.forget_gaps()
+        agent.begin_activation(at)
+        is_other_day = self._keep_hours(agent)
+        now_learned = authority.before, turns.holding, simulation.gaps.known
+        if is_other_day or simulation.clock is not clock or now_learned != learned:
             self.learn_anew(simulation)
         elif turns.tells:
             self.mark_all_of(simulation)
+
+    def _keep_hours(self, agent: Agent) -> bool:
+        """True if the day of its simulation is another one now."""
+        began = agent.began
+        if began is None or began.clock is Clock.SECONDS:
+            return False
+        agent.hours = agent.hours or Hours()
+        return agent.simulation.period.began(agent.hours, int(began.value))
+
+    def _ask_again(self, agent: Agent, at: float) -> None:
+        """What gaps tell of an agent changes while it is away: what they tell now is compared with what comes."""
+        simulation = agent.simulation
+        accuracy = simulation.accuracy
+        for name in accuracy.sample if agent.name in accuracy.sample else ():
+            known = gap.estimate(simulation.agents[name], at)
+            if known is not None:
+                accuracy.predicted(name, [(known.source, known.moment)])
 
     def _end_activation(self, agent: Agent, at: float) -> None:
         agent.end_activation()

@@ -20,7 +20,7 @@ that one call, taken to be as long as the end of the prompt before it. (`Ledger.
 takes the longest of an agent's last common starts, over all templates: it ranks what is there and may be generous, while
 here every byte too much costs the engine's time.)
 
-Prompts are compared by checksums of blocks, as the ledger does: only the text to be sent is kept.
+Prompts are compared by checksums of blocks: only the text to be sent is kept.
 """
 
 from __future__ import annotations

@@ -113,6 +113,30 @@ class ExtendedContract:
         assert await bench.resident(crowd[0]) == 0
         assert await bench.resident(crowd[7]) == bench.unit
 
+    async def test_by_recency_the_longest_unused_leaves_first(self, bench: Bench) -> None:
+        crowd = owners(8)
+        await bench.fill(crowd)
+        await bench.order(*crowd)
+        await bench.do(Order(bench.adapter.engine, (), by_recency=True))
+        assert (await bench.adapter.report()).plan_in_force
+        await bench.press(4)
+        assert await bench.resident(crowd[0]) == 0
+        assert await bench.resident(crowd[7]) == bench.unit
+
+    async def test_by_recency_what_nobody_will_ask_for_again_leaves_before_all_else(
+        self, bench: Bench
+    ) -> None:
+        ann, *crowd = owners(7)
+        await bench.fill(crowd)
+        persona = bench.prompt(ann, bench.unit // 2)
+        for question in ("first", "second"):
+            await bench.call(persona + bench.prompt(question), ann)
+        await bench.do(Order(bench.adapter.engine, (), by_recency=True))
+        await bench.press(3)
+        for owner in crowd:
+            assert await bench.resident(owner) == bench.unit
+        assert await bench.call(persona + bench.prompt("third"), ann) == len(persona)
+
     async def test_no_more_leaves_than_is_needed(self, bench: Bench) -> None:
         ann, *others = owners(9)
         await bench.fill([ann, *others])

@@ -402,6 +402,15 @@ async def test_a_plan_says_all_that_is_in_force() -> None:
     wire.parse_command("plan", body)
 
 
+@pytest.mark.anyio
+async def test_recency_in_charge_is_a_plan_without_owners() -> None:
+    far = always(200, {"ok": True})
+    await far.adapter().carry_out(Order(ENGINE, (), by_recency=True), Fence(3, 4))
+    body = {"fence": [3, 4], "owners": {}, "by_recency": True}
+    assert far.asked == [("POST", "/scalesim/v1/plan", body)]
+    wire.parse_command("plan", body)
+
+
 # --- loads and adapters --------------------------------------------------------------------------------------------------
 
 PREFIX = MemoryId(KV_PREFIX, "s/a")

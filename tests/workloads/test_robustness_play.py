@@ -8,7 +8,7 @@ from scalesim.engine_adapters.emulated import tokens
 from scalesim.proxy.core.config import ControllerConfig
 from scalesim.proxy.core.model import Mode
 from scalesim.workloads.noise import Noise, noisy
-from scalesim.workloads.program import Hints, Program, Wishes
+from scalesim.workloads.program import Hints, Program, Told, Wishes
 from scalesim.workloads.robustness_play import PARTS, Played, Prompts, play
 from scalesim.workloads.scenarios import scenario
 
@@ -76,6 +76,14 @@ def test_where_hints_are_empty_the_proxy_only_learns(town: Program) -> None:
     silent = replace(town, steps=tuple(replace(step, hints=Hints()) for step in town.steps))
     assert found(play_of(silent, BARE)) == found(play_of(noisy(town, Noise(missing=1)), BARE))
     assert found(play_of(silent, BARE)) != found(play_of(town, BARE))
+
+
+def test_the_more_is_told_the_more_is_found(town: Program) -> None:
+    by_told = {
+        told: sum(found(play(town, Prompts(), ROOM, BARE, told=told)))
+        for told in (Told.NONE, Told.ANSWERS, Told.PLAN)
+    }
+    assert by_told[Told.NONE] < by_told[Told.ANSWERS] <= by_told[Told.PLAN] == sum(found(play_of(town, BARE)))
 
 
 def test_where_there_is_no_guard_who_waits_for_distance_to_be_in_charge_always_lies(town: Program) -> None:

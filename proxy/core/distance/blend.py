@@ -25,10 +25,7 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
         return Estimate(agent.simulation.moment(at), 0.0, Source.ACTIVATION)
     known = _told(agent, at)
     if known is None:
-        own = _happens(agent, at)
-        if own is None or (own.source is Source.PATH and own.moment.value == math.inf):
-            # No wave comes back to it: if it calls again, it does so for another reason.
-            own = turns.estimate(agent, at) or gap.estimate(agent, at) or own
+        own = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
         known = _nearer(own, spatial.estimate(agent, at), agent, at)
     if known is None:
         return None
@@ -39,7 +36,8 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
     if error is not None and spread == 0.0 and error[0] is known.moment.clock:
         spread = error[1]
     turn = turns.estimate(agent, at) if agent.simulation.turns.tells else None
-    return Estimate(known.moment, spread, known.source, math.inf if turn is None else turn.moment.value)
+    last = math.inf if turn is None else turn.moment.value
+    return Estimate(known.moment, spread, known.source, last, known.until)
 
 
 def known_of(agent: Agent, at: float) -> list[Estimate]:

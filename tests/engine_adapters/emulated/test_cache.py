@@ -14,7 +14,7 @@ from scalesim.engine_adapters.emulated.pools import is_below, limit_of
 from scalesim.engine_adapters.emulated.prefixes import Prefixes
 from scalesim.engine_adapters.emulated.scheduler import Generation, Scheduler
 from scalesim.engine_adapters.emulated.tokens import Tokens
-from scalesim.engine_adapters.sglang_plugin.ledger import BLOCK_TOKENS, SLIVER_TOKENS, Ledger
+from scalesim.engine_adapters.sglang_plugin.ledger import SLIVER_TOKENS, Ledger
 
 CAPACITY = 60
 
@@ -185,7 +185,7 @@ def test_what_an_owner_will_not_use_again_becomes_a_node_of_its_own() -> None:
 def test_a_sliver_does_not_become_a_node_of_its_own() -> None:
     ledger = Ledger(0)
     cache = RadixCache(5_000, ledger)
-    shared, own = 4 * BLOCK_TOKENS, SLIVER_TOKENS - 1
+    shared, own = 64, SLIVER_TOKENS - 1
     for turn in (1, 2):
         prompt = tokens(*range(shared), *[1_000 * turn + n for n in range(own)])
         end = put(cache, prompt)

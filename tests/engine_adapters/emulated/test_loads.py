@@ -228,3 +228,8 @@ def test_a_link_costs_overhead_and_bytes_or_nothing() -> None:
     assert Link(100.0, 0.5).seconds(0, loads=0) == 0.0
     with pytest.raises(ValueError, match="link_bytes_per_s"):
         Link(-1.0)
+
+
+def test_a_fast_link_moves_more_at_a_time() -> None:
+    assert Link(bytes_per_s=50.0 * SLICE_BYTES).slice_bytes == SLICE_BYTES
+    assert Link(bytes_per_s=64e9).slice_bytes == 64_000_000

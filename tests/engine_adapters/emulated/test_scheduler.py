@@ -11,7 +11,7 @@ from scalesim.engine_adapters.emulated.link import Link
 from scalesim.engine_adapters.emulated.machine import Machine
 from scalesim.engine_adapters.emulated.scheduler import MAX_OVERTAKEN, Generation, Scheduler, candidates
 from scalesim.engine_adapters.emulated.tokens import END
-from scalesim.engine_adapters.sglang_plugin.ledger import BLOCK_TOKENS, MISSED_TOKENS
+from scalesim.engine_adapters.sglang_plugin.ledger import MISSED_TOKENS
 
 
 def scheduler_of(capacity: int, max_running: int = 8) -> Scheduler:
@@ -271,7 +271,7 @@ def test_a_warm_up_says_nothing_of_what_an_owner_s_calls_look_like() -> None:
         made.scheduler.submit(call)
         begun(made.scheduler)
     assert made.ledger.calls_of("ann") == 2
-    assert made.ledger.reusable_depth("ann") == 100 - 100 % BLOCK_TOKENS
+    assert made.ledger.reusable_depth("ann") == 100
 
 
 def test_an_adapter_moved_ahead_and_given_up_unused_is_wasted_once() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable
 
 import pytest
@@ -7,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesim.engine_adapters.sglang_plugin.ledger import (
-    BLOCK_TOKENS,
     LIVE_CALLS,
     MAX_NODE_OWNERS,
     MAX_OWNER_NODES,
     MAX_PINS,
     PLAN_BEATS,
+    SLIVER_TOKENS,
     WHOLE,
     Ledger,
     Tags,
 )
 from scalesim.engine_adapters.sglang_plugin.wire import FenceLost
 
-LONG = [7] * (10 * BLOCK_TOKENS)
+LONG = [7] * 160
 
 
 def ledger_with(*owners: str, pin_budget: int = 1_000) -> tuple[Ledger, dict[str, Tags]]:
@@ -147,12 +149,14 @@ def test_of_a_first_prompt_all_may_come_back() -> None:
     assert ledger.reusable_depth("stranger") == WHOLE
 
 
-def test_the_reusable_depth_is_what_two_prompts_share_in_whole_blocks() -> None:
+@given(st.lists(st.integers(0, 150_000)), *[st.lists(st.integers(0, 2), max_size=5)] * 2)
+def test_the_reusable_depth_is_what_two_prompts_share(
+    same: list[int], one: list[int], other: list[int]
+) -> None:
     ledger = Ledger(0)
-    same = list(range(3 * BLOCK_TOKENS + 10))
-    ledger.note_prompt("a", same + [1] * 200)
-    ledger.note_prompt("a", same + [2] * 200)
-    assert ledger.reusable_depth("a") == 3 * BLOCK_TOKENS
+    ledger.note_prompt("a", [*same, 3, *one])
+    ledger.note_prompt("a", array("q", [*same, 4, *other]))
+    assert ledger.reusable_depth("a") == len(same)
 
 
 def test_the_deepest_of_the_last_calls_counts() -> None:
@@ -190,6 +194,45 @@ def test_with_a_plan_the_farthest_goes_first_and_strangers_before() -> None:
     assert ledger.rank(None, 4.0) < ledger.rank(nodes["far"], 2.0)
 
 
+def test_by_recency_what_was_used_longest_ago_goes_first_whoever_it_is_of() -> None:
+    ledger, nodes = ledger_with("a", "b")
+    ledger.set_plan({}, by_recency=True)
+    ages = [(nodes["b"], 1.0), (None, 2.0), (Tags(0), 3.0), (nodes["a"], 4.0)]
+    assert ledger.plan_in_force
+    assert [ledger.rank(tags, age) for tags, age in ages] == [(1, -math.inf, age) for _, age in ages]
+
+
+@pytest.mark.parametrize("plan", [{"near": 1.0}, {}])
+def test_what_is_nobodys_any_more_leaves_before_what_the_order_does_not_name(plan: dict[str, float]) -> None:
+    ledger, nodes = ledger_with("left", "stranger", "near")
+    for token in range(LIVE_CALLS):
+        ledger.note_prompt("left", [token] * 100)
+    ledger.set_plan(plan, by_recency=not plan)
+    left, stranger, near = (ledger.rank(nodes[owner], 9.0) for owner in ("left", "stranger", "near"))
+    assert left == (0, 0.0, 9.0)
+    assert left < stranger <= near
+
+
+def test_recency_with_what_is_nobodys_first_is_given_up_like_any_plan() -> None:
+    ledger, nodes = ledger_with("a")
+    for give_up in (lambda: ledger.set_plan({}), lambda: [ledger.beat() for _ in range(PLAN_BEATS)]):
+        ledger.set_plan({}, by_recency=True)
+        give_up()
+        assert not ledger.plan_in_force
+        assert ledger.rank(nodes["a"], 5.0) == (0, 0.0, 5.0)
+
+
+def test_memory_that_no_order_names_ranks_alike_whatever_its_kind() -> None:
+    ledger, nodes = ledger_with("a")
+
+    def ranked() -> set[tuple[int, float, float]]:
+        return {ledger.rank(nodes["a"], 5.0), ledger.rank_private("a", 5.0), ledger.rank_adapter("poet", 5.0)}
+
+    assert ranked() == {(0, 0.0, 5.0)}
+    ledger.set_plan({}, by_recency=True)
+    assert ranked() == {(1, -math.inf, 5.0)}
+
+
 def test_of_a_shared_node_the_nearest_owner_counts() -> None:
     ledger, nodes = ledger_with("near", "far")
     ledger.tag(nodes["far"], "near", 1)
@@ -197,27 +240,39 @@ def test_of_a_shared_node_the_nearest_owner_counts() -> None:
     assert ledger.rank(nodes["far"], 0.0) == (1, -1.0, 0.0)
 
 
-def test_a_node_that_an_owner_left_behind_is_nobodys() -> None:
+def test_what_requests_shared_is_nobodys_once_enough_others_took_another_way() -> None:
     ledger, nodes = ledger_with("a")
     ledger.set_plan({"a": 1.0})
-    for _ in range(LIVE_CALLS - 1):
+    ledger.tag(nodes["a"], "a", ledger.note_prompt("a", LONG))
+    for turn in range(LIVE_CALLS):
         assert ledger.rank(nodes["a"], 0.0)[0] == 1
-        ledger.note_prompt("a", LONG)
-    ledger.note_prompt("a", LONG)
+        ledger.note_prompt("a", [100 + turn])
     assert ledger.rank(nodes["a"], 0.0)[0] == 0
+
+
+def test_the_end_of_an_older_prompt_is_nobodys_however_far_a_history_has_grown_since() -> None:
+    ledger = Ledger(0)
+    ledger.set_plan({"a": 1.0})
+    ends = []
+    for turn in (2, 3, 4):
+        ordinal = ledger.note_prompt("a", [1] * (100 * turn) + [turn] * 200)
+        ends.append(Tags(100 * turn))
+        ledger.tag(ends[-1], "a", ordinal)
+    history = Tags(300)
+    ledger.tag(history, "a", ordinal)
+    assert [ledger.rank(tags, 0.0)[0] for tags in (*ends, history)] == [0, 0, 0, 1]
 
 
 def test_what_lies_beyond_the_reusable_depth_is_nobodys() -> None:
     ledger = Ledger(0)
-    shared = [1] * (2 * BLOCK_TOKENS)
+    shared = [1] * 32
     ledger.note_prompt("a", [*shared, *LONG])
     ordinal = ledger.note_prompt("a", [*shared, 5, *LONG])
     ledger.set_plan({"a": 1.0})
-    before, beyond = Tags(0), Tags(2 * BLOCK_TOKENS)
-    for tags in (before, beyond):
+    before, sliver, beyond = Tags(32 - SLIVER_TOKENS), Tags(33 - SLIVER_TOKENS), Tags(32)
+    for tags in (before, sliver, beyond):
         ledger.tag(tags, "a", ordinal)
-    assert ledger.rank(before, 0.0)[0] == 1
-    assert ledger.rank(beyond, 0.0)[0] == 0
+    assert [ledger.rank(tags, 0.0)[0] for tags in (before, sliver, beyond)] == [1, 0, 0]
 
 
 def test_after_a_flush_old_tags_mean_nothing_and_the_plan_stays() -> None:
@@ -382,7 +437,22 @@ def test_a_call_out_of_line_does_not_fence_off_those_that_it_overtook() -> None:
 
 def test_a_history_that_grew_is_expected_to_grow_once_more() -> None:
     ledger = Ledger(pin_budget=0)
-    for blocks in (2, 3, 4):
-        ledger.note_prompt("a", [1] * (blocks * BLOCK_TOKENS) + [100 + blocks] * 200)
-    # Shared so far: two blocks, then three; the four of the last prompt come back for the first time.
-    assert ledger.reusable_depth("a") == 4 * BLOCK_TOKENS
+    for length in (20, 30, 40):
+        ledger.note_prompt("a", [1] * length + [100 + length] * 200)
+    # Shared so far: 20 tokens, then 30; the 40 of the last prompt come back for the first time.
+    assert ledger.reusable_depth("a") == 40
+
+
+def test_an_owner_of_two_prompts_is_expected_to_grow_as_others_did() -> None:
+    ledger = Ledger(pin_budget=0)
+
+    def prompts(owner: str, *lengths: int) -> None:
+        for length in lengths:
+            ledger.note_prompt(owner, [1] * length + [100 + length] * 200)
+
+    prompts("b", 25, 35)
+    assert ledger.reusable_depth("b") == 25, "nobody's history was seen to grow"
+    prompts("a", 20, 30, 40)
+    assert ledger.reusable_depth("b") == 35
+    prompts("b", 45)
+    assert ledger.reusable_depth("b") == 45, "its own growth counts once three prompts show it"

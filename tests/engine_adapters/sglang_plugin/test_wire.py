@@ -47,6 +47,7 @@ def test_a_plan_is_distances_by_owner() -> None:
     ("name", "body"),
     [
         ("plan", {"fence": FENCE, "owners": {"a": 1}}),
+        ("plan", {"fence": FENCE, "owners": {}, "by_recency": True}),
         ("pin", {"fence": FENCE, "owners": ["a", "b"]}),
         ("evict", {"fence": FENCE, "tokens": 7}),
         ("renew", {"fence": FENCE}),

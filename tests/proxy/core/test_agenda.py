@@ -72,6 +72,27 @@ def test_the_nearest_come_first_whatever_clock_they_are_known_on() -> None:
     assert desk.nearest(20.0, limit=2) == [("Cem", 1.0), ("Ann", 5.0)]
 
 
+def test_whoever_is_expected_at_another_time_once_it_has_not_come_is_asked_for_again_then() -> None:
+    desk = Desk()
+    town = desk.simulation()
+    agents = [desk.agent(town, name) for name in NAMES]
+    for number, agent in enumerate(agents):
+        desk.known[agent] = Estimate(Moment(Clock.SECONDS, 50.0), 0.0, Source.GAP, until=10.0 + number)
+        desk.engine.note(agent)
+    desk.work(0.0)
+    desk.asked.clear()
+    desk.known[agents[0]] = Estimate(Moment(Clock.SECONDS, 90.0), 0.0, Source.GAP, until=40.0)
+    desk.known[agents[1]] = Estimate(Moment(Clock.SECONDS, 30.0), 0.0, Source.GAP, until=40.0)
+    desk.work(9.0)
+    assert desk.asked == []
+    assert [name for name, _ in desk.nearest(11.0)] == ["Bob", "Cem", "Dee", "Eve", "Fay", "Ann"]
+    assert desk.asked == ["Ann", "Bob"]
+    desk.asked.clear()
+    desk.tell(agents[2], 20.0)
+    desk.work(14.5)
+    assert desk.asked == ["Cem", "Dee", "Eve"], "what was told of Cem meanwhile stands"
+
+
 def test_only_those_are_asked_for_again_of_whom_something_was_learned() -> None:
     desk = Desk()
     town = desk.simulation()

@@ -394,6 +394,7 @@ def test_sizes_name_every_table() -> None:
         "noted_agents": 0,
         "stories": 1,
         "story_adapters": 0,
+        "gap_classes": 0,
         "turn_agents": 1,
         "accuracy_agents": 0,
         **dict.fromkeys(ENGINE_TABLES, 0),

@@ -75,7 +75,7 @@ from scalesim.proxy.core.wanted import Policy, View, Wanted
 GPU = EngineId("gpu")
 FEATURES = frozenset(
     {"order", "pin", "load_kv_prefix", "host_copy", "warm_up"}
-    | {"adapters", "load_lora", "fetch_adapters", "ready_first"}
+    | {"adapters", "load_lora", "fetch_adapters", "ready_first", "by_recency"}
 )
 NEEDS = {
     Order: "order",

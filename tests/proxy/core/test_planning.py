@@ -169,8 +169,8 @@ def test_the_view_has_those_who_are_on_the_engine_and_expected_again() -> None:
     talk.call("Gus", engine=EngineId("other"), acts_for=0)
     talk.hint(Ann=1, Bob=math.inf, Eve=1)
     talk.start("Cem")
-    talk.call("Fay")
     talk.wait(3.0)
+    talk.call("Fay", acts_for=2)
     talk.tick()
     assert _distances(views[-1]) == {ANN: 1.0, CEM: 0.0, DEE: 0.0, FAY: 2.0}
 
@@ -300,7 +300,7 @@ def test_the_cost_of_memory_reaches_the_engine() -> None:
 
 # What follows from an order
 
-EVERYTHING = LORAS | {"host_copy", "ready_first"}
+EVERYTHING = LORAS | {"host_copy", "ready_first", "by_recency"}
 
 
 def _poets(

@@ -67,7 +67,7 @@ def test_what_a_resting_simulation_told_counts_no_longer() -> None:
     talk.wait(20.0)
     assert [talk.agent(name).source for name in ("Ann", "Bob")] == [Source.PLAN, Source.ANSWERS]
     talk.tick()
-    assert [talk.agent(name).source for name in ("Ann", "Bob")] == [None, Source.GAP]
+    assert [talk.agent(name).source for name in ("Ann", "Bob")] == [Source.GAP, Source.GAP]
     assert talk.agent("Cem", CITY).source is Source.HINTED, "another simulation's does"
 
 

@@ -107,6 +107,27 @@ def test_who_has_interacted_does_not_do_so_again_before_the_cooldown_is_over() -
     assert meetings(space, 2.0) == {"Ann": 4.0, "Bob": 3.0, "Cem": 3.0}
 
 
+def test_two_who_should_have_met_a_step_ago_are_not_expected_to_before_the_horizon_is_over() -> None:
+    space = Space(RULES)
+    for now, expected in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 14.0)):
+        go(space, "Ann", (0.0, 0.0), now)
+        go(space, "Bob", (1.0, 0.0), now)
+        assert meetings(space, now) == {"Ann": expected, "Bob": expected}
+    go(space, "Cem", (2.0, 0.0), 2.0)
+    assert meetings(space, 2.0) == {"Ann": 2.0, "Bob": 2.0, "Cem": 2.0}, "with somebody else"
+
+
+def test_who_has_called_since_may_meet_whom_it_should_have_met() -> None:
+    space = Space(RULES)
+    go(space, "Ann", (0.0, 0.0))
+    go(space, "Bob", (1.0, 0.0))
+    assert meetings(space) == {"Ann": 0.0, "Bob": 0.0}
+    for agent in ("Ann", "Bob"):
+        space.use(AgentName(agent), 1.0)
+        go(space, agent, (0.5, 0.0), 2.0)
+    assert meetings(space, 2.0) == {"Ann": 2.0, "Bob": 2.0}
+
+
 def test_who_goes_on_after_the_cooldown_began_is_not_met_after_it() -> None:
     space = Space(RULES)
     go(space, "Ann", (0.0, 0.0))

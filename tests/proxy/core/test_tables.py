@@ -22,7 +22,7 @@ from scalesim.proxy.core.tables import Agent, Engine, Simulation
 from .conversation import BOTH, GPU, LORAS, TOWN, Conversation, key, own
 
 (ANN,) = own("Ann")
-EVERYTHING = LORAS | {"host_copy", "ready_first"}
+EVERYTHING = LORAS | {"host_copy", "ready_first", "by_recency"}
 
 
 def _guard(talk: Conversation) -> GuardState:
@@ -272,6 +272,13 @@ def test_recency_in_charge_is_sent_as_an_empty_order() -> None:
     assert not talk.engine.plan_due
 
 
+def test_recency_in_charge_is_told_to_an_engine_that_knows_what_is_of_no_use_any_more() -> None:
+    for features, orders in ((BOTH, []), (BOTH | {"by_recency"}, [Order(GPU, (), by_recency=True)])):
+        talk = _in_charge_of_recency(features)
+        again = talk.report(plan=False)
+        assert [action for action in again if isinstance(action, Order)] == orders
+
+
 def test_recency_in_charge_takes_the_order_of_prefixes_and_nothing_else() -> None:
     talk = _in_charge_of_recency(EVERYTHING)
     talk.call("Ann", adapter="poet")
@@ -279,7 +286,7 @@ def test_recency_in_charge_takes_the_order_of_prefixes_and_nothing_else() -> Non
     talk.host_copy("Bob", False)
     order, pin = talk.plan()
     assert isinstance(order, Order)
-    assert order.distances == ()
+    assert (order.distances, order.by_recency) == ((), True)
     assert [name for name, _ in order.adapters] == [key("poet"), key("clerk")]
     assert (order.pinned_adapters, order.no_host_copy) == ((key("poet"),), own("Bob"))
     assert order.ready_first

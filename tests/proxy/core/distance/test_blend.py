@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -257,7 +258,7 @@ def test_a_hint_told_while_an_agent_calls_outlives_what_looks_like_its_next_acti
         talk.call(agent)
     talk.wait(60.0)
     talk.tick()
-    assert (talk.distance("Ann"), talk.distance("Bob")) == (10.0, None), "Bob was told of that activation"
+    assert (talk.distance("Ann"), talk.agent("Bob").source) == (10.0, Source.GAP), "Bob was told of that one"
     for _ in range(6):
         talk.step()
     talk.call("Ann")
@@ -266,7 +267,7 @@ def test_a_hint_told_while_an_agent_calls_outlives_what_looks_like_its_next_acti
     assert talk.agent("Ann").source is not Source.HINTED, "more than half of the way is over"
 
 
-def test_who_has_called_in_all_waves_is_expected_by_its_habit_if_it_has_one() -> None:
+def test_who_has_called_in_all_waves_is_expected_last_whatever_its_habit() -> None:
     talk = Conversation()
     talk.post(EdgesGiven(0.0, TOWN, [(AgentName("A"), AgentName("B"))]))
     talk.step()
@@ -283,7 +284,7 @@ def test_who_has_called_in_all_waves_is_expected_by_its_habit_if_it_has_one() ->
     talk.call("B")
     talk.wait(60.0)
     talk.tick()
-    assert (talk.distance("A"), talk.agent("A").source) == (4.0, Source.GAP)
+    assert (talk.distance("A"), talk.agent("A").source) == (math.inf, Source.PATH)
 
 
 def test_of_those_who_are_told_the_same_learned_turns_say_who_comes_first() -> None:

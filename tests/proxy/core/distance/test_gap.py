@@ -63,3 +63,42 @@ def test_calls_inside_an_activation_are_not_gaps() -> None:
     talk.call("Ann")
     assert talk.agent("Ann").activations == 1
     assert talk.distance("Ann") is None
+
+
+def test_whoever_is_seen_for_the_first_time_is_expected_as_others_usually_come_back() -> None:
+    talk = Conversation(distance="gap")
+    talk.step()
+    for _ in range(4):
+        talk.call("Ann", acts_for=1)
+        for _ in range(3):
+            talk.step()
+    talk.call("Bob", acts_for=1)
+    assert talk.distance("Bob") == 3.0
+    for expected in (2.0, 1.0, 3.0, 2.0):
+        talk.step()
+        assert talk.distance("Bob") == expected
+
+
+def test_an_agent_with_hours_is_expected_at_the_next_of_them() -> None:
+    talk = Conversation(distance="gap")
+    hours = {"Ann": (0, 2), "Bob": (1, 7), "Cem": (5,), "Dee": (3, 4), "Eve": (6, 9), "Fay": (8, 5)}
+    for step in range(70):
+        talk.step()
+        for agent, hour in hours.items():
+            if step % 10 in hour:
+                talk.call(agent, acts_for=1)
+    talk.step()
+    assert [talk.distance(agent) for agent in hours] == [0.0, 1.0, 5.0, 3.0, 6.0, 5.0]
+
+
+def test_steps_that_show_in_the_traffic_are_a_clock_of_their_own() -> None:
+    talk = Conversation(distance="gap")
+    for step in range(24):
+        talk.wait(10.0 + step % 3)
+        for agent in ("Ann", "Bob", "Cem", "Dee")[: 4 if step % 4 == 0 else 3]:
+            talk.call(agent, acts_for=1)
+            talk.wait(0.01)
+    assert [(talk.agent(name).clock, talk.distance(name)) for name in ("Ann", "Dee")] == [
+        (Clock.BURSTS, 1.0),
+        (Clock.BURSTS, 1.0),
+    ]

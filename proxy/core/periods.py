@@ -1,0 +1,83 @@
+"""A day that shows in the traffic: agents begin again so many steps after they did before, each at hours of its own.
+
+How many steps a day has is learned of all agents together, and whom it fits of each by itself: of how many of its beginnings
+there was one exactly a day before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from .mean import Mean
+
+LONGEST = 64
+"""Steps, of a day."""
+KEPT = 8
+"""The last beginnings of an agent, of which one has to be a day ago."""
+
+_PEAK = 2.5
+"""A day is told by so many times more beginnings that follow another one after just as long as after any other time."""
+_FEWEST = 32
+_LOOKED_AT = 64
+"""Beginnings after which it is looked for anew."""
+_COUNTED = 4096
+"""Beginnings. Beyond it all count half, so that a day may change."""
+
+_CHECKS = 2
+_FITS = 0.6
+"""Of the beginnings of an agent, at least so many follow another one after just a day: by chance less than half do."""
+
+
+@dataclass(slots=True, eq=False)
+class Hours:
+    """Of one agent."""
+
+    steps: tuple[int, ...] = ()
+    """Of its last beginnings, the newest last."""
+    fits: Mean = field(default_factory=lambda: Mean(0.25))
+    """How often there was one a day before."""
+
+
+class Period:
+    """Of one simulation. A beginning costs the same however many agents there are."""
+
+    __slots__ = ("_beginnings", "_lags", "day")
+
+    def __init__(self) -> None:
+        self.day: int | None = None
+        """In steps; None as long as no day shows."""
+        self._lags = [0.0] * (LONGEST + 1)
+        """How often an agent began so many steps after one of its last beginnings."""
+        self._beginnings = 0
+
+    def began(self, hours: Hours, step: int) -> bool:
+        """An agent begins. True if the day is another one now."""
+        if self.day is not None and hours.steps and step - hours.steps[0] >= self.day:
+            hours.fits.add(step - self.day in hours.steps)
+        for before in hours.steps:
+            if 0 < step - before <= LONGEST:
+                self._lags[step - before] += 1.0
+        hours.steps = (*hours.steps[1 - KEPT :], step)
+        self._beginnings += 1
+        return self._beginnings % _LOOKED_AT == 0 and self._look()
+
+    def due(self, hours: Hours, step: int) -> int | None:
+        """In which step the agent is expected next, seen from this one: it may be late by one. None if no day fits it, or
+        it did not come when it was due."""
+        if self.day is None or hours.fits.count < _CHECKS or hours.fits.value < _FITS:
+            return None
+        last = hours.steps[-1]
+        return next(
+            (due for due in (one + self.day for one in hours.steps) if due > last and due >= step), None
+        )
+
+    def _look(self) -> bool:
+        lags, before = self._lags, self.day
+        day = max(range(2, LONGEST + 1), key=lags.__getitem__)
+        shows = lags[day] >= max(_FEWEST, _PEAK * median(lags[2:]))
+        self.day = day if shows else None
+        if self._beginnings >= _COUNTED:
+            self._beginnings //= 2
+            self._lags = [lag / 2 for lag in lags]
+        return self.day != before
