@@ -1,5 +1,6 @@
 """Conversations: events in, actions out."""
 
+import gc
 import math
 import sys
 from itertools import count
@@ -452,11 +453,13 @@ def _events_cost(idle: int) -> int:
         if event in ("call", "c_call"):
             next(calls)
 
+    gc.disable()  # whoever listens to it would be counted
     sys.setprofile(profile)
     core.handle(CallStarted(1.0, CallId(1), TOWN, AgentName("Ann"), GPU))
     core.handle(DistanceHinted(1.0, TOWN, Clock.STEPS, {AgentName("Ann"): 2.0}))
     core.handle(CallEnded(2.0, CallId(1), Outcome.DONE, None, (3.0, Clock.STEPS)))
     sys.setprofile(None)
+    gc.enable()
     return next(calls)
 
 
