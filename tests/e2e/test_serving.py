@@ -77,14 +77,16 @@ async def _plan_has(here: Town, owners: int) -> bool:
     return bool((await here.stats())["plan_owners"] >= owners)
 
 
-@pytest.mark.parametrize("mode", [Mode.OFF, Mode.SHADOW])
-async def test_off_and_shadow_send_nothing(extended_engine: Server, mode: Mode) -> None:
+@pytest.mark.parametrize(("mode", "owners"), [(Mode.OFF, []), (Mode.SHADOW, ["town/Ann", "town/Ben"])])
+async def test_off_and_shadow_send_no_command_and_shadow_whose_call_it_is(
+    extended_engine: Server, mode: Mode, owners: list[str]
+) -> None:
     async with town(extended_engine.url, mode) as here:
         before = (await here.stats())["fence"]
         await here.chat("Ann")
         await here.hint("/distances", {"unit": "steps", "distances": {"Ann": 3}})
         await here.chat("Ben")
-        assert await here.device_tokens() == {}
+        assert sorted(await here.device_tokens()) == owners
         assert (await here.stats())["fence"] == before
 
 
