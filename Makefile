@@ -89,7 +89,7 @@ estimators-real: setup    ## the same on SGLang, with 24 agents and 12 steps (ab
 	    --configs stock,on,own,$$(case $$scenario in independent) echo answers,;; esac)on-nohints \
 	    --json out/estimators-real-$$scenario.json --out-dir out/estimators-real-$$scenario || exit 1; done
 
-robustness: .venv/.ready  ## what wrong distances cost, with the guard and without [SCENARIO=...], on the emulated engine (about 8 minutes)
+robustness: .venv/.ready  ## what wrong distances cost, with the guard and without [SCENARIO=...], on the emulated engine (about 4 minutes)
 	$(PY) -m workloads robustness --scenario $(SCENARIO) --seed $(SEED) \
 	  --json $(or $(OUT),out/robustness$(OF_SCENARIO).json)
 
