@@ -231,9 +231,7 @@ class Runtime:
             self._woken.clear()
             while self._overdue:
                 self.post(self._overdue.popleft())
-            began = time.perf_counter()
-            self.post(Ticked(self._clock()))
-            self.planning_s += time.perf_counter() - began
+            self._think(Ticked(self._clock()))
             self.plans += 1
             await self._work_out(self._clock() + self._tick_s)
 
@@ -243,10 +241,14 @@ class Runtime:
         while self._core.behind and self._clock() < until:
             # No plan waits for the rest of it, so requests go first.
             await asyncio.sleep(0 if self._core.planning else PIECE_EVERY_S)
-            began = time.perf_counter()
-            self.post(Idled(self._clock()))
-            self.planning_s += time.perf_counter() - began
+            self._think(Idled(self._clock()))
         await asyncio.sleep(max(0.0, until - self._clock()))
+
+    def _think(self, event: Ticked | Idled) -> None:
+        """Has the core decide, and counts the time it takes."""
+        began = time.perf_counter()
+        self.post(event)
+        self.planning_s += time.perf_counter() - began
 
     def _enqueue(self, action: Action) -> None:
         line = self._lines.get(action.engine)

@@ -13,21 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from . import command_line as common
 from . import core_cli, memory_cli, robustness_cli
 from .builds import Flavour
-from .command_line import (
-    DEFAULT,
-    Agents,
-    GrowthTokens,
-    Options,
-    OutDir,
-    PersonaTokens,
-    ScenarioName,
-    Seed,
-    Steps,
-    finish,
-    new_out_dir,
-)
+from .command_line import DEFAULT
 from .compare import Order, compare
 from .configurations import NAMES, USUAL
 from .emulated import PACE, EmulatedInstallation
@@ -35,7 +24,7 @@ from .noise import OPTIONS as NOISE
 from .noise import Noise
 from .options import named_numbers
 from .player import Target
-from .program import Impossible, Told, Wishes
+from .program import Impossible, Told
 from .run import run
 from .servers import Installation
 
@@ -69,17 +58,15 @@ robustness_cli.add_to(app)
 
 @app.command("compare")
 def compare_command(
-    scenario: ScenarioName = "independent",
-    agents: Agents = 24,
-    steps: Steps = 12,
-    seed: Seed = 1,
-    persona_tokens: PersonaTokens = 2000,
-    growth_tokens: GrowthTokens = 64,
-    option: Options = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")] = 3,
-    room: Annotated[
-        float, typer.Option(help="Share of the agents' prefixes that fit into the engine's cache.")
-    ] = 0.25,
+    scenario: common.ScenarioName = "independent",
+    agents: common.Agents = 24,
+    steps: common.Steps = 12,
+    seed: common.Seed = 1,
+    persona_tokens: common.PersonaTokens = 2000,
+    growth_tokens: common.GrowthTokens = 64,
+    option: common.Options = None,
+    repeats: common.Repeats = 3,
+    room: common.PrefixRoom = 0.25,
     configs: Annotated[
         str, typer.Option(help=f"Of {', '.join(NAMES)}; the first is the reference of all.")
     ] = ",".join(USUAL),
@@ -93,14 +80,15 @@ def compare_command(
     max_engines: Annotated[
         int | None, typer.Option(min=1, help="Engines that are up side by side (3; emulated: one for each).")
     ] = None,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Results (OUT_DIR/compare.json).")] = None,
-    png_path: Annotated[Path | None, typer.Option("--png", help="The picture (beside the JSON).")] = None,
-    out_dir: OutDir = None,
+    json_path: common.JsonPath = None,
+    png_path: common.PngPath = None,
+    out_dir: common.OutDir = None,
     model_path: Annotated[
-        Path | None, typer.Option(help=f"The model the engines load, if they are real ({DEFAULT.model}).")
+        Path | None,
+        typer.Option(help=f"The model the engines load, if they are real ({DEFAULT.model})."),
     ] = None,
-    engine_env: Annotated[Path, typer.Option(help="The engine's virtual environment.")] = DEFAULT.engine_env,
-    scalesim: Annotated[Path, typer.Option(help="The proxy's command.")] = DEFAULT.scalesim,
+    engine_env: common.EngineEnv = DEFAULT.engine_env,
+    scalesim: common.ProxyCommand = DEFAULT.scalesim,
     stock_engine: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this running stock engine.")
     ] = None,
@@ -109,11 +97,11 @@ def compare_command(
     ] = None,
 ) -> None:
     """Plays one program in several configurations, in turns, and tells what the difference is worth."""
-    out = out_dir or new_out_dir("compare")
+    out = out_dir or common.new_out_dir("compare")
     json_file = json_path or out / "compare.json"
     given = {Flavour.STOCK: stock_engine, Flavour.EXTENDED: extended_engine}
     names = tuple(name.strip() for name in configs.split(",") if name.strip())
-    try:
+    with common.understood():
         installation: Installation
         if engine is EngineKind.EMULATED:
             if model_path is not None:
@@ -128,7 +116,7 @@ def compare_command(
             side_by_side = MOST_ENGINES
         order = Order(
             scenario=scenario,
-            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
+            wishes=common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
             names=names,
             room=room,
             repeats=repeats,
@@ -140,21 +128,19 @@ def compare_command(
             given={flavour: url.rstrip("/") for flavour, url in given.items() if url},
             noise=Noise.of(named_numbers(noise)) if noise else None,
         )
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
-    finish(compare(order, Console()))
+    common.finish(compare(order, Console()))
 
 
 @app.command("run")
 def run_command(
     base_url: Annotated[str, typer.Option(metavar="URL", help="Of an engine or the proxy, without /v1.")],
-    scenario: ScenarioName = "independent",
-    agents: Agents = 24,
-    steps: Steps = 12,
-    seed: Seed = 1,
-    persona_tokens: PersonaTokens = 2000,
-    growth_tokens: GrowthTokens = 64,
-    option: Options = None,
+    scenario: common.ScenarioName = "independent",
+    agents: common.Agents = 24,
+    steps: common.Steps = 12,
+    seed: common.Seed = 1,
+    persona_tokens: common.PersonaTokens = 2000,
+    growth_tokens: common.GrowthTokens = 64,
+    option: common.Options = None,
     told: Annotated[
         Told,
         typer.Option(
@@ -177,11 +163,11 @@ def run_command(
     admin_key: Annotated[
         str | None, typer.Option(envvar="WORKLOADS_ADMIN_KEY", help="For the admin REST.")
     ] = None,
-    out_dir: OutDir = None,
+    out_dir: common.OutDir = None,
 ) -> None:
     """Plays a scenario against one URL and prints a summary."""
-    try:
-        wishes = _wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
+    with common.understood():
+        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         target = Target(
             base_url.rstrip("/").removesuffix("/v1"),
             model or "",
@@ -194,16 +180,7 @@ def run_command(
         errors = Noise.of(named_numbers(noise)) if noise else None
         if errors is not None and (told is not Told.EXACT or target.admin_url is None):
             raise Impossible("only exact distances that are told can have errors")
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
-    finish(run(scenario, wishes, target, out_dir or new_out_dir("run"), Console(), errors))
-
-
-def _wishes(
-    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, option: list[str] | None
-) -> Wishes:
-    """Raises `Impossible`."""
-    return Wishes(agents, steps, seed, persona_tokens, growth_tokens, options=named_numbers(option or ()))
+    common.finish(run(scenario, wishes, target, out_dir or common.new_out_dir("run"), Console(), errors))
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,9 @@ from rich.console import Console
 
 from . import scenarios
 from .engines import EngineUnfit
+from .options import named_numbers
 from .player import HintRefused
-from .program import Impossible
+from .program import Impossible, Wishes
 from .servers import ROOT, Installation, ServerFailed
 from .turns import WarmUpFailed
 
@@ -40,11 +42,35 @@ Options = Annotated[
         help=f"One of the scenario's own, as often as needed. There are, of {_OWN_OPTIONS}.",
     ),
 ]
+PrefixRoom = Annotated[
+    float, typer.Option(help="Share of the agents' prefixes that fit into the engine's cache.")
+]
+Repeats = Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")]
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Results (OUT_DIR/COMMAND.json).")]
+PngPath = Annotated[Path | None, typer.Option("--png", help="The picture (beside the JSON).")]
+EngineEnv = Annotated[Path, typer.Option(help="The engine's virtual environment, or its interpreter.")]
+ProxyCommand = Annotated[Path, typer.Option(help="The proxy's command.")]
 OutDir = Annotated[Path | None, typer.Option(help="For logs and raw records (out/COMMAND-TIME).")]
 
 
 def new_out_dir(name: str) -> Path:
     return ROOT / "out" / f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def wishes(
+    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, option: list[str] | None
+) -> Wishes:
+    """Raises `Impossible`."""
+    return Wishes(agents, steps, seed, persona_tokens, growth_tokens, options=named_numbers(option or ()))
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """What is impossible was a mistake in the command."""
+    try:
+        yield
+    except Impossible as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def finish(work: Coroutine[object, object, bool]) -> None:
@@ -53,11 +79,10 @@ def finish(work: Coroutine[object, object, bool]) -> None:
     problem: str | None = None
     well = False
     try:
-        well = asyncio.run(_stoppable(work))
+        with understood():
+            well = asyncio.run(_stoppable(work))
     except (ServerFailed, EngineUnfit, WarmUpFailed, HintRefused) as exc:
         problem = str(exc)
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
     except (KeyboardInterrupt, asyncio.CancelledError):
         problem = f"stopped after {time.monotonic() - began_s:.0f} s; nothing was written but logs"
     if problem is not None:

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from .bench_core.bench import Order, bench_core, sizes
 from .bench_core.held import BulkRefused
-from .command_line import PROBLEM, Seed
-from .program import Impossible
+from .command_line import PROBLEM, Seed, understood
 from .servers import ROOT
 
 
@@ -31,10 +30,8 @@ def bench_core_command(
     json_path: Annotated[Path, typer.Option("--json", help="Results.")] = ROOT / "out" / "bench.json",
 ) -> None:
     """Measures rounds of planning, how long the loop is held, a bulk update and the bytes of idle agents."""
-    try:
+    with understood():
         order = Order(sizes(agents), active, seed, seconds, json_path)
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
     try:
         bench_core(order, Console())
     except BulkRefused as exc:

@@ -9,25 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from . import command_line as common
 from .bench_memory import Order, bench_memory
 from .builds import Device
 from .calibrate_link import PAIR, calibrate_link
-from .command_line import (
-    DEFAULT,
-    Agents,
-    GrowthTokens,
-    Options,
-    OutDir,
-    PersonaTokens,
-    ScenarioName,
-    Seed,
-    Steps,
-    finish,
-    new_out_dir,
-)
+from .command_line import DEFAULT
 from .memory_configurations import PART_BY_PART, SEARCHED, TOGETHER, WITH_HOST_TIER, WITHOUT_HOST_TIER, usual
-from .options import named_numbers
-from .program import Impossible, Told, Wishes
+from .program import Told
 
 Room = Annotated[float, typer.Option(help="Share of the agents' prefixes and adapters that fits.")]
 Rank = Annotated[int, typer.Option(help="Of the adapters.")]
@@ -41,13 +29,10 @@ LinkSetting = Annotated[
 OutputShare = Annotated[
     float, typer.Option(help="Of the tokens that the scenario generates; less lets prefilling weigh more.")
 ]
-Repeats = Annotated[int, typer.Option(min=1, help="Times each configuration plays the program.")]
 MaxEngines = Annotated[int, typer.Option(min=2, help="Engines that are up side by side.")]
 LeadIn = Annotated[int, typer.Option(help="Steps at the beginning that are played and not measured.")]
 OneFile = Annotated[bool, typer.Option("--one-file", help="All adapters are one file under many names.")]
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Results (OUT_DIR/COMMAND.json).")]
 ModelPath = Annotated[Path, typer.Option(help="The model the engines load.")]
-EngineEnv = Annotated[Path, typer.Option(help="The engine's virtual environment, or its interpreter.")]
 OnDevice = Annotated[Device, typer.Option("--device", help="What engines compute on.")]
 GPU_ENGINE_TIMEOUT_S = 1200.0
 """Models of GPUs are large, and their graphs are captured first."""
@@ -59,15 +44,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench_memory_command(
-    scenario: ScenarioName = PART_BY_PART,
-    agents: Agents = 24,
-    steps: Steps = 12,
-    seed: Seed = 1,
-    persona_tokens: PersonaTokens = 2000,
-    growth_tokens: GrowthTokens = 64,
-    option: Options = None,
+    scenario: common.ScenarioName = PART_BY_PART,
+    agents: common.Agents = 24,
+    steps: common.Steps = 12,
+    seed: common.Seed = 1,
+    persona_tokens: common.PersonaTokens = 2000,
+    growth_tokens: common.GrowthTokens = 64,
+    option: common.Options = None,
     output_share: OutputShare = 1.0,
-    repeats: Repeats = 3,
+    repeats: common.Repeats = 3,
     room: Room = 0.25,
     rank: Rank = 8,
     lead_in: LeadIn = 2,
@@ -91,21 +76,22 @@ def bench_memory_command(
     ] = None,
     wrong_adapter: Annotated[str | None, typer.Option(metavar="CONFIG", hidden=True)] = None,
     max_engines: MaxEngines = 3,
-    json_path: JsonPath = None,
-    png_path: Annotated[Path | None, typer.Option("--png", help="The picture (beside the JSON).")] = None,
-    out_dir: OutDir = None,
+    json_path: common.JsonPath = None,
+    png_path: common.PngPath = None,
+    out_dir: common.OutDir = None,
     model_path: ModelPath = DEFAULT.model,
-    engine_env: EngineEnv = DEFAULT.engine_env,
+    engine_env: common.EngineEnv = DEFAULT.engine_env,
     device: OnDevice = Device.CPU,
-    scalesim: Annotated[Path, typer.Option(help="The proxy's command.")] = DEFAULT.scalesim,
+    scalesim: common.ProxyCommand = DEFAULT.scalesim,
 ) -> None:
     """Plays one program with an adapter for each agent, with each part of memory control alone and with all of them."""
-    out = out_dir or new_out_dir("bench-memory")
+    out = out_dir or common.new_out_dir("bench-memory")
     json_file = json_path or out / "bench-memory.json"
     names = configs.split(",") if configs is not None else usual(not no_host_tier, scenario)
-    try:
+    with common.understood():
+        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         order = Order(
-            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option, output_share),
+            wishes=replace(wishes, output_share=output_share, adapters=True),
             names=tuple(name.strip() for name in names if name.strip()),
             room=room,
             repeats=repeats,
@@ -130,38 +116,37 @@ def bench_memory_command(
                 scalesim=scalesim.absolute(),
             ),
         )
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
-    finish(bench_memory(order, Console()))
+    common.finish(bench_memory(order, Console()))
 
 
 def calibrate_link_command(
-    scenario: ScenarioName = PART_BY_PART,
-    agents: Agents = 24,
-    steps: Steps = 12,
-    seed: Seed = 1,
-    persona_tokens: PersonaTokens = 2000,
-    growth_tokens: GrowthTokens = 64,
-    option: Options = None,
+    scenario: common.ScenarioName = PART_BY_PART,
+    agents: common.Agents = 24,
+    steps: common.Steps = 12,
+    seed: common.Seed = 1,
+    persona_tokens: common.PersonaTokens = 2000,
+    growth_tokens: common.GrowthTokens = 64,
+    option: common.Options = None,
     output_share: OutputShare = 1.0,
-    repeats: Repeats = 1,
+    repeats: common.Repeats = 1,
     room: Room = 0.25,
     rank: Rank = 8,
     lead_in: LeadIn = 2,
     one_file: OneFile = False,
     link: LinkSetting = "paper",
     rounds: Annotated[int, typer.Option(min=1, help="Links that are tried at most.")] = 4,
-    json_path: JsonPath = None,
-    out_dir: OutDir = None,
+    json_path: common.JsonPath = None,
+    out_dir: common.OutDir = None,
     model_path: ModelPath = DEFAULT.model,
-    engine_env: EngineEnv = DEFAULT.engine_env,
+    engine_env: common.EngineEnv = DEFAULT.engine_env,
 ) -> None:
     """Plays stock and hicache, and proposes the link with which loads weigh what they weighed in the paper."""
-    out = out_dir or new_out_dir("calibrate-link")
+    out = out_dir or common.new_out_dir("calibrate-link")
     json_file = json_path or out / "calibrate-link.json"
-    try:
+    with common.understood():
+        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         order = Order(
-            wishes=_wishes(agents, steps, seed, persona_tokens, growth_tokens, option, output_share),
+            wishes=replace(wishes, output_share=output_share, adapters=True),
             names=PAIR,
             room=room,
             repeats=repeats,
@@ -176,28 +161,4 @@ def calibrate_link_command(
             one_file=one_file,
             installation=replace(DEFAULT, model=model_path.absolute(), engine_env=engine_env.absolute()),
         )
-    except Impossible as exc:
-        raise typer.BadParameter(str(exc)) from exc
-    finish(calibrate_link(order, rounds, Console()))
-
-
-def _wishes(
-    agents: int,
-    steps: int,
-    seed: int,
-    persona_tokens: int,
-    growth_tokens: int,
-    option: list[str] | None,
-    output_share: float,
-) -> Wishes:
-    """Raises `Impossible`."""
-    return Wishes(
-        agents,
-        steps,
-        seed,
-        persona_tokens,
-        growth_tokens,
-        output_share=output_share,
-        adapters=True,
-        options=named_numbers(option or ()),
-    )
+    common.finish(calibrate_link(order, rounds, Console()))

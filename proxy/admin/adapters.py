@@ -16,14 +16,8 @@ from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, Adapte
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import AdapterSnapshot
 
-from .answers import (
-    AdapterAnswer,
-    AdaptersAnswer,
-    AgentAnswer,
-    AssignedAgentAnswer,
-    AssignedAnswer,
-    SimulationAnswer,
-)
+from .adapter_answers import AdapterAnswer, AdaptersAnswer, AssignedAgentAnswer, AssignedAnswer
+from .answers import AgentAnswer, SimulationAnswer
 from .arrival import arrived
 from .bodies import (
     AdapterBody,

@@ -1,4 +1,7 @@
-"""What the admin API answers. Distances and moments are JSON numbers; what is infinite or unknown is null."""
+"""What the admin API answers of simulations and their agents.
+
+In every answer, distances and moments are JSON numbers; what is infinite or unknown is null.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.counters import Counters
-from scalesim.proxy.core.guard import GuardState, InCharge
 from scalesim.proxy.core.model import Clock, Mode
-from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot
-from scalesim.proxy.engine_status import EngineStatus, describe
+from scalesim.proxy.core.snapshot import AgentSnapshot, SimulationSnapshot
 
-_SIMULATION: dict[str, JsonValue] = {
+SIMULATION_EXAMPLE: dict[str, JsonValue] = {
     "simulation": "town",
     "mode": "on",
     "step": 17,
@@ -34,42 +35,7 @@ _SIMULATION: dict[str, JsonValue] = {
     },
     "in_charge": None,
 }
-_ENGINE: dict[str, JsonValue] = {
-    "engine": "engine-0",
-    "url": "http://127.0.0.1:30000",
-    "up": True,
-    "for_s": 812.5,
-    "commanded": True,
-    "extended": True,
-    "description": "sglang 0.5.23, extended (evict, order, pin, residency)",
-    "features": ["evict", "order", "pin", "residency"],
-    "capacity_tokens": 11000,
-    "agents": 24,
-    "ordered_agents": 20,
-    "pinned_agents": 2,
-    "pinned_tokens": 2100,
-    "pin_budget_tokens": 5500,
-    "plan_in_force": True,
-    "actions_waiting": 0,
-    "pools": [{"name": "kv", "kinds": ["kv_prefix"], "capacity_bytes": 176000000, "free_bytes": 4000000}],
-    "adapter_slots": 8,
-    "host_adapters": 64,
-    "adapters": 24,
-    "loads_in_flight": 2,
-    "loading_bytes": 4100000,
-    "guard": {
-        "in_charge": "distance",
-        "since_calls": 0,
-        "reason": "from the beginning, until recency does better",
-        "hits": {"lru": 1240, "distance": 1610, "guarded": 1610},
-        "calls": 2400,
-        "unsized_calls": 24,
-        "switches": 0,
-        "rehearses": False,
-    },
-    "problem": "",
-}
-_AGENT: dict[str, JsonValue] = {
+AGENT_EXAMPLE: dict[str, JsonValue] = {
     "name": "Ann",
     "distance": 3,
     "unit": "steps",
@@ -87,19 +53,10 @@ _AGENT: dict[str, JsonValue] = {
         }
     ],
 }
-_ADAPTER: dict[str, JsonValue] = {
-    "name": "pirate",
-    "path": "/adapters/pirate",
-    "version": 1,
-    "engine_name": "pirate",
-    "agents": 3,
-    "engines": {"engine-0": "slot"},
-    "problem": "",
-}
 
 
-def _example(example: dict[str, JsonValue]) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"example": example})
+def example(value: dict[str, JsonValue]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": value})
 
 
 class AccuracyAnswer(BaseModel):
@@ -127,7 +84,7 @@ class AccuracyAnswer(BaseModel):
 
 
 class SimulationAnswer(BaseModel):
-    model_config = _example(_SIMULATION)
+    model_config = example(SIMULATION_EXAMPLE)
 
     simulation: str
     mode: Mode
@@ -186,7 +143,7 @@ class SimulationAnswer(BaseModel):
 
 
 class SimulationsAnswer(BaseModel):
-    model_config = _example({"simulations": [_SIMULATION]})
+    model_config = example({"simulations": [SIMULATION_EXAMPLE]})
 
     simulations: list[SimulationAnswer]
 
@@ -200,7 +157,7 @@ class MemoryAnswer(BaseModel):
 
 
 class AgentAnswer(BaseModel):
-    model_config = _example(_AGENT)
+    model_config = example(AGENT_EXAMPLE)
 
     name: str
     distance: float | None = Field(
@@ -241,232 +198,18 @@ class AgentAnswer(BaseModel):
 
 
 class AgentsAnswer(BaseModel):
-    model_config = _example({"simulation": "town", "total": 24, "agents": [_AGENT]})
+    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE]})
 
     simulation: str
     total: int
     agents: list[AgentAnswer]
 
 
-class AdapterAnswer(BaseModel):
-    model_config = _example(_ADAPTER)
-
-    name: str
-    path: str
-    version: int
-    engine_name: str = Field(description="What engines call this version.")
-    agents: int = Field(description="To which it is assigned.")
-    engines: dict[str, str] = Field(description="Where it is on each: slot, host, loading or unknown.")
-    problem: str = Field(description="Why engines could not get it; empty if all is well.")
-
-    @classmethod
-    def of(cls, known: AdapterSnapshot) -> AdapterAnswer:
-        return cls(
-            name=known.name,
-            path=known.path,
-            version=known.version,
-            engine_name=known.key,
-            agents=known.agents,
-            engines={engine: place.value for engine, place in known.engines.items()},
-            problem="; ".join(sorted(known.problems.values())),
-        )
-
-
-class AdaptersAnswer(BaseModel):
-    model_config = _example({"total": 1, "adapters": [_ADAPTER]})
-
-    total: int
-    adapters: list[AdapterAnswer]
-
-
-class PoolAnswer(BaseModel):
-    name: str
-    kinds: list[str] = Field(description="Of the memory that competes for it.")
-    capacity_bytes: int
-    free_bytes: int
-
-
-class GuardHitsAnswer(BaseModel):
-    lru: int = Field(description="Of calls that would have found their memory if recency had always decided.")
-    distance: int = Field(description="If distance had always decided.")
-    guarded: int = Field(description="If whoever was in charge decided.")
-
-
-class GuardAnswer(BaseModel):
-    in_charge: InCharge = Field(description="lru: the order of distances is not sent.")
-    since_calls: int = Field(description="It took charge at that call.")
-    reason: str
-    hits: GuardHitsAnswer
-    calls: int = Field(description="Played: of all known agents.")
-    unsized_calls: int = Field(
-        description="Of these, of whose memory nobody had told the size: each is taken to be as large as is usual."
-    )
-    switches: int
-    rehearses: bool = Field(
-        description="No simulation is on, so nothing is sent: this is what would be if those in shadow were."
-    )
-
-    @classmethod
-    def of(cls, state: GuardState, rehearses: bool) -> GuardAnswer:
-        return cls(
-            in_charge=state.in_charge,
-            since_calls=state.since,
-            reason=state.reason,
-            hits=GuardHitsAnswer(
-                lru=state.hits_lru, distance=state.hits_distance, guarded=state.hits_guarded
-            ),
-            calls=state.calls,
-            unsized_calls=state.unsized,
-            switches=state.switches,
-            rehearses=rehearses,
-        )
-
-
-class EngineAnswer(BaseModel):
-    model_config = _example(_ENGINE)
-
-    engine: str
-    url: str
-    up: bool
-    for_s: float = Field(description="Since when it is up, or lost.")
-    commanded: bool = Field(description="false once a proxy that was started later has taken over.")
-    extended: bool
-    description: str
-    features: list[str]
-    capacity_tokens: int | None
-    agents: int = Field(description="Whose last call went there.")
-    ordered_agents: int | None = Field(description="In the plan that is in force; null if that is not known.")
-    pinned_agents: int
-    pinned_tokens: int | None = Field(description="As the engine last reported.")
-    pin_budget_tokens: int
-    plan_in_force: bool | None = Field(description="As the engine last reported.")
-    actions_waiting: int
-    pools: list[PoolAnswer] = Field(description="Of device memory, as the engine last reported.")
-    adapter_slots: int | None = Field(description="null: it has no adapters.")
-    host_adapters: int | None = Field(
-        description="Its host memory takes so many; null: not known, or any number."
-    )
-    adapters: int = Field(description="Known to it.")
-    loads_in_flight: int
-    loading_bytes: int = Field(description="What those loads move.")
-    guard: GuardAnswer | None = Field(
-        description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
-    )
-    problem: str = Field(description="Empty if all is well.")
-
-    @classmethod
-    def of(cls, status: EngineStatus, known: EngineSnapshot | None, now: float) -> EngineAnswer:
-        found = status.capabilities
-        capacity = found.capacity_tokens if found else None
-        return cls(
-            engine=status.engine,
-            url=status.base_url,
-            up=status.up,
-            for_s=round(now - status.since, 3),
-            commanded=status.commanded,
-            extended=found is not None and found.extended,
-            description=describe(found) if found else "not found yet",
-            features=sorted(found.features) if found else [],
-            capacity_tokens=status.report.capacity_tokens if status.report else capacity,
-            agents=known.agents if known else 0,
-            ordered_agents=len(known.order) if known and known.order is not None else None,
-            pinned_agents=len(known.pins) if known else 0,
-            pinned_tokens=status.report.pinned_tokens if status.report else None,
-            pin_budget_tokens=known.pin_budget_tokens if known else 0,
-            plan_in_force=status.report.plan_in_force if status.report else None,
-            actions_waiting=status.waiting,
-            pools=[
-                PoolAnswer(
-                    name=pool.name,
-                    kinds=sorted(pool.kinds),
-                    capacity_bytes=pool.capacity_bytes,
-                    free_bytes=pool.free_bytes,
-                )
-                for pool in (status.report.pools if status.report else ())
-            ],
-            adapter_slots=found.adapter_slots if found else None,
-            host_adapters=found.host_adapters if found else None,
-            adapters=known.adapters if known else 0,
-            loads_in_flight=status.loads,
-            loading_bytes=known.loading_bytes if known else 0,
-            guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
-            problem=status.problem,
-        )
-
-
-class EnginesAnswer(BaseModel):
-    model_config = _example({"engines": [_ENGINE]})
-
-    engines: list[EngineAnswer]
-
-
-class StatusAnswer(BaseModel):
-    model_config = _example(
-        {
-            "version": "0.1.0",
-            "up_s": 1200.5,
-            "mode": "on",
-            "policy": "nearest_first",
-            "parts": ["order", "pin"],
-            "engines": [_ENGINE],
-            "simulations": [_SIMULATION],
-            "plans": 5200,
-            "planning_s": 1.25,
-            "actions": {"order": {"done": 310}},
-            "sizes": {"agents": 24},
-            "failures": {},
-        }
-    )
-
-    version: str
-    up_s: float
-    mode: Mode = Field(description="Of new simulations.")
-    policy: str
-    parts: list[str] = Field(description="Of memory control: those that are on.")
-    engines: list[EngineAnswer]
-    simulations: list[SimulationAnswer]
-    plans: int
-    planning_s: float
-    actions: dict[str, dict[str, int]] = Field(description="By kind and result.")
-    sizes: dict[str, int] = Field(description="Entries of the tables; each has a limit.")
-    failures: dict[str, int] = Field(
-        description="Bugs that were survived, by place; the log has the tracebacks."
-    )
-
-
 class TakenAnswer(BaseModel):
-    model_config = _example({"simulation": "town", "agents": 3})
+    model_config = example({"simulation": "town", "agents": 3})
 
     simulation: str
     agents: int = Field(description="Of how many agents something was told.")
-
-
-class AssignedAnswer(TakenAnswer):
-    model_config = _example({"simulation": "town", "agents": 3, "problems": {}})
-
-    problems: dict[str, str] = Field(
-        description="Why calls on some of these adapters fail for now, by their names; empty if all is well."
-    )
-
-
-class AssignedAgentAnswer(AgentAnswer):
-    model_config = _example({**_AGENT, "problem": ""})
-
-    problem: str = Field(description="Why calls on the adapter fail for now; empty if all is well.")
-
-
-class StepAnswer(BaseModel):
-    model_config = _example({"simulation": "town", "step": 17})
-
-    simulation: str
-    step: float | None
-
-
-class HealthAnswer(BaseModel):
-    model_config = _example({"status": "alive", "engines": {"engine-0": "up"}})
-
-    status: str
-    engines: dict[str, str] = Field(description="up or lost")
 
 
 def _rate(part: int, whole: int) -> float | None:

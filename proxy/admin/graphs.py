@@ -7,12 +7,12 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from scalesim.proxy.core.events import Activated, EdgesGiven, Event, GraphCleared
 from scalesim.proxy.core.model import AgentName, SimulationId
 
-from .answers import TakenAnswer
+from .answers import TakenAnswer, example
 from .bodies import ActivationsBody, GraphBody, SimulationPath
 from .desk import Desk
 from .edges import Edges
@@ -23,7 +23,7 @@ from .problems import Problem
 
 
 class GraphAnswer(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"example": {"simulation": "town", "agents": 3, "edges": 2}})
+    model_config = example({"simulation": "town", "agents": 3, "edges": 2})
 
     simulation: str
     agents: int = Field(description="That have edges.")

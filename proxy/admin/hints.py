@@ -8,16 +8,24 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel
 
 from scalesim.proxy.core.events import ActionStarted, AgentLeft, DistanceHinted, Event, StepTicked
 from scalesim.proxy.core.model import FAR, AgentName, Clock, SimulationId
 
-from .answers import StepAnswer, TakenAnswer
+from .answers import TakenAnswer, example
 from .bodies import SIMULATION_PATTERN, ActionsBody, DistancesBody, SimulationPath, TickBody, UpdateBody
 from .desk import Desk
 from .incoming import of_many, whole
 from .pieces import PIECE, all_known, all_taken, in_turns, pieces, posted
 from .problems import SHOWN, Problem, some
+
+
+class StepAnswer(BaseModel):
+    model_config = example({"simulation": "town", "step": 17})
+
+    simulation: str
+    step: float | None
 
 
 def hint_routes(desk: Desk) -> APIRouter:

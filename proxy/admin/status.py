@@ -5,14 +5,58 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
 import scalesim
+from scalesim.proxy.core.model import Mode
 
-from .answers import EngineAnswer, EnginesAnswer, HealthAnswer, SimulationAnswer, StatusAnswer
+from .answers import SIMULATION_EXAMPLE, SimulationAnswer, example
 from .desk import Desk
+from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, EnginesAnswer
 from .metrics import families
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
+
+
+class StatusAnswer(BaseModel):
+    model_config = example(
+        {
+            "version": "0.1.0",
+            "up_s": 1200.5,
+            "mode": "on",
+            "policy": "nearest_first",
+            "parts": ["order", "pin"],
+            "engines": [ENGINE_EXAMPLE],
+            "simulations": [SIMULATION_EXAMPLE],
+            "plans": 5200,
+            "planning_s": 1.25,
+            "actions": {"order": {"done": 310}},
+            "sizes": {"agents": 24},
+            "failures": {},
+        }
+    )
+
+    version: str
+    up_s: float
+    mode: Mode = Field(description="Of new simulations.")
+    policy: str
+    parts: list[str] = Field(description="Of memory control: those that are on.")
+    engines: list[EngineAnswer]
+    simulations: list[SimulationAnswer]
+    plans: int
+    planning_s: float
+    actions: dict[str, dict[str, int]] = Field(description="By kind and result.")
+    sizes: dict[str, int] = Field(description="Entries of the tables; each has a limit.")
+    failures: dict[str, int] = Field(
+        description="Bugs that were survived, by place; the log has the tracebacks."
+    )
+
+
+class HealthAnswer(BaseModel):
+    model_config = example({"status": "alive", "engines": {"engine-0": "up"}})
+
+    status: str
+    engines: dict[str, str] = Field(description="up or lost")
 
 
 def status_routes(desk: Desk) -> APIRouter:

@@ -12,16 +12,18 @@ from collections.abc import Generator, Iterable, Iterator, Set
 from heapq import merge
 from itertools import islice
 
+from .agent import Agent
 from .chunks import SortedChunks
+from .engine import Engine
 from .estimate import Estimate, Estimator, distance, next_turn_s, seconds_per_step, turns_s
-from .model import Clock, Mode
-from .tables import Agent, Engine, Simulation
+from .model import Clock, Mode, Source
+from .simulation import Simulation
 
 Pieces = Generator[int, None, None]
 """Work in pieces: yields how many agents were looked at since it yielded last."""
 
-_PIECE = 32
-"""Agents: what they cost is small beside a millisecond."""
+AT_ONCE = 16
+"""Agents that are looked at between two yields: what they cost is small beside a millisecond."""
 _CALLED = 256
 """Agents that began or ended a call, of whom one plan takes note."""
 _LAPSES = 256
@@ -44,7 +46,7 @@ time alone may bring it nearer; the agent; what is known). Plain tuples, because
 class _Group:
     """Of one simulation, on one clock."""
 
-    __slots__ = ("ahead", "changing", "clock", "overdue", "simulation")
+    __slots__ = ("ahead", "changing", "clock", "foreseen", "overdue", "simulation")
 
     def __init__(self, simulation: Simulation, clock: Clock) -> None:
         self.simulation = simulation
@@ -55,33 +57,41 @@ class _Group:
         """By the distance at moment 0 of the clock, with which it grows."""
         self.changing: SortedChunks[_Change] = SortedChunks()
         """Those of them of whom something else is known once that moment is over, by it."""
+        self.foreseen: SortedChunks[_Change] = SortedChunks()
+        """The same, of whom gaps tell: that it is over is foreseen."""
 
     def add(self, chunks: SortedChunks[_Entry], entry: _Entry) -> None:
         chunks.add(entry)
         if entry[5].until < math.inf:
-            self.changing.add((entry[5].until, entry[3], entry[4]))
+            self._changing(entry).add((entry[5].until, entry[3], entry[4]))
 
     def remove(self, chunks: SortedChunks[_Entry], entry: _Entry) -> None:
         chunks.remove(entry)
         if entry[5].until < math.inf:
-            self.changing.remove((entry[5].until, entry[3], entry[4]))
+            self._changing(entry).remove((entry[5].until, entry[3], entry[4]))
+
+    def _changing(self, entry: _Entry) -> SortedChunks[_Change]:
+        return self.foreseen if entry[5].source is Source.GAP else self.changing
 
     def changed(self, at: float, limit: int) -> Iterator[Agent]:
-        """At most so many of whom something else is known now."""
+        """At most so many of each kind of whom something else is known now."""
+        simulation, clock = self.simulation, self.clock
+        for changing, now in (
+            (self.changing, simulation.now(clock, at)),
+            (self.foreseen, simulation.foreseen(clock, at)),
+        ):
+            for until, _, agent in islice(changing, limit):
+                if until > now:
+                    break
+                yield agent
+
+    def lapsed(self, at: float, limit: int) -> Iterator[Agent]:
+        """At most so many that have become overdue."""
         now = self.simulation.now(self.clock, at)
-        for until, _, agent in islice(self.changing, limit):
-            if until > now:
+        for moment, _, _, _, agent, estimate in islice(self.ahead, limit):
+            if moment >= now or distance(estimate, self.simulation, at) == 0.0:
                 break
             yield agent
-
-    def lapse(self, at: float) -> Iterator[_Entry]:
-        """Takes those out that have become overdue."""
-        now = self.simulation.now(self.clock, at)
-        while (first := self.ahead.first()) is not None and first[0] < now:
-            if distance(first[5], self.simulation, at) == 0.0:
-                break
-            self.remove(self.ahead, first)
-            yield first
 
     def nearest(self, at: float) -> Iterator[Expected]:
         """All of them, nearest first. It may not be changed meanwhile."""
@@ -157,12 +167,8 @@ class Agenda:
         yield from self._place_all([*called, *self._successors(engine)], engine, estimate, at)
         for group in list(self._groups.values()):
             # What is left of them waits for the next plan: who is first in the order of moments is not the nearest.
-            lapsed = [entry[4] for entry in islice(group.lapse(at), _LAPSES)]
-            for agent in lapsed:
-                del self._places[agent]
-            yield from self._place_all(lapsed, engine, estimate, at)
+            yield from self._place_all(list(group.lapsed(at, _LAPSES)), engine, estimate, at)
             yield from self._place_all(list(group.changed(at, _LAPSES)), engine, estimate, at)
-            self._give_up(group)
 
     def catch_up(self, engine: Engine, estimate: Estimator, at: float) -> Pieces:
         """All else that was told or learned."""
@@ -204,27 +210,36 @@ class Agenda:
         for agent in agents:
             self._place(agent, engine, estimate, at)
             done += 1
-            if done == _PIECE:
+            if done == AT_ONCE:
                 yield done
                 done = 0
         yield done + 1
 
     def _place(self, agent: Agent, engine: Engine, estimate: Estimator, at: float) -> None:
-        self._remove(agent)
-        if agent.gone or agent.engine is not engine:
-            return
-        if agent.in_activation(at):
+        is_here = not agent.gone and agent.engine is engine
+        if is_here and agent.in_activation(at):
+            self._remove(agent)
             self.active[agent] = None
             return
-        known = estimate(agent, at)
+        known = estimate(agent, at) if is_here else None
         if known is None or known.moment.value == math.inf:
+            self._remove(agent)
             return
         simulation, clock, value = agent.simulation, known.moment.clock, known.moment.value
-        group = self._groups.get((simulation, clock))
-        if group is None:
-            group = self._groups[simulation, clock] = _Group(simulation, clock)
         now = simulation.now(clock, at)
         overdue = distance(known, simulation, at) if value < now else 0.0
+        if agent in self._places:
+            group, chunks, entry = self._places[agent]
+            # Most of those of whom something may be known anew: they keep their place, and leave nothing to be collected.
+            if (
+                entry[5] == known
+                and entry[2] == -agent.used_at
+                and (chunks is group.overdue) is (overdue > 0.0)
+            ):
+                return
+        self._remove(agent)
+        group = self._groups.get((simulation, clock)) or _Group(simulation, clock)
+        self._groups[simulation, clock] = group
         self._number += 1
         place = overdue - now if overdue else value
         entry = place, known.turn, -agent.used_at, self._number, agent, known

@@ -28,6 +28,15 @@ class StepClock:
     _ticked_at: float = 0.0
     _intervals: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
 
+    @property
+    def foresees_at(self) -> float:
+        """When the middle of the current step is expected; inf as long as there is no pace."""
+        return math.inf if self.pace_s is None else self._ticked_at + self.pace_s / 2
+
+    def foreseen(self, at: float) -> float:
+        """The step whose calls make room next: this one, and from its middle on the one after it."""
+        return self.passed + (at >= self.foresees_at)
+
     def tick(self, at: float, step: float | None) -> None:
         if step is None:
             step = self.step + 1.0

@@ -13,9 +13,11 @@ from itertools import islice
 
 from . import distance, invariants, policies, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
+from .agent import Agent
 from .config import ControllerConfig as ControllerConfig
 from .counters import Totals
 from .durations import Reading
+from .engine import ENGINE_TABLES, Engine
 from .events import (
     ActionStarted,
     Activated,
@@ -49,13 +51,12 @@ from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading
-from .model import AdapterName, AgentName, Mode, Outcome, Part, SimulationId
+from .model import AdapterName, AgentName, Mode, Outcome, SimulationId
 from .planner import Planner
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
 from .space import SpaceRules
 from .story import Stories, StorySnapshot
 from .surroundings import Surroundings
-from .tables import ENGINE_TABLES, Agent, Engine
 from .wanted import Policy
 from .world import World
 
@@ -79,22 +80,9 @@ class Controller:
         self._estimate = distance.find(config.distance)
         self._now = 0.0
         known = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
-        self._world = World(
-            mode=config.mode,
-            agent_limit=config.agent_limit,
-            total_agent_limit=config.total_agent_limit,
-            simulation_limit=config.simulation_limit,
-            call_limit=config.call_limit,
-            adapter_limit=config.adapter_limit,
-            edge_limit=config.edge_limit,
-            idle_after_s=config.idle_after_s,
-            loads_in_flight=config.loads_in_flight,
-            load_budget_bytes=config.load_budget_bytes,
-            guard=config.guard and Part.ORDER in config.parts,
-            kinds=[kind.name for kind in known],
-            stories=Stories(self._estimate),
-        )
-        self._surroundings = Surroundings(self._world)
+        self._world = World(config, kinds=[kind.name for kind in known], stories=Stories(self._estimate))
+        self._simulations = self._world.population.simulations
+        self._surroundings = Surroundings(self._world, config.edge_limit)
         self._loading = Loading(known, config.parts, self._world.adapters)
         self._planner = Planner(
             self._world, self._loading, config, policy or policies.find(config.policy), self._estimate
@@ -155,13 +143,13 @@ class Controller:
             case AgentLeft():
                 world.leave(event, at)
             case AdapterRegistered():
-                world.register(event)
+                world.assignments.register(event)
             case AdapterForgotten():
-                world.forget_adapter(event)
+                world.assignments.forget_adapter(event)
             case AdapterAssigned():
-                world.assign(event, at)
+                world.assignments.assign(event, at)
             case HostCopySet():
-                world.set_host_copy(event, at)
+                world.assignments.set_host_copy(event, at)
             case Settled():
                 self._settle(event, at)
             case EngineLost():
@@ -185,8 +173,8 @@ class Controller:
                     return self._counted(self._planner.go_on(at))
             case Ticked():
                 self._surroundings.catch_up(at)
-                world.end_pauses(at)
-                world.rest(at)
+                world.activations.end_pauses(at)
+                world.population.rest(at)
                 return self._act(at)
         return []
 
@@ -194,16 +182,16 @@ class Controller:
 
     def mode(self, simulation: SimulationId) -> Mode:
         """Of an unknown one: what it would begin with."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return self._config.mode if known is None else known.mode
 
     def reading(self, simulation: SimulationId) -> Reading | None:
         """How its answers are read; None if they are not."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return self._config.reading if known is None or known.reading is None else known.reading
 
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return known is not None and (agent is None or agent in known.agents)
 
     @property
@@ -213,18 +201,18 @@ class Controller:
 
     def identity(self, simulation: SimulationId) -> object | None:
         """The same for as long as the simulation does not end; None of an unknown one."""
-        return self._world.simulations.get(simulation)
+        return self._simulations.get(simulation)
 
     def adapter_of(self, simulation: SimulationId, agent: AgentName) -> AdapterName | None:
         """What an operator assigned to the agent, as engines call its current version. It is to be added to its
         requests, whatever the mode: it is part of the answer."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         found = None if known is None else known.agents.get(agent)
         return None if found is None else found.assigned_adapter
 
     def has_host_copy(self, simulation: SimulationId, agent: AgentName, kind: str) -> bool:
         """As operators set it; True of whom nothing is known."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         found = None if known is None else known.agents.get(agent)
         return found is None or found.has_host_copy(kind)
 
@@ -246,30 +234,30 @@ class Controller:
         return Snapshot(self._now, tuple(self.simulations()), tuple(self.engines()), self.totals())
 
     def simulations(self) -> list[SimulationSnapshot]:
-        return [snapshot.of_simulation(simulation) for simulation in self._world.simulations.values()]
+        return [snapshot.of_simulation(simulation) for simulation in self._simulations.values()]
 
     def simulation(self, name: SimulationId) -> SimulationSnapshot | None:
-        known = self._world.simulations.get(name)
+        known = self._simulations.get(name)
         return None if known is None else snapshot.of_simulation(known)
 
     def agents(
         self, simulation: SimulationId, offset: int = 0, limit: int | None = None
     ) -> list[AgentSnapshot]:
         """`limit` of them from `offset` on, in the order in which they became known; none of an unknown simulation."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         if known is None:
             return []
         page = islice(known.agents.values(), offset, None if limit is None else offset + limit)
         return [self._agent(agent) for agent in page]
 
     def agent(self, simulation: SimulationId, name: AgentName) -> AgentSnapshot | None:
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._agent(agent)
 
     def story(self, simulation: SimulationId, name: AgentName) -> StorySnapshot | None:
         """What happened to the agent of late, empty if it did not call; None of an unknown one."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._world.stories.of(agent)
 
@@ -277,16 +265,16 @@ class Controller:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
 
     def space_rules(self, simulation: SimulationId) -> SpaceRules | None:
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return None if known is None or known.space is None else known.space.rules
 
     def has_position(self, simulation: SimulationId, agent: AgentName) -> bool:
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return known is not None and known.space is not None and agent in known.space
 
     def graph_size(self, simulation: SimulationId) -> tuple[int, int] | None:
         """Agents with edges, and edges; None where no graph was given."""
-        known = self._world.simulations.get(simulation)
+        known = self._simulations.get(simulation)
         return None if known is None or known.graph is None else (known.graph.nodes, known.graph.edges)
 
     def edge_room(self, simulation: SimulationId) -> int:
@@ -299,10 +287,10 @@ class Controller:
     def sizes(self) -> dict[str, int]:
         """Entries per table. None of them can grow without limit."""
         world = self._world
-        engines = world.engines.values()
+        engines, simulations = world.engines.values(), self._simulations.values()
         return {
-            "simulations": len(world.simulations),
-            "agents": world.agent_count,
+            "simulations": len(simulations),
+            "agents": world.population.agent_count,
             "calls": len(world.calls),
             "engines": len(world.engines),
             "ordered_owners": sum(
@@ -311,21 +299,19 @@ class Controller:
             "pinned_owners": sum(len(engine.belief.pins) + len(engine.belief.doubtful) for engine in engines),
             "adapters": len(world.adapters.current),
             "leaving_adapters": len(world.adapters.leaving),
-            "answer_rules": sum(len(one.reading.rules) for one in world.simulations.values() if one.reading),
+            "answer_rules": sum(len(one.reading.rules) for one in simulations if one.reading),
             **self._surroundings.sizes(),
             **world.stories.sizes(),
             **self._planner.sizes(),
-            "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in world.simulations.values()),
-            "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in world.simulations.values()),
-            "accuracy_agents": sum(
-                one.accuracy.sizes()["accuracy_agents"] for one in world.simulations.values()
-            ),
+            "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in simulations),
+            "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in simulations),
+            "accuracy_agents": sum(one.accuracy.sizes()["accuracy_agents"] for one in simulations),
             **{name: sum(engine.sizes()[name] for engine in engines) for name in ENGINE_TABLES},
         }
 
     def check(self) -> None:
         """Raises `AssertionError` if what must always hold does not. Its cost grows with everything known: for tests."""
-        invariants.check(self._world, self._config.plan_limit, self._now)
+        invariants.check(self._world, self._config, self._now)
 
     # Events that change engines or modes
 
@@ -346,7 +332,7 @@ class Controller:
                 ours = self._loading.settle_adapter(engine, action, event.error, at)
                 engine.dirty = engine.dirty or ours
                 if ours and event.name_taken:
-                    self._world.rename_adapter(engine, action.adapter)
+                    self._world.assignments.rename_adapter(engine, action.adapter)
             case action:
                 ours = engine.belief.settle(action, event.error, at)
                 if ours:
@@ -368,7 +354,7 @@ class Controller:
         self._booted(engine, capabilities.boot_id, at)
         engine.find(capabilities)
         engine.dirty = True
-        self._world.ask_for_assigned()
+        self._world.assignments.ask_for_assigned()
 
     def _lose(self, event: EngineLost, at: float) -> None:
         engine = self._world.engine(event.engine)
@@ -382,7 +368,7 @@ class Controller:
         booted = self._booted(engine, report.boot_id, at)
         if engine.reachable and engine.learn(report, at):
             engine.dirty = True
-        self._world.let_adapters_go()
+        self._world.assignments.let_adapters_go()
         if booted or engine.capacity_tokens != report.capacity_tokens:
             engine.measure(report.capacity_tokens)
             engine.dirty = True
@@ -399,21 +385,21 @@ class Controller:
         if anew:
             self._planner.give_up(engine)
             engine.start_anew(at)
-            self._world.ask_for_assigned()
+            self._world.assignments.ask_for_assigned()
         return anew
 
     def _set_mode(self, event: ModeSet, at: float) -> None:
-        simulation = self._world.simulation(event.simulation, at)
+        simulation = self._world.population.simulation(event.simulation, at)
         if simulation is not None and simulation.mode is not event.mode:
             simulation.mode = event.mode
             self._planner.give_up_all()
-            self._world.mark_all()
+            self._world.population.mark_all()
 
     def _end_simulation(self, name: SimulationId) -> None:
-        simulation = self._world.simulations.get(name)
+        simulation = self._simulations.get(name)
         if simulation is not None:
             self._planner.give_up_all()
-            self._world.drop_simulation(simulation)
+            self._world.population.drop_simulation(simulation)
 
     # Planning
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .agent import Agent
 from .model import Clock, Moment
 from .model import Source as Source
-from .tables import Agent, Simulation
+from .simulation import Simulation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,33 +6,41 @@ from collections import Counter
 
 from .actions import Load
 from .adapters import LEAVING_LIMIT
+from .agent import Agent
+from .config import ControllerConfig
+from .engine import Engine
 from .hosting import FAILURE_LIMIT
 from .model import Mode
 from .residency import MEMORY_LIMIT
 from .residuals import CLASSES
-from .tables import Agent, Engine, Simulation
+from .simulation import Simulation
 from .world import World
 
 
-def check(world: World, plan_limit: int, now: float) -> None:
-    assert len(world.simulations) <= world.simulation_limit
-    assert len(world.calls) <= world.call_limit
-    known = sum(len(simulation.agents) for simulation in (*world.simulations.values(), *world.leaving))
-    assert all(simulation.mode is Mode.OFF for simulation in world.leaving), "they are in no plan"
-    assert world.agent_count == known <= world.total_agent_limit
-    graphs = [one.graph for one in world.simulations.values() if one.graph is not None]
-    assert world.edge_count == sum(graph.edges for graph in graphs) <= world.edge_limit
-    assert world.unfinished == {name: one for name, one in world.simulations.items() if one.unfinished}
-    assert world.quiet.keys() == {
-        name for name, one in world.simulations.items() if not one.running and not one.resting
+def check(world: World, config: ControllerConfig, now: float) -> None:
+    population = world.population
+    assert len(population.simulations) <= config.simulation_limit
+    assert len(world.calls) <= config.call_limit
+    known = sum(
+        len(simulation.agents) for simulation in (*population.simulations.values(), *population.leaving)
+    )
+    assert all(simulation.mode is Mode.OFF for simulation in population.leaving), "they are in no plan"
+    assert population.agent_count == known <= config.total_agent_limit
+    graphs = [one.graph for one in population.simulations.values() if one.graph is not None]
+    assert population.edge_count == sum(graph.edges for graph in graphs) <= config.edge_limit
+    assert population.unfinished == {
+        name: one for name, one in population.simulations.items() if one.unfinished
     }
-    for simulation in world.simulations.values():
-        _check_simulation(simulation, world)
+    assert population.quiet.keys() == {
+        name for name, one in population.simulations.items() if not one.running and not one.resting
+    }
+    for simulation in population.simulations.values():
+        _check_simulation(simulation, world, config.agent_limit)
         for agent in simulation.agents.values():
             _check_agent(agent, world, now)
     for engine in world.engines.values():
-        _check_engine(engine, plan_limit)
-        _check_loads(engine, plan_limit)
+        _check_engine(engine, config.plan_limit)
+        _check_loads(engine, config.plan_limit)
         _check_guard(engine, world)
         calls = [call for call in world.calls.values() if call.engine is engine]
         assert engine.running == len(calls)
@@ -40,8 +48,8 @@ def check(world: World, plan_limit: int, now: float) -> None:
     _check_adapters(world)
 
 
-def _check_simulation(simulation: Simulation, world: World) -> None:
-    assert len(simulation.agents) <= world.agent_limit
+def _check_simulation(simulation: Simulation, world: World, agent_limit: int) -> None:
+    assert len(simulation.agents) <= agent_limit
     assert not (simulation.resting and simulation.running)
     assert simulation.running == sum(call.simulation is simulation for call in world.calls.values())
     agents = simulation.agents.items()
@@ -95,7 +103,7 @@ def _check_guard(engine: Engine, world: World) -> None:
     ]
     assert all(call.agent is not None for call in calls)
     if engine.guard is not None:
-        assert world.guard, "it is switched on"
+        assert engine.guarded, "it is switched on"
         assert engine.capacity_tokens is not None
         # Not all of them: of too many at once some are played as if they had ended.
         engine.guard.check(Counter(call.agent.owner for call in calls if call.agent is not None))
@@ -134,7 +142,7 @@ def _check_adapters(world: World) -> None:
     )
     assert adapters.by_key.keys().isdisjoint(adapters.leaving)
     assigned: Counter[tuple[str, str]] = Counter()
-    for simulation in (*world.simulations.values(), *world.leaving):
+    for simulation in (*world.population.simulations.values(), *world.population.leaving):
         for agent in simulation.agents.values():
             if agent.assigned is not None:
                 assert not agent.assigned.forgotten

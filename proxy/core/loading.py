@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .actions import Action, DropAdapter, FetchAdapter, Load, StopLoad
 from .adapters import Adapters
+from .agent import Agent
+from .engine import Engine
 from .kinds import AgentView, Kind, Way
 from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
 from .planning import Nearest, Sight, nearest_adapters
 from .prefetch import Resident, Want, choose
-from .tables import Agent, Engine
 
 _GRACE_S = 10.0
 _GRACE = 2.0
@@ -26,18 +26,15 @@ _OTHERS = MemoryId("", "")
 """Whatever a pool holds beyond that: of owners that are in no plan, so it may make room."""
 
 
-_WAITING = 256
+_WAITING = 64
 """Loads that wait for their turn: the next plan comes long before they are done."""
-_PIECE = 128
-_MODERATE, _LIGHT = 4, 16
+_PIECE = 64
+_MODERATE, _LIGHT = 2, 8
 """By so much less does it cost to pass by an agent, or a memory, than to look at it."""
 
 
-class _Near(NamedTuple):
-    distance: float
-    agent: AgentView
-    kind: Kind
-    way: Way
+_Near = tuple[float, AgentView, Kind, Way]
+"""The distance of the owner that is loaded for, and what is known of both. A plain tuple, because plans make hundreds."""
 
 
 @dataclass(slots=True)
@@ -87,7 +84,7 @@ class Loading:
         waiting = 0
         for number, (memory, near) in enumerate(needs.near.items(), 1):
             if number % _PIECE == 0:
-                yield _PIECE // _LIGHT
+                yield _PIECE // _MODERATE
             # A load on its way when the call comes is left to finish.
             if memory in flying or (memory not in needs.running and waiting < _WAITING):
                 want = self._want(engine, memory, near, flying, at)
@@ -103,8 +100,8 @@ class Loading:
                 # While recency is in charge, distance takes no room from anybody: it is not believed.
                 takes_room = engine.by_distance or KV_PREFIX not in pool.kinds
                 residents = (yield from self._residents(engine, needs, pool, flying)) if takes_room else []
+                yield (len(here) + len(residents)) // _MODERATE
                 chosen += choose(here, residents, pool.free_bytes, math.inf)
-                yield (len(here) + len(residents)) // _LIGHT
         return sorted(chosen, key=lambda want: (want.distance, want.memory))
 
     def settle(
@@ -155,26 +152,26 @@ class Loading:
             for kind in self.kinds
             for host_copy in (False, True)
         }
-        kinds, near, active = self.kinds, sight.near, sight.active
+        kinds, agents, near, active = self.kinds, sight.agents, sight.near, sight.active
         for number, (owner, distance) in enumerate(nearest, 1):
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
-            agent = sight.agents[owner]
-            adapter, is_near, is_active = agent.adapter, owner in near, owner in active
+            agent = agents[owner]
+            adapter = agent.adapter
             view = AgentView(owner, adapter if adapter not in leaving else None, agent.size_tokens)
             for kind in kinds:
                 memory = kind.of_agent(view)
                 if memory is None:
                     continue
                 needs.distances.setdefault(memory, distance)
-                if is_active:
+                if owner in active:
                     needs.active.add(memory)
                 if agent.running:
                     needs.running.add(memory)
-                if is_near and memory not in needs.near:
+                if owner in near and memory not in needs.near:
                     way = ways[kind.name, agent.has_host_copy(kind.name)]
                     if way is not None:
-                        needs.near[memory] = _Near(distance, view, kind, way)
+                        needs.near[memory] = distance, view, kind, way
         return needs
 
     def _want(
@@ -185,22 +182,27 @@ class Loading:
             return None
         if memory.kind == LORA and memory.key not in engine.hosting.held:
             return None
-        size_bytes = self._missing_bytes(engine, memory, near)
+        distance, agent, kind, way = near
+        size_bytes = self._missing_bytes(engine, memory, agent, kind, way)
         if memory in flying:
             # It ends by itself. The engine made room for it when it began.
             size_bytes = 0 if memory in engine.residency.loading else size_bytes or 0
         elif not size_bytes:
             return None
-        grace = max(_GRACE_S, _GRACE * near.distance)
-        return Want(memory, near.distance, size_bytes, near.way, at + near.distance + grace)
+        grace = max(_GRACE_S, _GRACE * distance)
+        return Want(memory, distance, size_bytes, way, at + distance + grace)
 
-    def _missing_bytes(self, engine: Engine, memory: MemoryId, near: _Near) -> int | None:
+    def _missing_bytes(
+        self, engine: Engine, memory: MemoryId, agent: AgentView, kind: Kind, way: Way
+    ) -> int | None:
         residency = engine.residency
-        size_bytes = near.kind.size_bytes(near.agent, residency.view)
-        if near.way is Way.RECOMPUTE:
-            return None if size_bytes is None else residency.missing_when_computed(memory, size_bytes)
-        known = residency.memories.get(memory)
-        return size_bytes if known is None else known.missing_bytes
+        known = None if way is Way.RECOMPUTE else residency.memories.get(memory)
+        if known is not None:
+            return known.missing_bytes
+        size_bytes = kind.size_bytes(agent, residency.view)
+        if way is Way.RECOMPUTE and size_bytes is not None:
+            return residency.missing_when_computed(memory, size_bytes)
+        return size_bytes
 
     def _residents(
         self, engine: Engine, needs: _Needs, pool: Pool, flying: frozenset[MemoryId]

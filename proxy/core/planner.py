@@ -12,11 +12,11 @@ from typing import NamedTuple
 from .actions import Action
 from .agenda import Agenda
 from .config import ControllerConfig
+from .engine import Engine
 from .estimate import Estimator
 from .loading import Loading
 from .model import EngineId, MemoryId, Mode
 from .planning import Nearest, Reach, Sight, adapter_pin_limit, completed, keep_invariants, look
-from .tables import Engine
 from .wanted import Policy, Wanted
 from .world import World
 
@@ -93,7 +93,7 @@ class Planner:
                     # What comes while it is made is for the next one.
                     engine.dirty, engine.planning = False, True
                     desk.plan = self._plan(desk)
-        actions = self.go_on(at)
+        actions = self._go_on(left)
         for engine in self._world.engines.values():
             if engine.reachable:
                 actions += engine.belief.renewal(engine.id, at)
@@ -102,8 +102,10 @@ class Planner:
     def go_on(self, at: float) -> list[Action]:
         """A piece of what was begun: plans first, and then what was told of agents that no plan waits for."""
         self._at = at
+        return self._go_on(PIECE)
+
+    def _go_on(self, left: int) -> list[Action]:
         actions: list[Action] = []
-        left = PIECE
         for desk in self._desks.values():
             while desk.plan is not None and left > 0:
                 try:
@@ -157,6 +159,7 @@ class Planner:
         # From here on all at once: what is wanted of the engine, its budget and what is on its way belong together.
         totals.plans += 1
         engine.plays_shadow = Mode.ON not in modes
+        engine.wake_at = sent.sight.wake_at
         engine.budget_tokens, engine.adapter_pin_limit = budget_tokens, adapter_pin_limit(engine)
         engine.wanted = self._completed(sent, engine)
         engine.shadow = None if imagined is None else self._completed(imagined, engine)
@@ -189,12 +192,15 @@ class Planner:
             weights=weights,
             reach=self._reach,
         )
+        # Each pass over all of them in a piece of its own.
+        yield len(sight.agents) // _LIGHT
         asked = self._policy(sight.view)
         yield len(sight.agents) // _LIGHT
         wanted = keep_invariants(asked, sight.view)
         self._world.totals.corrected_plans += wanted != asked
         yield len(sight.agents) // _LIGHT
         nearest = sight.nearest(wanted)
+        yield len(sight.agents) // _LIGHT
         if len(weights) > 1 and engine.capacity_tokens is not None:
             wanted = replace(wanted, order=tuple(sight.shared_out(wanted.order, engine.capacity_tokens)))
             nearest = sight.shared_out(nearest, engine.capacity_tokens)

@@ -11,19 +11,19 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from .agenda import Agenda
+from .agenda import AT_ONCE, Agenda
+from .agent import Agent
+from .engine import Engine
 from .estimate import TURN_S, Estimator, distance_s, seconds_per_step, turns_s
 from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part, SimulationId
 from .shares import fair_order, granted
-from .tables import Agent, Engine, Simulation
+from .simulation import Simulation
 from .wanted import Candidate, View, Wanted
 
 SOON = 4.0
 """Times the reach: whoever calls within that is to find its adapter in host memory."""
 _LATER_S = 1e-3
 """Waking up exactly when somebody comes near, it would be a rounding error too early."""
-_PIECE = 32
-"""Agents: what they cost is small beside a millisecond."""
 _LOOK = 1.5
 """Times what the engine holds..."""
 _LOOK_MIN = 256
@@ -59,8 +59,10 @@ class Sight:
     """Within reach."""
     soon: set[Owner] = field(default_factory=set)
     """Within `SOON` times the reach."""
+    uncopied: set[Owner] = field(default_factory=set)
+    """Whose prefixes are to have no copy in host memory."""
     wake_at: float = math.inf
-    """When the next one comes near or soon by the passing of time alone."""
+    """When the next one comes near or soon by the passing of time alone, or the next step is foreseen."""
 
     def nearest(self, wanted: Wanted) -> Nearest:
         """Who is in the order, by distance."""
@@ -97,25 +99,26 @@ def look(
     who is left out is farther than all of them. So are those of whom nothing is known, or who are not expected again."""
     candidates: list[Candidate] = []
     sight = Sight(View(candidates, pin_budget_tokens, plan_limit, *_sizes_of(engine), weights))
+    foreseeing = (one for one in engine.simulations if _counts(one, modes))
+    sight.wake_at = min((one.foresees_after(at) for one in foreseeing), default=math.inf)
     has_host_tier = f"load_{KV_PREFIX}" in engine.features
-    agents, near, soon = sight.agents, sight.near, sight.soon
+    near, soon = sight.near, sight.soon
     limit = _horizon(engine, plan_limit)
     # Who began to call first is served first, and the engine cannot hold more of them than of all others.
     active = islice((one for one in agenda.active if _counts(one.simulation, modes)), limit)
     for number, agent in enumerate(list(active), 1):
-        if number % _PIECE == 0:
-            yield _PIECE
+        if number % AT_ONCE == 0:
+            yield AT_ONCE
         owner = agent.owner
-        candidates.append(_candidate(agent, 0.0, 0.0, True, has_host_tier))
-        agents[owner], sight.seconds[owner] = agent, 0.0
+        candidates.append(_seen(sight, agent, 0.0, 0.0, True, has_host_tier))
         sight.active.add(owner)
         if reach.seconds > 0.0:
             near.add(owner)
             soon.add(owner)
     nearest = agenda.nearest(modes, at, max(limit - len(candidates), limit // 2))
     for number, (seconds, turn, _, _, away, shrinks, agent, known) in enumerate(nearest, 1):
-        if number % _PIECE == 0:
-            yield _PIECE
+        if number % AT_ONCE == 0:
+            yield AT_ONCE
         simulation, spread, within = agent.simulation, known.spread, reach.seconds
         match known.moment.clock:
             case Clock.STEPS | Clock.BURSTS as clock:
@@ -137,8 +140,7 @@ def look(
         if 0.0 <= left < shrinks:
             sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
         owner = agent.owner
-        candidates.append(_candidate(agent, seconds, spread, False, has_host_tier))
-        agents[owner], sight.seconds[owner] = agent, seconds
+        candidates.append(_seen(sight, agent, seconds, spread, False, has_host_tier))
         if away < SOON * within:
             soon.add(owner)
             if away < within:
@@ -150,18 +152,22 @@ def _counts(simulation: Simulation, modes: Set[Mode]) -> bool:
     return simulation.mode in modes and not simulation.resting
 
 
-def _candidate(
-    agent: Agent, seconds: float, spread: float, in_activation: bool, has_host_tier: bool
+def _seen(
+    sight: Sight, agent: Agent, seconds: float, spread: float, in_activation: bool, has_host_tier: bool
 ) -> Candidate:
+    owner, is_copied = agent.owner, agent.has_host_copy(KV_PREFIX)
+    sight.agents[owner], sight.seconds[owner] = agent, seconds
+    if not is_copied:
+        sight.uncopied.add(owner)
     return Candidate(
-        agent.owner,
+        owner,
         seconds,
         in_activation,
         agent.used_at,
         agent.size_tokens,
         spread,
         agent.adapter,
-        has_host_tier and agent.has_host_copy(KV_PREFIX),
+        has_host_tier and is_copied,
         agent.simulation.id,
     )
 
@@ -204,11 +210,7 @@ def completed(
         adapters = nearest_adapters(nearest, sight, engine, leaving)
         if Part.PIN in parts:
             pinned = _pinned_adapters(nearest, sight, engine, leaving)
-    uncopied = [
-        owner
-        for owner, _ in (wanted.order if "host_copy" in features else ())
-        if not sight.agents[owner].has_host_copy(KV_PREFIX)
-    ]
+    uncopied = sight.uncopied if "host_copy" in features else ()
     ordered = Part.ORDER in parts
     return replace(
         wanted,
@@ -216,7 +218,7 @@ def completed(
         pins=wanted.pins if Part.PIN in parts else (),
         adapters=tuple(adapters.items())[: sight.view.plan_limit] if ordered else (),
         pinned_adapters=tuple(pinned),
-        no_host_copy=tuple(uncopied),
+        no_host_copy=tuple(owner for owner, _ in wanted.order if owner in uncopied) if uncopied else (),
         by_recency="by_recency" in features and ordered and not engine.by_distance and bool(wanted.order),
         ready_first="ready_first" in features and Part.READY_FIRST in parts and bool(wanted.order),
     )

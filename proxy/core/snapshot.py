@@ -9,7 +9,9 @@ from enum import StrEnum
 from .accuracy import Score
 from .actions import Action
 from .adapters import Adapter
+from .agent import Agent
 from .counters import Counters, Totals
+from .engine import Engine
 from .estimate import Estimator, Source, distance
 from .guard import GuardState
 from .loads import LoadCounters
@@ -26,7 +28,7 @@ from .model import (
     Pool,
     SimulationId,
 )
-from .tables import Agent, Engine, Simulation
+from .simulation import Simulation
 from .wanted import Wanted
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from .mean import Mean
 from .model import AgentName, Clock
 
 NEIGHBOURS = 128
@@ -22,6 +23,10 @@ FEW = 64
 """With no more agents than that it is cheaper to look at all than at cells."""
 _MISSED = 1 / 12
 """Of the horizon: two who should have met so long ago do not meet before the horizon is over."""
+_JUDGED = 16
+"""Meetings that came or did not, after which it is believed how many come."""
+_MEMORY = 1 / 64
+"""The weight of the newest of them."""
 RESTS = 16
 """Of one agent, pairs whose cooldown is kept. Beyond it the one that ends first is forgotten."""
 HORIZON = {Clock.STEPS: 12.0, Clock.SECONDS: 120.0}
@@ -87,7 +92,7 @@ class _Body:
     """An agent in space: from `since` to `stops` it moves, and before and after that it stands."""
 
     __slots__ = (
-        *("cell", "meets", "name", "partner", "placed", "resting"),
+        *("called", "cell", "meets", "name", "partner", "placed", "resting"),
         *("searched", "since", "speed", "stops", "suitors", "vx", "vy", "x", "y"),
     )
 
@@ -98,7 +103,7 @@ class _Body:
         self.cell: _Cell | None = None
         self.placed = 0.0
         """When `cell` was where it is."""
-        self.searched = -math.inf
+        self.called = self.searched = -math.inf
         self.meets = math.inf
         self.partner: _Body | None = None
         """Whom it meets then."""
@@ -132,6 +137,10 @@ class Space:
         """Who has to look around."""
         self._changed: dict[AgentName, float] = {}
         """Whose meeting was another one when `changed` was last asked for, and when it was to be."""
+        self._under_way = -math.inf
+        """When somebody last called for a second time: whoever is to call in that step has had time to."""
+        self._came = {late: Mean(_MEMORY) for late in (False, True)}
+        """How many of the meetings came for which an agent was waited for; and of those that were late, how many all the same."""
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -148,6 +157,21 @@ class Space:
         """When the agent comes within reach of another one that it may interact with. None: not within the horizon."""
         body = self._bodies.get(agent)
         return None if body is None or body.meets == math.inf else body.meets
+
+    def due(self, meeting: float) -> float:
+        """When the call that a meeting makes is due. Whoever meets in the course of a step calls as the step does."""
+        return meeting // 1.0 if self.rules.clock is Clock.STEPS and meeting < math.inf else meeting
+
+    def is_late(self, meeting: float) -> bool:
+        """The step into which it falls is under way, and who was to meet has not called."""
+        return self.rules.clock is Clock.STEPS and self.due(meeting) <= self._under_way
+
+    def costs(self, meeting: float) -> float:
+        """For how long agents with such a meeting are waited for in vain, per one that it comes to; infinite if none came."""
+        came = self._came[self.is_late(meeting)]
+        if came.count < _JUDGED:
+            return 0.0
+        return self.rules.horizon * _MISSED * (1.0 - came.value) / came.value if came.value else math.inf
 
     def move(self, agent: AgentName, motion: Motion, now: float) -> bool:
         """False if it makes no sense: what is no number of a sane size, or no position was ever told."""
@@ -198,10 +222,15 @@ class Space:
             body.resting[partner.name] = max(until, body.resting.get(partner.name, until))
 
     def use(self, agent: AgentName, now: float) -> None:
-        """The agent calls: a meeting that was to be by now has been."""
+        """The agent calls: a meeting that was to be by now, or in this step, has been."""
         body = self._bodies.get(agent)
-        if body is not None and body.meets <= now:
+        if body is not None and self.due(body.meets) <= now:
+            self._note(body, came=True)
             self._meet(body, None, math.inf)
+        if body is not None:
+            if body.called == now:
+                self._under_way = now
+            body.called = now
 
     def remove(self, agent: AgentName) -> None:
         body = self._bodies.pop(agent, None)
@@ -246,13 +275,26 @@ class Space:
 
     # Meetings
 
+    def _note(self, body: _Body, *, came: bool) -> None:
+        """The meeting that was due came, or did not."""
+        is_late = self.is_late(body.meets)
+        self._came[False].add(float(came and not is_late))
+        if is_late:
+            self._came[True].add(float(came))
+
     def _look_around(self, body: _Body, now: float) -> int:
         """Returns how much it cost, in neighbours looked at."""
         body.searched = now
         horizon = self.rules.horizon
-        if body.partner is not None and body.meets <= now - horizon * _MISSED:
+        partner, missed = body.partner, now - horizon * _MISSED
+        if partner is not None and self.due(body.meets) <= missed:
+            self._note(body, came=False)
             # Neither has called: something that we do not know of keeps them from it, as sleep does.
-            self._keep_apart(body, body.partner, now, now + horizon)
+            self._keep_apart(body, partner, now, now + horizon)
+            if partner.partner is body and self.due(partner.meets) <= missed:
+                self._note(partner, came=False)
+                self._meet(partner, None, math.inf)
+                self._waiting[partner.name] = partner
         self._meet(body, None, math.inf)
         (x, y), moves = body.at(now), body.stops > now
         square = self.rules.radius**2 * (1.0 + 4.0 * _ROUNDING)

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from .actions import Action, DropAdapter, Evict, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
+from .agent import Agent
+from .engine import Engine
 from .estimate import Estimator, distance
 from .misses import Cause, Found, Place
 from .model import (
@@ -28,7 +30,6 @@ from .model import (
     Owner,
     Source,
 )
-from .tables import Agent, Engine
 
 STORY_LIMIT = 4_096
 """Agents; beyond it the story of who called longest ago is forgotten."""

@@ -19,12 +19,16 @@ BARE = replace(GUARDED, guard=False)
 BELIEVING = replace(BARE, distance="hinted")
 
 
-@pytest.fixture(scope="module")
-def town() -> Program:
+def town_of(steps: int) -> Program:
     wishes = Wishes(
-        agents=24, steps=12, persona_tokens=200, growth_tokens=2, output_share=0.05, chars_per_token=5.5
+        agents=24, steps=steps, persona_tokens=200, growth_tokens=2, output_share=0.05, chars_per_token=5.5
     )
     return scenario("independent").generate(wishes)
+
+
+@pytest.fixture(scope="module")
+def town() -> Program:
+    return town_of(12)
 
 
 def play_of(program: Program, config: ControllerConfig | None, against: Program | None = None) -> Played:
@@ -78,7 +82,8 @@ def test_where_hints_are_empty_the_proxy_only_learns(town: Program) -> None:
     assert found(play_of(silent, BARE)) != found(play_of(town, BARE))
 
 
-def test_the_more_is_told_the_more_is_found(town: Program) -> None:
+def test_the_more_is_told_the_more_is_found() -> None:
+    town = town_of(16)  # in which there is time to learn, too
     by_told = {
         told: sum(found(play(town, Prompts(), ROOM, BARE, told=told)))
         for told in (Told.NONE, Told.ANSWERS, Told.PLAN)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 
+from ..agent import Agent
 from ..estimate import Estimate, Source, distance_s
-from ..tables import Agent
 from . import answers, gap, hinted, path, plan, spatial, turns
 
 _LEARNED = (Source.TURNS, Source.GAP)

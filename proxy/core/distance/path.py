@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..agent import Agent
 from ..estimate import Estimate, Source
 from ..model import Clock, Moment
-from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:

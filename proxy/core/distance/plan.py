@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..agent import Agent
 from ..estimate import Estimate, Source
-from ..tables import Agent
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:

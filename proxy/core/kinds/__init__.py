@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from ..model import AdapterName, MemoryId, Owner, Part
 
@@ -25,9 +25,8 @@ class Way(StrEnum):
     """The engine computes it again, and only while it has nothing else to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentView:
-    """What a kind is shown of an agent."""
+class AgentView(NamedTuple):
+    """What a kind is shown of an agent. A tuple, because plans make thousands of them."""
 
     owner: Owner
     adapter: AdapterName | None = None

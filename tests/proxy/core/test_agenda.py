@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from scalesim.proxy.core import distance
 from scalesim.proxy.core.agenda import Agenda
+from scalesim.proxy.core.agent import Agent
+from scalesim.proxy.core.engine import Engine
 from scalesim.proxy.core.estimate import Estimate, distance_s
 from scalesim.proxy.core.loads import LoadQueue
 from scalesim.proxy.core.model import AgentName, CallId, Clock, Mode, Moment, SimulationId, Source, owner_of
-from scalesim.proxy.core.tables import Agent, Engine, Simulation
+from scalesim.proxy.core.simulation import Simulation
 
 from .conversation import GPU, TOWN, Conversation
 
@@ -93,6 +95,30 @@ def test_whoever_is_expected_at_another_time_once_it_has_not_come_is_asked_for_a
     assert desk.asked == ["Cem", "Dee", "Eve"], "what was told of Cem meanwhile stands"
 
 
+def test_in_the_middle_of_a_step_those_are_asked_for_again_of_whom_gaps_tell_something_else_in_the_next() -> (
+    None
+):
+    desk = Desk()
+    town = desk.simulation()
+    for number in range(2):
+        town.steps.tick(number * 10.0, None)
+    ann, bob, cem = (desk.agent(town, name) for name in ("Ann", "Bob", "Cem"))
+    for agent, source, until in ((ann, Source.GAP, 3.0), (bob, Source.GAP, 4.0), (cem, Source.SPATIAL, 3.0)):
+        desk.known[agent] = Estimate(Moment(Clock.STEPS, 5.0), 0.0, source, until=until)
+        desk.engine.note(agent)
+    desk.work(10.0)
+    desk.asked.clear()
+    desk.work(14.0)
+    assert desk.asked == []
+    desk.known[ann] = Estimate(Moment(Clock.STEPS, 9.0), 0.0, Source.GAP, until=9.0)
+    desk.work(15.0)
+    desk.work(19.0)
+    assert desk.asked == ["Ann"], "and once"
+    town.steps.tick(20.0, None)
+    desk.work(20.0)
+    assert desk.asked == ["Ann", "Cem"]
+
+
 def test_only_those_are_asked_for_again_of_whom_something_was_learned() -> None:
     desk = Desk()
     town = desk.simulation()
@@ -107,6 +133,24 @@ def test_only_those_are_asked_for_again_of_whom_something_was_learned() -> None:
     town.epoch += 1
     desk.work(3.0)
     assert desk.asked == ["Cem", *NAMES], "everybody, where so much was learned"
+
+
+def test_whoever_is_expected_as_before_keeps_the_place_it_has() -> None:
+    desk = Desk()
+    town = desk.simulation()
+    agents = [desk.agent(town, name) for name in NAMES]
+    for number, agent in enumerate(agents):
+        desk.tell(agent, 50.0 + number)
+    desk.work(1.0)
+    before = {one[6]: one[7] for one in desk.agenda.nearest(ON, 1.0, 99)}
+    for number, agent in enumerate(agents[1:], 1):
+        desk.known[agent] = Estimate(Moment(Clock.SECONDS, 50.0 + number), 0.0, Source.HINTED)
+    desk.known[agents[0]] = Estimate(Moment(Clock.SECONDS, 60.0), 0.0, Source.HINTED)
+    town.epoch += 1
+    desk.work(2.0)
+    after = {one[6]: one[7] for one in desk.agenda.nearest(ON, 2.0, 99)}
+    assert [agent.name for agent in agents if after[agent] is not before[agent]] == ["Ann"]
+    assert desk.nearest(2.0)[-1] == ("Ann", 58.0)
 
 
 def test_whoever_is_overdue_is_near_for_a_grace_and_then_the_farther_the_longer() -> None:

@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalesim.proxy.core.clock import StepClock
 
@@ -80,3 +82,29 @@ def test_the_count_stays_finite() -> None:
     for step in (0.0, 1.7e308, -1.7e308, 1.7e308):
         clock.tick(1.0, step)
     assert math.isfinite(clock.passed)
+
+
+def test_from_the_middle_of_a_step_on_the_next_one_is_foreseen() -> None:
+    clock = StepClock()
+    clock.tick(0.0, None)
+    assert clock.foreseen(99.0) == 1.0
+    clock.tick(4.0, None)
+    assert [clock.foreseen(at) for at in (4.0, 5.9, 6.0, 8.0)] == [2.0, 2.0, 3.0, 3.0]
+
+
+def test_no_more_than_one_step_is_foreseen_however_late_it_comes() -> None:
+    clock = StepClock()
+    clock.tick(0.0, None)
+    clock.tick(4.0, None)
+    assert clock.foreseen(1e6) == 3.0
+
+
+@given(st.lists(st.floats(0.0, 9.0), max_size=10))
+def test_what_is_foreseen_never_goes_back(pauses: list[float]) -> None:
+    clock, at, seen = StepClock(), 0.0, [0.0]
+    for pause in pauses:
+        at += pause
+        seen.append(clock.foreseen(at))
+        clock.tick(at, None)
+        seen.append(clock.foreseen(at))
+    assert seen == sorted(seen)

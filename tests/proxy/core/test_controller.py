@@ -10,6 +10,7 @@ import pytest
 
 from scalesim.proxy.core.actions import Evict, FetchAdapter, Order, Pin, Renew, Unpin
 from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.engine import ENGINE_TABLES
 from scalesim.proxy.core.events import (
     ActionStarted,
     AgentLeft,
@@ -31,7 +32,6 @@ from scalesim.proxy.core.model import (
     Mode,
     Outcome,
 )
-from scalesim.proxy.core.tables import ENGINE_TABLES
 from scalesim.proxy.core.wanted import View, Wanted
 
 from .conversation import BOTH, GPU, LORAS, TOWN, Conversation, own

@@ -4,7 +4,7 @@ import pytest
 
 from scalesim.proxy.core.estimate import Estimate, Source, distance, distance_s
 from scalesim.proxy.core.model import AgentName, Clock, Mode, Moment
-from scalesim.proxy.core.tables import Simulation
+from scalesim.proxy.core.simulation import Simulation
 
 from .conversation import TOWN
 

@@ -89,3 +89,25 @@ def test_what_an_engine_cannot_hold_is_in_no_plan() -> None:
     talk.act(NAMES[-1], 0.5)
     talk.tick()
     assert list(_order(_worked_out(talk))) == [*own(NAMES[-1]), *own(*NAMES[:299])]
+
+
+def test_the_middle_of_a_step_makes_a_plan_due_and_the_next_step_is_in_its_order() -> None:
+    talk = Conversation(distance="gap")
+    talk.find()
+    talk.step()
+    # Whoever did not come back with the step after its last one stays away for long.
+    for gap in (1, 5, 1, 5, 1, 5, 1, 5, 1):
+        talk.call("Ann", acts_for=1)
+        for _ in range(gap):
+            talk.wait(1.0)
+            talk.step()
+    talk.call("Bob", acts_for=1)
+    near = _order(talk.plan())
+    talk.wait(0.25)
+    assert talk.plan() == []
+    assert not talk.controller.dirty
+    talk.wait(0.25)
+    far = _order(talk.plan())
+    assert (near[own("Bob")[0]], far[own("Bob")[0]]) == (2.0, 5.0)
+    talk.wait(0.25)
+    assert talk.plan() == []

@@ -6,6 +6,8 @@ import pytest
 
 from scalesim.proxy.core.actions import Order, Pin
 from scalesim.proxy.core.agenda import Agenda
+from scalesim.proxy.core.agent import Agent
+from scalesim.proxy.core.engine import Engine
 from scalesim.proxy.core.estimate import Estimate, Estimator, Source
 from scalesim.proxy.core.loads import LoadQueue
 from scalesim.proxy.core.model import (
@@ -21,7 +23,7 @@ from scalesim.proxy.core.model import (
 )
 from scalesim.proxy.core.planning import Reach, Sight, keep_invariants, look
 from scalesim.proxy.core.policies import find
-from scalesim.proxy.core.tables import Agent, Engine, Simulation
+from scalesim.proxy.core.simulation import Simulation
 from scalesim.proxy.core.wanted import Candidate, View, Wanted
 
 from .conversation import BOTH, GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool

@@ -204,16 +204,16 @@ def test_a_tick_looks_at_no_more_than_one_that_is_not_due(simulations: int) -> N
     talk.tick()
     for number in range(simulations):
         talk.call("Ann", simulation=f"busy-{number}")
-    world = talk.controller._world
+    population = talk.controller._world.population
     looked = 0
 
-    class Counted(type(world.quiet)):  # type: ignore[misc]
+    class Counted(type(population.quiet)):  # type: ignore[misc]
         def values(self) -> object:
             nonlocal looked
             looked += 1
             return super().values()
 
-    world.quiet = Counted(world.quiet)
-    world.rest(talk.at)
+    population.quiet = Counted(population.quiet)
+    population.rest(talk.at)
     assert looked == 1
     assert len(_resting(talk)) == simulations

@@ -109,12 +109,47 @@ def test_who_has_interacted_does_not_do_so_again_before_the_cooldown_is_over() -
 
 def test_two_who_should_have_met_a_step_ago_are_not_expected_to_before_the_horizon_is_over() -> None:
     space = Space(RULES)
-    for now, expected in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 14.0)):
+    for now, expected in ((0.0, 0.0), (0.5, 0.5), (1.0, 13.0)):
         go(space, "Ann", (0.0, 0.0), now)
         go(space, "Bob", (1.0, 0.0), now)
         assert meetings(space, now) == {"Ann": expected, "Bob": expected}
-    go(space, "Cem", (2.0, 0.0), 2.0)
-    assert meetings(space, 2.0) == {"Ann": 2.0, "Bob": 2.0, "Cem": 2.0}, "with somebody else"
+    go(space, "Cem", (2.0, 0.0), 1.0)
+    assert meetings(space, 1.0) == {"Ann": 1.0, "Bob": 1.0, "Cem": 1.0}, "with somebody else"
+
+
+def judged(came: int, of: int, calls: int = 1) -> Space:
+    """A space in which so many meetings came, and the others did not; whoever met called so often at once."""
+    space = Space(RULES)
+    for number in range(of):
+        now = 20.0 * number
+        for agent in ("Ann", "Bob"):
+            space.remove(AgentName(agent))
+            go(space, agent, (0.0, 0.0), now)
+        settle(space, now)
+        for agent in ("Ann", "Bob") * calls if number < came else ():
+            space.use(AgentName(agent), now)
+        for agent in ("Ann", "Bob"):
+            go(space, agent, (0.0, 0.0), now + 1.0)
+        settle(space, now + 1.0)
+    return space
+
+
+@pytest.mark.parametrize(("came", "costs"), [(20, 0.0), (10, 1.0), (5, 3.0), (0, math.inf)])
+def test_what_meetings_cost_is_the_time_waited_in_vain_per_one_that_came(came: int, costs: float) -> None:
+    assert judged(came, 20).costs(1_000.0) == pytest.approx(costs)
+
+
+def test_nothing_is_made_of_a_few_meetings_that_did_not_come() -> None:
+    assert judged(0, 7).costs(1_000.0) == 0.0
+
+
+def test_who_has_not_called_while_others_go_on_calling_is_late() -> None:
+    space = Space(RULES)
+    go(space, "Ann", (0.0, 0.0), 3.0)
+    space.use(AgentName("Ann"), 3.0)
+    assert not space.is_late(3.5)
+    space.use(AgentName("Ann"), 3.0)
+    assert (space.is_late(3.5), space.is_late(4.0)) == (True, False)
 
 
 def test_who_has_called_since_may_meet_whom_it_should_have_met() -> None:

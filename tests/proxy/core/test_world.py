@@ -251,7 +251,7 @@ def test_an_adapter_is_taken_from_those_too_whose_simulation_ended() -> None:
 
 
 def _epoch(talk: Conversation) -> int:
-    return talk.controller._world.simulations[TOWN].epoch
+    return talk.controller._world.population.simulations[TOWN].epoch
 
 
 def test_all_agents_are_looked_at_anew_only_when_something_else_may_be_known_of_all() -> None:

@@ -293,7 +293,7 @@ def test_of_those_who_are_told_the_same_learned_turns_say_who_comes_first() -> N
     rhythm.play(len(FIVE) * 4, lambda now, calls_at: 50.0)
     talk = rhythm.talk
     talk.post(DistanceHinted(talk.at, TOWN, Clock.SECONDS, dict.fromkeys(map(AgentName, FIVE), 9.0)))
-    simulation = talk.controller._world.simulations[TOWN]
+    simulation = talk.controller._world.population.simulations[TOWN]
     known = [blend.estimate(simulation.agents[AgentName(name)], talk.at) for name in FIVE]
     assert [one.source for one in known if one] == [Source.HINTED] * 5
     assert [one.turn for one in known if one] == [20.0, 21.0, 22.0, 23.0, 24.0]

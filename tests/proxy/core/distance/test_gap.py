@@ -102,3 +102,39 @@ def test_steps_that_show_in_the_traffic_are_a_clock_of_their_own() -> None:
         (Clock.BURSTS, 1.0),
         (Clock.BURSTS, 1.0),
     ]
+
+
+def test_from_the_middle_of_a_step_on_the_law_is_that_of_those_who_do_not_call_in_the_next_one() -> None:
+    talk = Conversation(distance="gap")
+    talk.step()
+    # Half of the gaps are 1, half are 5: who stays away for more than one step is far.
+    for gap in (1, 5, 1, 5, 1, 5, 1, 5, 1):
+        talk.call("Ann", acts_for=1)
+        for _ in range(gap):
+            talk.wait(1.0)
+            talk.step()
+    talk.call("Bob", acts_for=1)
+    near = talk.distance("Bob")
+    talk.wait(0.5)
+    talk.tick()
+    far = talk.distance("Bob")
+    talk.wait(0.5)
+    talk.step()
+    assert (near, far, talk.distance("Bob")) == (2.0, 5.0, 4.0)
+
+
+def test_whoever_is_always_on_time_stays_near_when_its_step_is_foreseen_and_when_it_begins() -> None:
+    talk = Conversation(distance="gap")
+    # Longer than any day, and so often that what it strays by is nothing at all.
+    for times in range(150):
+        talk.step(65.0 * times)
+        talk.call("Ann", acts_for=1)
+        talk.wait(65.0)
+    talk.step(65.0 * 149 + 64)
+    before = talk.distance("Ann")
+    talk.wait(0.5)
+    talk.tick()
+    foreseen = talk.distance("Ann")
+    talk.wait(0.5)
+    talk.step(65.0 * 150)
+    assert (before, foreseen, talk.distance("Ann")) == (1.0, 1.0, 0.0)

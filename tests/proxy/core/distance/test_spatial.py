@@ -118,3 +118,16 @@ def test_what_was_learned_is_no_reason_to_overlook_a_meeting() -> None:
     assert learned.distance == pytest.approx(7.5, abs=0.5)
     move(talk, Cem=Motion((10.0, 9.0), (10.0, 0.0)))
     assert (talk.distance("Cem"), talk.agent("Cem").source) == (5.0, Source.SPATIAL)
+
+
+def test_meetings_that_never_came_are_not_expected() -> None:
+    talk = town()
+    assert talk.distance("Ann") == 6.0
+    for number in range(2, 34, 2):
+        move(talk, **{f"p{one}": Motion((100.0 * number, 0.0)) for one in (number, number + 1)})
+    talk.step()
+    talk.step()
+    for number in range(2, 34, 2):
+        move(talk, **{f"p{one}": Motion((100.0 * number, 0.0)) for one in (number, number + 1)})
+    move(talk, Bob=Motion((10.0, 0.1)))
+    assert talk.distance("Ann") is None

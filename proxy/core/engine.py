@@ -1,52 +1,31 @@
-"""What is known of one simulation, one agent, one call, one engine. `World` has the tables of them and changes them."""
+"""What is known of one engine: what it has, what it was told, what it is to be told, and what its guard says."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from .accuracy import Accuracy
-from .adapters import Adapter
-from .authority import Authority
-from .average import Average
-from .barriers import Barriers
-from .clock import StepClock
-from .counters import Counters
-from .durations import Reading
-from .graph import Graph
+from .agent import Agent
 from .guard import Guard, InCharge
-from .handovers import Handovers
 from .hosting import Hosting
 from .loads import LoadQueue
 from .mean import Mean
-from .misses import Found, LastCall
 from .model import (
     LORA,
     AdapterName,
-    AgentName,
     Capabilities,
-    Clock,
     EngineId,
     EngineReport,
     MemoryId,
     Mode,
-    Moment,
     Owner,
     SimulationId,
-    Source,
-    Usage,
 )
-from .periods import Hours, Period
-from .recent import Recent
 from .reconciler import Belief
 from .residency import Residency
-from .residuals import Residuals
 from .shares import weights_of
-from .space import Space
-from .turns import Turns
+from .simulation import Simulation
 from .wanted import Wanted
 
 GUARD_TABLES = ("guard_memories", "guard_running", "guard_ordered")
@@ -68,223 +47,6 @@ ENGINE_TABLES = (
 
 _MEMORIES = 1 / 64
 """The weight of the newest call in how large memories usually are."""
-
-_FIRST_PAUSE_S = 2.0
-_PAUSES_WAITED = 4.0
-_PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
-_USE_HALF_LIFE_S = 600.0
-
-
-class Told(NamedTuple):
-    """A moment that the simulation told; the higher `number` was told later."""
-
-    moment: Moment
-    number: int
-    since: float | None = None
-    """When it was told, on the same clock, if a call of the agent ran."""
-
-    def outlives(self, now: float) -> bool:
-        """Whether it stands though an activation begins at `now`: it was told during one, of which this may be the rest that
-        we took for another, and less than half of the way is over."""
-        since, moment = self.since, self.moment.value
-        return since is not None and moment < math.inf and now - since < (moment - since) / 2
-
-
-@dataclass(slots=True, eq=False)
-class Simulation:
-    id: SimulationId
-    mode: Mode
-    seen_at: float
-    steps: StepClock = field(default_factory=StepClock)
-    agents: dict[AgentName, Agent] = field(default_factory=dict)
-    idle: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents without a running call and an assigned adapter, the least recently seen first: any of them may be given up."""
-    pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents between two calls of an activation, or after its last: by the end of their last call."""
-    running: int = 0
-    resting: bool = False
-    """Nothing was seen of it for so long that it is in no plan, until something is."""
-    epoch: int = 0
-    """Raised whenever something else may be known of all its agents at once."""
-    told_before: int = 0
-    """What was told up to this number counts no longer: it came to rest after that."""
-    assigned: int = 0
-    """Agents to which an adapter is assigned."""
-    pause_s: float = _FIRST_PAUSE_S
-    """An activation is over when its agent has not called for so long, or when `handovers` or `barriers` say so."""
-    counters: Counters = field(default_factory=Counters)
-    host_copy: dict[str, bool] = field(default_factory=dict)
-    """By kind, where it was set; else there is a copy in host memory."""
-    reading: Reading | None = None
-    """Of its answers, where it was set."""
-    graph: Graph | None = None
-    """Along which activations spread, where it was given."""
-    space: Space | None = None
-    """In which its agents move, where it was set."""
-    turns: Turns = field(default_factory=Turns)
-    """The order in which its agents begin."""
-    gaps: Residuals = field(default_factory=Residuals)
-    """How long its agents stay away, on its clock."""
-    period: Period = field(default_factory=Period)
-    """After which they come again, in its steps."""
-    handovers: Handovers = field(default_factory=Handovers)
-    barriers: Barriers = field(default_factory=Barriers)
-    accuracy: Accuracy = field(default_factory=Accuracy)
-    """Of what was told and learned of its agents."""
-    authority: Authority = field(default_factory=Authority)
-    """What follows from that."""
-    use: Recent = field(default_factory=lambda: Recent(_USE_HALF_LIFE_S))
-    """Of engines, in activations: its weight where it shares one with other simulations."""
-    _pause: Average = field(default_factory=Average)
-
-    @property
-    def clock(self) -> Clock:
-        """Its own one where it ticks, or one of which the ticks show in its traffic."""
-        if self.steps.ticked:
-            return Clock.STEPS
-        return Clock.BURSTS if self.turns.steps.recognised else Clock.SECONDS
-
-    @property
-    def unfinished(self) -> bool:
-        """Something was told that is not worked out yet."""
-        return (self.graph is not None and self.graph.searching) or (
-            self.space is not None and self.space.searching
-        )
-
-    @property
-    def in_charge(self) -> Source | None:
-        """Whose word goes before that of one with more authority, because it was right more often; None: nobody's."""
-        return self.authority.in_charge
-
-    def now(self, clock: Clock, at: float) -> float:
-        match clock:
-            case Clock.STEPS:
-                return self.steps.passed
-            case Clock.BURSTS:
-                return self.turns.steps.clock.passed
-            case Clock.TURNS:
-                return self.turns.turn
-            case Clock.SECONDS:
-                return at
-
-    def moment(self, at: float) -> Moment:
-        clock = self.clock
-        return Moment(clock, self.now(clock, at))
-
-    def forget_gaps(self) -> None:
-        """Its clock is another one."""
-        self.gaps, self.period = Residuals(), Period()
-
-    def learn_pause(self, pause_s: float) -> None:
-        self._pause.add(pause_s)
-        self.pause_s = min(max(self._pause.mean * _PAUSES_WAITED, _PAUSE_MIN_S), _PAUSE_MAX_S)
-
-
-@dataclass(slots=True, eq=False)
-class Agent:
-    name: AgentName
-    owner: Owner
-    simulation: Simulation
-    engine: Engine | None = None
-    """Where its last call went, and so its memory is."""
-    running: int = 0
-    activated: bool = False
-    acts_next: bool = False
-    """It was said to act, while a call of it ran: the activation ends with that call."""
-    activations: int = 0
-    called: int | None = None
-    """The simulation's calls by its last one, those of unknown callers left out."""
-    barrier: int = 0
-    """The simulation's barriers by its last call."""
-    began: Moment | None = None
-    """The last activation."""
-    gap: Average | None = None
-    """Between beginnings of activations, on the clock of `began`."""
-    hours: Hours | None = None
-    """The last of these, where they are in steps."""
-    hinted: Told | None = None
-    action: Told | None = None
-    """The end of what it does in the simulated world."""
-    said: Told | None = None
-    """The same as the LLM has it: read in an answer of this activation, the last in which it stood."""
-    used_at: float = 0.0
-    ended_at: float = 0.0
-    size_tokens: int | None = None
-    requested: AdapterName | None = None
-    """What its last request named of its own accord."""
-    assigned: Adapter | None = None
-    """By an operator. It may have been forgotten since."""
-    host_copy: dict[str, bool] | None = None
-    """By kind, where it was set for this agent: it overrides its simulation's."""
-    last_call: LastCall | None = None
-    """That was answered whole."""
-    gone: bool = False
-    """In no table any more, while calls of it may still run."""
-
-    @property
-    def assigned_adapter(self) -> AdapterName | None:
-        return None if self.assigned is None or self.assigned.forgotten else self.assigned.key
-
-    @property
-    def adapter(self) -> AdapterName | None:
-        """On which its next call is expected to run."""
-        return self.requested or self.assigned_adapter
-
-    def standing(self, told: Told | None) -> Told | None:
-        """`told`, unless its simulation has rested since."""
-        return None if told is None or told.number <= self.simulation.told_before else told
-
-    def has_host_copy(self, kind: str) -> bool:
-        if self.host_copy is not None and kind in self.host_copy:
-            return self.host_copy[kind]
-        return self.simulation.host_copy.get(kind, True)
-
-    def in_activation(self, at: float) -> bool:
-        if self.running > 0 or not self.activated:
-            return self.running > 0
-        simulation = self.simulation
-        return at - self.ended_at <= simulation.pause_s and self.barrier == simulation.barriers.count
-
-    def begin_activation(self, at: float) -> None:
-        began = self.simulation.moment(at)
-        if self.began is not None and self.began.clock is began.clock:
-            self.gap = self.gap or Average()
-            self.gap.add(began.value - self.began.value)
-            self.simulation.gaps.add(began.value - self.began.value)
-        else:
-            self.gap = self.hours = None
-        self.began = began
-        self.activated = True
-        self.activations += 1
-        self.simulation.counters.activations += 1
-        self.simulation.use.add(at)
-        # What was told of this activation says nothing of the one after it.
-        hinted, self.action, self.said = self.hinted, None, None
-        if hinted is not None and not hinted.outlives(self.simulation.now(hinted.moment.clock, at)):
-            self.hinted = None
-
-    def end_activation(self) -> None:
-        self.activated = self.acts_next = False
-        self.simulation.pausing.pop(self.name, None)
-
-    def learn_size(self, usage: Usage) -> None:
-        # A short call between long ones says nothing of what the long ones left behind; only slowly does size shrink.
-        size = self.size_tokens or 0
-        self.size_tokens = max(usage.prompt + usage.output, size - size // 8)
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    simulation: Simulation
-    agent: Agent | None
-    engine: Engine
-    adapter: AdapterName | None
-    first: bool
-    """It opened an activation, and not the agent's first one."""
-    played: int = 0
-    """The engine's `beginning` when its guard was told of it; 0: it was not."""
-    found: Found | None = None
-    """Of the memory of a known agent, when it started."""
 
 
 @dataclass(slots=True, eq=False)
@@ -332,7 +94,7 @@ class Engine:
     loads_due: bool = False
     """Its last plan left loads in flight or waiting, to which the first and the last running call make a difference."""
     wake_at: float = math.inf
-    """When time alone makes a plan due: somebody comes near by then, or may be tried again."""
+    """When time alone makes a plan due: somebody comes near by then, or may be tried again, or the next step is foreseen."""
     shadow_loads: frozenset[MemoryId] = frozenset()
     """What would be loaded ahead if the simulations in shadow were on, and is not, at the last plan."""
     guard: Guard | None = None

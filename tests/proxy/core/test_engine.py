@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scalesim.proxy.core.actions import Order, Pin
+from scalesim.proxy.core.agent import Agent
+from scalesim.proxy.core.engine import Engine
 from scalesim.proxy.core.guard import GuardState, InCharge
 from scalesim.proxy.core.loads import LoadQueue
 from scalesim.proxy.core.model import (
@@ -17,7 +19,7 @@ from scalesim.proxy.core.model import (
     Part,
     SimulationId,
 )
-from scalesim.proxy.core.tables import Agent, Engine, Simulation
+from scalesim.proxy.core.simulation import Simulation
 
 from .conversation import BOTH, GPU, LORAS, TOWN, Conversation, key, own
 

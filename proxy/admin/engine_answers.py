@@ -1,0 +1,168 @@
+"""What the admin API answers of engines."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field, JsonValue
+
+from scalesim.proxy.core.guard import GuardState, InCharge
+from scalesim.proxy.core.snapshot import EngineSnapshot
+from scalesim.proxy.engine_status import EngineStatus, describe
+
+from .answers import example
+
+ENGINE_EXAMPLE: dict[str, JsonValue] = {
+    "engine": "engine-0",
+    "url": "http://127.0.0.1:30000",
+    "up": True,
+    "for_s": 812.5,
+    "commanded": True,
+    "extended": True,
+    "description": "sglang 0.5.23, extended (evict, order, pin, residency)",
+    "features": ["evict", "order", "pin", "residency"],
+    "capacity_tokens": 11000,
+    "agents": 24,
+    "ordered_agents": 20,
+    "pinned_agents": 2,
+    "pinned_tokens": 2100,
+    "pin_budget_tokens": 5500,
+    "plan_in_force": True,
+    "actions_waiting": 0,
+    "pools": [{"name": "kv", "kinds": ["kv_prefix"], "capacity_bytes": 176000000, "free_bytes": 4000000}],
+    "adapter_slots": 8,
+    "host_adapters": 64,
+    "adapters": 24,
+    "loads_in_flight": 2,
+    "loading_bytes": 4100000,
+    "guard": {
+        "in_charge": "distance",
+        "since_calls": 0,
+        "reason": "from the beginning, until recency does better",
+        "hits": {"lru": 1240, "distance": 1610, "guarded": 1610},
+        "calls": 2400,
+        "unsized_calls": 24,
+        "switches": 0,
+        "rehearses": False,
+    },
+    "problem": "",
+}
+
+
+class PoolAnswer(BaseModel):
+    name: str
+    kinds: list[str] = Field(description="Of the memory that competes for it.")
+    capacity_bytes: int
+    free_bytes: int
+
+
+class GuardHitsAnswer(BaseModel):
+    lru: int = Field(description="Of calls that would have found their memory if recency had always decided.")
+    distance: int = Field(description="If distance had always decided.")
+    guarded: int = Field(description="If whoever was in charge decided.")
+
+
+class GuardAnswer(BaseModel):
+    in_charge: InCharge = Field(description="lru: the order of distances is not sent.")
+    since_calls: int = Field(description="It took charge at that call.")
+    reason: str
+    hits: GuardHitsAnswer
+    calls: int = Field(description="Played: of all known agents.")
+    unsized_calls: int = Field(
+        description="Of these, of whose memory nobody had told the size: each is taken to be as large as is usual."
+    )
+    switches: int
+    rehearses: bool = Field(
+        description="No simulation is on, so nothing is sent: this is what would be if those in shadow were."
+    )
+
+    @classmethod
+    def of(cls, state: GuardState, rehearses: bool) -> GuardAnswer:
+        return cls(
+            in_charge=state.in_charge,
+            since_calls=state.since,
+            reason=state.reason,
+            hits=GuardHitsAnswer(
+                lru=state.hits_lru, distance=state.hits_distance, guarded=state.hits_guarded
+            ),
+            calls=state.calls,
+            unsized_calls=state.unsized,
+            switches=state.switches,
+            rehearses=rehearses,
+        )
+
+
+class EngineAnswer(BaseModel):
+    model_config = example(ENGINE_EXAMPLE)
+
+    engine: str
+    url: str
+    up: bool
+    for_s: float = Field(description="Since when it is up, or lost.")
+    commanded: bool = Field(description="false once a proxy that was started later has taken over.")
+    extended: bool
+    description: str
+    features: list[str]
+    capacity_tokens: int | None
+    agents: int = Field(description="Whose last call went there.")
+    ordered_agents: int | None = Field(description="In the plan that is in force; null if that is not known.")
+    pinned_agents: int
+    pinned_tokens: int | None = Field(description="As the engine last reported.")
+    pin_budget_tokens: int
+    plan_in_force: bool | None = Field(description="As the engine last reported.")
+    actions_waiting: int
+    pools: list[PoolAnswer] = Field(description="Of device memory, as the engine last reported.")
+    adapter_slots: int | None = Field(description="null: it has no adapters.")
+    host_adapters: int | None = Field(
+        description="Its host memory takes so many; null: not known, or any number."
+    )
+    adapters: int = Field(description="Known to it.")
+    loads_in_flight: int
+    loading_bytes: int = Field(description="What those loads move.")
+    guard: GuardAnswer | None = Field(
+        description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
+    )
+    problem: str = Field(description="Empty if all is well.")
+
+    @classmethod
+    def of(cls, status: EngineStatus, known: EngineSnapshot | None, now: float) -> EngineAnswer:
+        found = status.capabilities
+        capacity = found.capacity_tokens if found else None
+        return cls(
+            engine=status.engine,
+            url=status.base_url,
+            up=status.up,
+            for_s=round(now - status.since, 3),
+            commanded=status.commanded,
+            extended=found is not None and found.extended,
+            description=describe(found) if found else "not found yet",
+            features=sorted(found.features) if found else [],
+            capacity_tokens=status.report.capacity_tokens if status.report else capacity,
+            agents=known.agents if known else 0,
+            ordered_agents=len(known.order) if known and known.order is not None else None,
+            pinned_agents=len(known.pins) if known else 0,
+            pinned_tokens=status.report.pinned_tokens if status.report else None,
+            pin_budget_tokens=known.pin_budget_tokens if known else 0,
+            plan_in_force=status.report.plan_in_force if status.report else None,
+            actions_waiting=status.waiting,
+            pools=[
+                PoolAnswer(
+                    name=pool.name,
+                    kinds=sorted(pool.kinds),
+                    capacity_bytes=pool.capacity_bytes,
+                    free_bytes=pool.free_bytes,
+                )
+                for pool in (status.report.pools if status.report else ())
+            ],
+            adapter_slots=found.adapter_slots if found else None,
+            host_adapters=found.host_adapters if found else None,
+            adapters=known.adapters if known else 0,
+            loads_in_flight=status.loads,
+            loading_bytes=known.loading_bytes if known else 0,
+            guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
+            problem=status.problem,
+        )
+
+
+class EnginesAnswer(BaseModel):
+    model_config = example({"engines": [ENGINE_EXAMPLE]})
+
+    engines: list[EngineAnswer]
