@@ -39,7 +39,7 @@ class Activations:
         agent.barrier = simulation.barriers.count
         agent.running += 1
         agent.used_at = at
-        simulation.idle.pop(agent.name, None)
+        simulation.idle.remove(agent)
         simulation.pausing.pop(agent.name, None)
         return opens and agent.activations > 1
 
@@ -48,7 +48,7 @@ class Activations:
         agent.used_at = agent.ended_at = at
         if not agent.running:
             if agent.assigned is None:
-                agent.simulation.idle[agent.name] = agent
+                agent.simulation.idle.see(agent)
             if agent.acts_next:
                 agent.end_activation()
                 self.judge(agent, at)

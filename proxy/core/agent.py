@@ -70,6 +70,9 @@ class Agent:
     """By kind, where it was set for this agent: it overrides its simulation's."""
     last_call: LastCall | None = None
     """That was answered whole."""
+    older: Agent | None = None
+    """Before and behind it among those of its simulation that are idle."""
+    newer: Agent | None = None
     gone: bool = False
     """In no table any more, while calls of it may still run."""
 
@@ -134,9 +137,9 @@ class Agent:
         if adapter is not None:
             adapter.assign(simulation.id)
             simulation.assigned += 1
-            simulation.idle.pop(self.name, None)
-        elif not self.running:
-            simulation.idle.setdefault(self.name, self)
+            simulation.idle.remove(self)
+        elif not self.running and self not in simulation.idle:
+            simulation.idle.see(self)
 
     def move(self, engine: Engine) -> None:
         """Its memory is on that engine from now on."""

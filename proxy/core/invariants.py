@@ -53,9 +53,8 @@ def _check_simulation(simulation: Simulation, world: World, agent_limit: int) ->
     assert not (simulation.resting and simulation.running)
     assert simulation.running == sum(call.simulation is simulation for call in world.calls.values())
     agents = simulation.agents.items()
-    assert simulation.idle.keys() == {
-        n for n, agent in agents if not agent.running and agent.assigned is None
-    }
+    idle = {agent.name for agent in simulation.idle}
+    assert idle == {n for n, agent in agents if not agent.running and agent.assigned is None}
     assert simulation.space is None or len(simulation.space) <= len(simulation.agents)
     assert simulation.gaps.sizes()["gap_classes"] <= CLASSES
     assert simulation.turns.sizes()["turn_agents"] <= len(simulation.agents)

@@ -87,23 +87,25 @@ class Population:
         adapters."""
         agent = simulation.agents.get(name)
         if agent is not None:
-            if name in simulation.idle:
-                simulation.idle.move_to_end(name)
+            if agent in simulation.idle:
+                simulation.idle.see(agent)
             return agent
         is_full = len(simulation.agents) >= self._config.agent_limit
         if not is_full and self.agent_count >= self._config.total_agent_limit:
             self.drop_gone()
         if is_full or self.agent_count >= self._config.total_agent_limit:
             others = () if is_full else self.simulations.values()
-            place = next((one for one in chain((simulation,), others) if one.idle), None)
-            if place is None:
+            oldest = (one.idle.oldest for one in chain((simulation,), others))
+            victim = next((one for one in oldest if one is not None), None)
+            if victim is None:
                 self._totals.refused += 1
                 return None
             self._totals.dropped_agents += 1
-            self.drop_agent(next(iter(place.idle.values())))
+            self.drop_agent(victim)
         self.agent_count += 1
         agent = Agent(name, owner_of(simulation.id, name), simulation)
-        simulation.agents[name] = simulation.idle[name] = agent
+        simulation.agents[name] = agent
+        simulation.idle.see(agent)
         return agent
 
     def knows(self, simulation: Simulation) -> bool:
@@ -130,7 +132,7 @@ class Population:
         self.agent_count -= 1
         agent.assign(None)
         simulation.agents.pop(agent.name, None)
-        simulation.idle.pop(agent.name, None)
+        simulation.idle.remove(agent)
         simulation.pausing.pop(agent.name, None)
         simulation.turns.forget(agent.name)
         simulation.accuracy.forget(agent.name)

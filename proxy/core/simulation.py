@@ -16,6 +16,7 @@ from .counters import Counters
 from .durations import Reading
 from .graph import Graph
 from .handovers import Handovers
+from .idle import Idle
 from .model import AgentName, Clock, Mode, Moment, SimulationId, Source
 from .periods import Period
 from .recent import Recent
@@ -36,8 +37,8 @@ class Simulation:
     seen_at: float
     steps: StepClock = field(default_factory=StepClock)
     agents: dict[AgentName, Agent] = field(default_factory=dict)
-    idle: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
-    """Agents without a running call and an assigned adapter, the least recently seen first: any of them may be given up."""
+    idle: Idle = field(default_factory=Idle)
+    """Agents without a running call and an assigned adapter: any of them may be given up."""
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
     running: int = 0
