@@ -139,7 +139,9 @@ class Agenda:
         self.active: dict[Agent, None] = {}
         """In an activation."""
         self._groups: dict[tuple[Simulation, Clock], _Group] = {}
-        self._places: dict[Agent, tuple[_Group, SortedChunks[_Entry], _Entry]] = {}
+        self._places: dict[Agent, tuple[_Group, SortedChunks[_Entry], _Entry] | None] = {}
+        """None: in an activation. So that hardly anything is ever deleted from it: to whoever adds as much as is deleted, it
+        would be copied as a whole again and again."""
         self._number = 0
         self._waiting: dict[Simulation | None, Iterator[Agent]] = {}
         """Agents to be placed anew: those of whom something was told (None), and all of a simulation of which so much was
@@ -150,7 +152,7 @@ class Agenda:
         """Who was expected by succession at the last plan: others are expected after each beginning."""
 
     def __len__(self) -> int:
-        return len(self.active) + len(self._places)
+        return len(self._places)
 
     def is_behind(self, engine: Engine) -> bool:
         """Whether `catch_up` has anything to do."""
@@ -218,8 +220,8 @@ class Agenda:
     def _place(self, agent: Agent, engine: Engine, estimate: Estimator, at: float) -> None:
         is_here = not agent.gone and agent.engine is engine
         if is_here and agent.in_activation(at):
-            self._remove(agent)
-            self.active[agent] = None
+            self._leave(agent)
+            self.active[agent] = self._places[agent] = None
             return
         known = estimate(agent, at) if is_here else None
         if known is None or known.moment.value == math.inf:
@@ -228,8 +230,9 @@ class Agenda:
         simulation, clock, value = agent.simulation, known.moment.clock, known.moment.value
         now = simulation.now(clock, at)
         overdue = distance(known, simulation, at) if value < now else 0.0
-        if agent in self._places:
-            group, chunks, entry = self._places[agent]
+        had = self._places.get(agent)
+        if had is not None:
+            group, chunks, entry = had
             # Most of those of whom something may be known anew: they keep their place, and leave nothing to be collected.
             if (
                 entry[5] == known
@@ -237,9 +240,10 @@ class Agenda:
                 and (chunks is group.overdue) is (overdue > 0.0)
             ):
                 return
-        self._remove(agent)
-        group = self._groups.get((simulation, clock)) or _Group(simulation, clock)
-        self._groups[simulation, clock] = group
+        self._leave(agent)
+        group = self._groups.get((simulation, clock))
+        if group is None:
+            group = self._groups[simulation, clock] = _Group(simulation, clock)
         self._number += 1
         place = overdue - now if overdue else value
         entry = place, known.turn, -agent.used_at, self._number, agent, known
@@ -248,18 +252,18 @@ class Agenda:
         self._places[agent] = group, chunks, entry
 
     def _remove(self, agent: Agent) -> None:
-        if agent in self.active:
-            del self.active[agent]
-            return
-        place = self._places.pop(agent, None)
+        self._leave(agent)
+        self._places.pop(agent, None)
+
+    def _leave(self, agent: Agent) -> None:
+        """Its place, for another one."""
+        self.active.pop(agent, None)
+        place = self._places.get(agent)
         if place is not None:
             group, chunks, entry = place
             group.remove(chunks, entry)
-            self._give_up(group)
-
-    def _give_up(self, group: _Group) -> None:
-        if not group.ahead and not group.overdue:
-            self._groups.pop((group.simulation, group.clock), None)
+            if not group.ahead and not group.overdue:
+                del self._groups[group.simulation, group.clock]
 
     # Reading
 

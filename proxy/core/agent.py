@@ -90,9 +90,10 @@ class Agent:
         return None if told is None or told.number <= self.simulation.told_before else told
 
     def has_host_copy(self, kind: str) -> bool:
+        told = self.simulation.host_copy
         if self.host_copy is not None and kind in self.host_copy:
-            return self.host_copy[kind]
-        return self.simulation.host_copy.get(kind, True)
+            told = self.host_copy
+        return told.get(kind, True) if told else True
 
     def in_activation(self, at: float) -> bool:
         if self.running > 0 or not self.activated:

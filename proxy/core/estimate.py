@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .agent import Agent
 from .model import Clock, Moment
@@ -12,8 +12,9 @@ from .model import Source as Source
 from .simulation import Simulation
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
+    """A tuple, because so many are made."""
+
     moment: Moment
     spread: float
     """How far off it usually is, on the moment's clock; 0 if the source vouches for it."""

@@ -75,9 +75,8 @@ class Clock(StrEnum):
     """Activations of all agents of the simulation, counted as they begin. For what we learn: nobody tells on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A point on a clock: step 17, or second 812.5 since the proxy's origin."""
+class Moment(NamedTuple):
+    """A point on a clock: step 17, or second 812.5 since the proxy's origin. A tuple, because each agent has some."""
 
     clock: Clock
     value: float

@@ -36,6 +36,8 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
     if error is not None and spread == 0.0 and error[0] is known.moment.clock:
         spread = error[1]
     turn = turns.estimate(agent, at) if agent.simulation.turns.tells else None
+    if turn is None and spread == known.spread:
+        return known
     last = math.inf if turn is None else turn.moment.value
     return Estimate(known.moment, spread, known.source, last, known.until)
 
