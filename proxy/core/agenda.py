@@ -8,7 +8,7 @@ are overdue for long lie apart, because they are far.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from heapq import merge
 from itertools import islice
 
@@ -103,12 +103,10 @@ class _Group:
             case Clock.SECONDS:
                 pace, shrinks = 1.0, math.inf
             case Clock.TURNS:
-                yield from self._in_turns(at)
-                return
+                return self._in_turns(at)
         if len(self.overdue):
-            yield from merge(self._ahead(now, pace, shrinks), self._overdue(now, pace))
-        else:
-            yield from self._ahead(now, pace, shrinks)
+            return merge(self._ahead(now, pace, shrinks), self._overdue(now, pace))
+        return self._ahead(now, pace, shrinks)
 
     def _ahead(self, now: float, pace: float, shrinks: float) -> Iterator[Expected]:
         for value, turn, used, number, agent, estimate in self.ahead:
@@ -275,10 +273,13 @@ class Agenda:
             if simulation.mode in modes and not simulation.resting:
                 groups.setdefault(simulation, []).append(group.nearest(at))
         each = [merge(*one) if len(one) > 1 else one[0] for one in groups.values()]
-        if len(each) > 1:
-            share = limit // len(each)
-            for one in each:
-                taken = list(islice(one, share))
-                limit -= len(taken)
-                yield from taken
-        yield from islice(merge(*each), limit)
+        return islice(each[0], limit) if len(each) == 1 else _shared_out(each, limit)
+
+
+def _shared_out(each: Sequence[Iterator[Expected]], limit: int) -> Iterator[Expected]:
+    share = limit // max(1, len(each))
+    for one in each:
+        taken = list(islice(one, share))
+        limit -= len(taken)
+        yield from taken
+    yield from islice(merge(*each), limit)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from .agent import Agent
 from .guard import Guard, InCharge
 from .hosting import Hosting
+from .kinds import AgentView, Kind
 from .loads import LoadQueue
 from .mean import Mean
 from .model import (
@@ -41,9 +42,13 @@ ENGINE_TABLES = (
     "loads_waiting",
     "loads_resting",
     "loads_elsewhere",
+    "needy_owners",
     *GUARD_TABLES,
 )
 """Of each engine, as they are published: all engines' together."""
+
+Needed = tuple[AgentView, tuple[tuple[MemoryId, Kind], ...]]
+"""An agent, as kinds of memory are shown it, and what it needs of each."""
 
 _MEMORIES = 1 / 64
 """The weight of the newest call in how large memories usually are."""
@@ -91,6 +96,8 @@ class Engine:
     """How many of these run on each; none is zero."""
     residency: Residency = field(default_factory=Residency)
     hosting: Hosting = field(default_factory=Hosting)
+    needed: dict[Owner, Needed] = field(default_factory=dict)
+    """By those who were in its last plan that was to load anything ahead."""
     loads_due: bool = False
     """Its last plan left loads in flight or waiting, to which the first and the last running call make a difference."""
     wake_at: float = math.inf
@@ -152,7 +159,8 @@ class Engine:
     def sizes(self) -> dict[str, int]:
         """How full the tables of `ENGINE_TABLES` are."""
         guard = dict.fromkeys(GUARD_TABLES, 0) if self.guard is None else self.guard.sizes()
-        return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes(), **guard}
+        needed = {"needy_owners": len(self.needed)}
+        return {**self.residency.sizes(), **self.loads.sizes(), **self.hosting.sizes(), **needed, **guard}
 
     def note(self, agent: Agent) -> None:
         self.noted[agent] = None
@@ -179,6 +187,7 @@ class Engine:
         self.follow()
         self.loads.forget()
         self.residency.forget()
+        self.needed = {}
         self.hosting.forget(at)
         self.blocked = self.loads_due = False
         self.wake_at = math.inf

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from .actions import Action, DropAdapter, FetchAdapter, Load, StopLoad
 from .adapters import Adapters
 from .agent import Agent
-from .engine import Engine
+from .engine import Engine, Needed
 from .kinds import AgentView, Kind, Way
 from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
 from .planning import Nearest, Sight, nearest_adapters
@@ -148,46 +149,53 @@ class Loading:
         needs = _Needs()
         features, leaving = engine.features, self.adapters.leaving
         ways = {
-            (kind.name, host_copy): kind.way(features, host_copy, self.parts)
+            kind.name: (kind.way(features, False, self.parts), kind.way(features, True, self.parts))
             for kind in self.kinds
-            for host_copy in (False, True)
         }
-        kinds, agents, near, active = self.kinds, sight.agents, sight.near, sight.active
+        agents, near, active, distances = sight.agents, sight.near, sight.active, needs.distances
+        # Most agents were in the plan before, and need what they needed then.
+        before, needed = engine.needed, {}
         for number, (owner, distance) in enumerate(nearest, 1):
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
             agent = agents[owner]
-            adapter = agent.adapter
-            view = AgentView(owner, adapter if adapter not in leaving else None, agent.size_tokens)
-            for kind in kinds:
-                memory = kind.of_agent(view)
-                if memory is None:
-                    continue
-                needs.distances.setdefault(memory, distance)
+            adapter, known = agent.adapter, before.get(owner)
+            if leaving and adapter in leaving:
+                adapter = None
+            if known is None or known[0].adapter != adapter or known[0].size_tokens != agent.size_tokens:
+                known = self._needed(AgentView(owner, adapter, agent.size_tokens))
+            view, memories = needed[owner] = known
+            for memory, kind in memories:
+                distances.setdefault(memory, distance)
                 if owner in active:
                     needs.active.add(memory)
                 if agent.running:
                     needs.running.add(memory)
                 if owner in near and memory not in needs.near:
-                    way = ways[kind.name, agent.has_host_copy(kind.name)]
+                    way = ways[kind.name][agent.has_host_copy(kind.name)]
                     if way is not None:
                         needs.near[memory] = distance, view, kind, way
+        engine.needed = needed
         return needs
+
+    def _needed(self, agent: AgentView) -> Needed:
+        memories = ((kind.of_agent(agent), kind) for kind in self.kinds)
+        return agent, tuple((memory, kind) for memory, kind in memories if memory is not None)
 
     def _want(
         self, engine: Engine, memory: MemoryId, near: _Near, flying: frozenset[MemoryId], at: float
     ) -> Want | None:
         """None if nothing of it is missing, or if it is not known to be loadable."""
-        if engine.loads.has_given_up(memory):
-            return None
-        if memory.kind == LORA and memory.key not in engine.hosting.held:
-            return None
         distance, agent, kind, way = near
         size_bytes = self._missing_bytes(engine, memory, agent, kind, way)
         if memory in flying:
             # It ends by itself. The engine made room for it when it began.
             size_bytes = 0 if memory in engine.residency.loading else size_bytes or 0
         elif not size_bytes:
+            return None
+        if engine.loads.has_given_up(memory):
+            return None
+        if memory.kind == LORA and memory.key not in engine.hosting.held:
             return None
         grace = max(_GRACE_S, _GRACE * distance)
         return Want(memory, distance, size_bytes, way, at + distance + grace)
@@ -213,12 +221,12 @@ class Loading:
         known_bytes = 0
         memories, kinds = residency.memories, pool.kinds
         # All others are like what is not reported: nobody in the plan needs them.
-        for number, memory in enumerate([*needs.distances, *(active - needs.distances.keys())], 1):
+        others = dict.fromkeys(active - needs.distances.keys(), math.inf)
+        for number, (memory, distance) in enumerate(chain(needs.distances.items(), others.items()), 1):
             if number % _PIECE == 0:
                 yield _PIECE // _LIGHT
-            known = memories.get(memory) if memory.kind in kinds else None
-            if known is not None and known.device_bytes:
-                distance = needs.distances.get(memory, math.inf)
+            known = memories.get(memory)
+            if known is not None and known.device_bytes and memory.kind in kinds:
                 residents.append(Resident(memory, distance, known.device_bytes, memory in active))
                 known_bytes += known.device_bytes
         coming = (residency.memories.get(memory) for memory in residency.loading if memory.kind in pool.kinds)
