@@ -30,6 +30,8 @@ _MEMORY = 1 / 32
 
 _ROUND_ERROR = 0.15
 """A round holds up to this mean error, as a part of the round. In an order that is shuffled every round it is .33."""
+_ROUND_ERROR_KEPT = 0.2
+"""One that held goes on up to this: whenever that changes, all agents have to be placed anew."""
 
 _ROUND_CHECKS = 2, 64
 """Before a round is believed in it must have told that many turns: all of one round, within these bounds."""
@@ -106,6 +108,7 @@ class Turns:
         "_place_error",
         "_round",
         "_round_error",
+        "_round_holds",
         "_step_error",
         "steps",
         "turn",
@@ -124,6 +127,7 @@ class Turns:
         self._round = Average()
         """Beginnings in a round."""
         self._round_error = Mean(_MEMORY)
+        self._round_holds = False
         self._step_error = Mean(_MEMORY)
         self._place_error = Mean(_MEMORY)
         self._hits = Mean(_MEMORY)
@@ -160,6 +164,7 @@ class Turns:
             if not isinstance(known, _Habit):
                 known = self._agents[agent] = _Habit(last, self.steps.step_of(last))
             self._learn(known, turn)
+        self._round_holds = self._is_round()
         self.turn, self._at, self._last, self._chain = turn + 1, at, agent, None
 
     @property
@@ -242,10 +247,10 @@ class Turns:
 
     # What the structures tell
 
-    @property
-    def _round_holds(self) -> bool:
+    def _is_round(self) -> bool:
         error, (fewest, most) = self._round_error, _ROUND_CHECKS
-        return error.value <= _ROUND_ERROR and error.count >= max(fewest, min(self._round.mean - 1, most))
+        limit = _ROUND_ERROR_KEPT if self._round_holds else _ROUND_ERROR
+        return error.value <= limit and error.count >= max(fewest, min(self._round.mean - 1, most))
 
     @property
     def _steps_hold(self) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from random import Random
 
 import pytest
@@ -129,6 +129,17 @@ def test_a_shuffled_order_is_no_round(
     agents = _names(10)
     turns = _told([agent for number in range(12) for agent in shuffled(agents, number)])
     assert [turns.expected(agent) for agent in agents] == [None] * 10
+
+
+def test_a_round_that_is_nearly_none_does_not_come_and_go() -> None:
+    agents, random, turns = _names(30), Random(1), Turns()
+    holding = []
+    for _ in range(60):
+        places = {agent: place + random.uniform(0, 13) for place, agent in enumerate(agents)}
+        for agent in sorted(agents, key=places.__getitem__):
+            turns.began(agent, float(turns.turn))
+            holding.append(turns.holding[0])
+    assert sum(before != after for before, after in pairwise(holding)) == 1
 
 
 # Steps
