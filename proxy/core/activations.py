@@ -48,7 +48,7 @@ class Activations:
         agent.used_at = agent.ended_at = at
         if not agent.running:
             if agent.assigned is None:
-                agent.simulation.idle.see(agent)
+                agent.simulation.idle.add(agent)
             if agent.acts_next:
                 agent.end_activation()
                 self.judge(agent, at)

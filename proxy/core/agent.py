@@ -140,7 +140,7 @@ class Agent:
             simulation.assigned += 1
             simulation.idle.remove(self)
         elif not self.running and self not in simulation.idle:
-            simulation.idle.see(self)
+            simulation.idle.add(self)
 
     def move(self, engine: Engine) -> None:
         """Its memory is on that engine from now on."""

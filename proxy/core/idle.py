@@ -34,10 +34,13 @@ class Idle:
         return agent.older is not None or agent.newer is not None or self.oldest is agent
 
     def see(self, agent: Agent) -> None:
-        """It is seen now, and idle whether or not it was before."""
-        if self._newest is agent:
-            return
-        self.remove(agent)
+        """It is seen now. Nothing if it is not in it."""
+        if agent.newer is not None:
+            self.remove(agent)
+            self.add(agent)
+
+    def add(self, agent: Agent) -> None:
+        """It must not be in it."""
         newest, self._newest = self._newest, agent
         agent.older = newest
         if newest is None:

@@ -87,8 +87,7 @@ class Population:
         adapters."""
         agent = simulation.agents.get(name)
         if agent is not None:
-            if agent in simulation.idle:
-                simulation.idle.see(agent)
+            simulation.idle.see(agent)
             return agent
         is_full = len(simulation.agents) >= self._config.agent_limit
         if not is_full and self.agent_count >= self._config.total_agent_limit:
@@ -105,7 +104,7 @@ class Population:
         self.agent_count += 1
         agent = Agent(name, owner_of(simulation.id, name), simulation)
         simulation.agents[name] = agent
-        simulation.idle.see(agent)
+        simulation.idle.add(agent)
         return agent
 
     def knows(self, simulation: Simulation) -> bool:

@@ -120,17 +120,19 @@ class World:
         simulation = self.population.simulation(event.simulation, at)
         if simulation is None:
             return
-        now = simulation.now(event.clock, at)
-        self.population.told += 1
+        population, clock = self.population, event.clock
+        now = simulation.now(clock, at)
+        population.told += 1
+        number = population.told
         for name, value in event.distances.items():
             distance = self._checked(value)
-            agent = None if distance is None else self.population.agent(simulation, name)
+            agent = None if distance is None else population.agent(simulation, name)
             if agent is None or distance is None:
                 continue
-            since = now if agent.running else None
-            agent.hinted = Told(Moment(event.clock, now + distance), self.population.told, since)
-            self.assignments.expect(agent)
-            if distance > 0.0 and not agent.running:
+            agent.hinted = Told(Moment(clock, now + distance), number, now if agent.running else None)
+            if agent.engine is None:
+                self.assignments.expect(agent)
+            if agent.activated and distance > 0.0 and not agent.running:
                 agent.end_activation()
             self.activations.judge(agent, at)
             agent.mark()
@@ -228,6 +230,8 @@ class World:
 
     def _checked(self, value: float) -> float | None:
         """The shell refuses bad values where they arrive; here they must only do no harm."""
+        if type(value) is float and value >= 0.0:
+            return value  # nearly all are, and there may be very many
         try:
             return check_distance(value)
         except ValueError:
