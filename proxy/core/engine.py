@@ -13,7 +13,6 @@ from .kinds import AgentView, Kind
 from .loads import LoadQueue
 from .mean import Mean
 from .model import (
-    LORA,
     AdapterName,
     Capabilities,
     EngineId,
@@ -255,7 +254,7 @@ class Engine:
         """True if that makes a difference to what is loaded ahead."""
         changed = self.residency.learn(report)
         if report.pools:
-            self.hosting.learn(AdapterName(key) for kind, key in report.memories if kind == LORA)
+            self.hosting.learn(AdapterName(memory.key) for memory in self.residency.adapters)
         return self.loads.heal(report.loading, report.memories, at) or changed
 
     def start(self, adapter: AdapterName | None) -> None:

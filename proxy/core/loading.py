@@ -86,12 +86,19 @@ class Loading:
         for number, (memory, near) in enumerate(needs.near.items(), 1):
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
-            # A load on its way when the call comes is left to finish.
-            if memory in flying or (memory not in needs.running and waiting < _WAITING):
+            if waiting == _WAITING:
+                break
+            if memory in flying or memory not in needs.running:
                 want = self._want(engine, memory, near, flying, at)
                 if want is not None:
                     offloaded.append(want)
                     waiting += 1
+        # A load on its way when the call comes is left to finish, however many are nearer now.
+        for memory in flying - {want.memory for want in offloaded}:
+            if memory in needs.near:
+                want = self._want(engine, memory, needs.near[memory], flying, at)
+                if want is not None:
+                    offloaded.append(want)
         if not offloaded:
             return []
         chosen: list[Want] = []

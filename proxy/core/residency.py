@@ -10,6 +10,7 @@ warm-up that finds everything in the cache, or one that does not come.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from .kinds import EngineView
@@ -28,6 +29,8 @@ class Residency:
     """By the last report."""
     running_adapters: frozenset[AdapterName] = frozenset()
     """By the last report."""
+    adapters: tuple[MemoryId, ...] = ()
+    """Wherever they are, by the last report."""
     view: EngineView = field(default_factory=EngineView)
     _by_recency: OrderedDict[MemoryId, MemoryReport] | None = None
     """The same as `memories` where the engine does not tell of them: what was used last stands last."""
@@ -53,7 +56,9 @@ class Residency:
         )
         self.pools, self.memories = report.pools, memories
         self.loading, self.running_adapters = report.loading, report.running_adapters
-        self.view = _view(report)
+        # The only pass of our own over what may be thousands.
+        self.adapters = tuple(memory for memory in memories if memory.kind == LORA)
+        self.view = _view(report, self.adapters)
         computed: dict[MemoryId, int | None] = {
             memory: memories[memory].device_bytes if seen is None else seen
             for memory, seen in self._computed.items()
@@ -74,7 +79,8 @@ class Residency:
         if not self.pools or not whole or (memory not in self.memories and self._is_full):
             return
         self.memories[memory] = MemoryReport(whole, 0)
-        self._take(memory.kind, whole - known.device_bytes)
+        if whole > known.device_bytes:
+            self._take(memory.kind, whole - known.device_bytes)
 
     def use(self, memory: MemoryId, size_bytes: int | None) -> None:
         """A call that used it ended."""
@@ -115,7 +121,7 @@ class Residency:
         self.pools, self.memories, self._computed = (), {}, {}
         self._by_recency = None
         self.loading, self.running_adapters = frozenset(), frozenset()
-        self.view = EngineView()
+        self.adapters, self.view = (), EngineView()
 
     def sizes(self) -> dict[str, int]:
         """How full its tables are, by their names."""
@@ -150,16 +156,12 @@ class Residency:
         )
 
 
-def _view(report: EngineReport) -> EngineView:
+def _view(report: EngineReport, adapters: Iterable[MemoryId]) -> EngineView:
     prefixes = next((pool for pool in report.pools if KV_PREFIX in pool.kinds), None)
-    adapters = [
-        known.device_bytes + known.missing_bytes
-        for memory, known in report.memories.items()
-        if memory.kind == LORA
-    ]
+    sizes = [sum(report.memories[adapter]) for adapter in adapters]
     return EngineView(
         bytes_per_token=None
         if prefixes is None or not report.capacity_tokens
         else prefixes.capacity_bytes // report.capacity_tokens,
-        adapter_bytes=max(adapters, default=None),
+        adapter_bytes=max(sizes, default=None),
     )
