@@ -42,7 +42,7 @@ class Hours:
 class Period:
     """Of one simulation. A beginning costs the same however many agents there are."""
 
-    __slots__ = ("_beginnings", "_lags", "day")
+    __slots__ = ("_beginnings", "_fits", "_lags", "day")
 
     def __init__(self) -> None:
         self.day: int | None = None
@@ -50,22 +50,25 @@ class Period:
         self._lags = [0.0] * (LONGEST + 1)
         """How often an agent began so many steps after one of its last beginnings."""
         self._beginnings = 0
+        self._fits = False
+        """A day fitted some agent so far."""
 
     def began(self, hours: Hours, step: int) -> bool:
-        """An agent begins. True if the day is another one now."""
+        """An agent begins. True if the day is another one now, and that may make a difference to any agent."""
         if self.day is not None and hours.steps and step - hours.steps[0] >= self.day:
             hours.fits.add(step - self.day in hours.steps)
+            self._fits = self._fits or _fits(hours)
         for before in hours.steps:
             if 0 < step - before <= LONGEST:
                 self._lags[step - before] += 1.0
         hours.steps = (*hours.steps[1 - KEPT :], step)
         self._beginnings += 1
-        return self._beginnings % _LOOKED_AT == 0 and self._look()
+        return self._beginnings % _LOOKED_AT == 0 and self._look() and self._fits
 
     def due(self, hours: Hours, step: int) -> int | None:
         """In which step the agent is expected next, seen from this one: it may be late by one. None if no day fits it, or
         it did not come when it was due."""
-        if self.day is None or hours.fits.count < _CHECKS or hours.fits.value < _FITS:
+        if self.day is None or not _fits(hours):
             return None
         last = hours.steps[-1]
         return next(
@@ -81,3 +84,7 @@ class Period:
             self._beginnings //= 2
             self._lags = [lag / 2 for lag in lags]
         return self.day != before
+
+
+def _fits(hours: Hours) -> bool:
+    return hours.fits.count >= _CHECKS and hours.fits.value >= _FITS
