@@ -55,6 +55,9 @@ CLOSING_S = 2.0
 """For calls that were cut off to tell the engine so."""
 CLIENT_SILENT_S = 60
 """A client whose machine does not answer, or that takes nothing of what waits for it, for so long is gone."""
+CLIENT_IDLE_S = 75
+"""Idle connections of clients are kept so long: longer than clients keep them (httpx 5 s). Who closes first must be the client: a
+request that crosses with our closing is lost, and it cannot know whether it was received."""
 NEAR_EVERY_S = 5.0
 """Between two looks at who is near: the texts of all others are given up."""
 
@@ -271,6 +274,7 @@ class _Listener(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=BoundedHttpProtocol,
+                timeout_keep_alive=CLIENT_IDLE_S,
                 ws="none",
                 lifespan="off",
                 log_config=None,

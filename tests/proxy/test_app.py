@@ -57,6 +57,10 @@ def settings_for(engine: str, **options: Any) -> Settings:
     return Settings(engine=engine, **(quick | options))
 
 
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers nobody."""
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -402,6 +406,13 @@ def test_clients_that_vanish_are_noticed() -> None:
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+def test_clients_close_idle_connections_first() -> None:
+    """Else a request may cross with our closing, and fail for nothing."""
+    kept_by_clients_s = httpx.Limits().keepalive_expiry
+    assert kept_by_clients_s is not None
+    assert app._Listener(_nothing).config.timeout_keep_alive > 2 * kept_by_clients_s
 
 
 async def test_a_host_that_is_not_ours_is_named() -> None:
