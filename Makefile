@@ -126,8 +126,8 @@ check: .venv/.ready  ## format, lint, types, import rules and the fast tests; un
 	.venv/bin/pytest -n auto -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
 	.venv/bin/pytest -n auto -m "$(FAST)" --ignore tests/proxy/core
 
-test: setup          ## every test, the real engine included (about 18 minutes after set-up)
-	.venv/bin/pytest -m "not containers" --durations=10
+test: setup          ## every test, the real engine included; of the slow ones what fails is tried once more (about 18 minutes after set-up)
+	@$(PY) .ci/tests.py "$(FAST)"
 
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
 	.venv/bin/pytest -m containers tests/deploy

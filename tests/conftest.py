@@ -1,6 +1,14 @@
 """Shared by all tests."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, however slow the machine: a check must not fail by chance, nor a deadline of 200 ms be
+# its measure. `--hypothesis-profile=default` looks at other examples.
+settings.register_profile(
+    "the-same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("the-same")
 
 # Else a failure in a contract, which is no test module itself, would not say what was compared.
 pytest.register_assert_rewrite("tests.engine_adapters.contract", "tests.engine_adapters.memory_contract")

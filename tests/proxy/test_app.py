@@ -41,6 +41,7 @@ from scalesim.proxy.core.model import (
 )
 from scalesim.proxy.settings import Settings
 from scalesim.proxy.warm_up import PrefixStore
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve as served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # every server takes a quarter of a second to stop
@@ -73,7 +74,7 @@ async def proxied(
     engine: EmulatedEngine, **options: Any
 ) -> AsyncIterator[tuple[ServerAddresses, httpx.AsyncClient]]:
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=10) as client,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client,
         served(engine.app) as url,
         running(settings_for(url, **options)) as addresses,
     ):
@@ -83,7 +84,7 @@ async def proxied(
 
 async def until(client: httpx.AsyncClient, addresses: ServerAddresses, *, up: bool) -> None:
     wanted = 200 if up else 503
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await client.get(f"{addresses.admin}/ready")).status_code != wanted:
             pass
 
@@ -112,7 +113,7 @@ async def test_a_hint_changes_the_order_in_the_engine() -> None:
         hint = {"unit": "steps", "distances": {"Ann": 3}}
         told = await client.post(f"{addresses.admin}/admin/v1/simulations/town/distances", json=hint)
         assert told.status_code == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             engine: dict[str, Any] = {}
             while not engine.get("plan_in_force"):
                 (engine,) = (await client.get(f"{addresses.admin}/admin/v1/engines")).json()["engines"]
@@ -123,7 +124,7 @@ async def test_a_hint_changes_the_order_in_the_engine() -> None:
 async def test_a_dead_engine_gives_clean_errors_and_a_new_one_needs_no_restart() -> None:
     port = free_port()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=10))
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S))
         addresses = await stack.enter_async_context(running(settings_for(f"http://127.0.0.1:{port}")))
         dead = await chat(client, addresses, "Ann")
         health = await client.get(f"{addresses.admin}/health")
@@ -180,7 +181,7 @@ async def test_a_prefix_is_computed_again_before_the_call_unless_that_is_switche
         hint = {"unit": "steps", "distances": {"Ann": 1}}
         await client.post(f"{admin}/simulations/town/distances", json=hint)
         metrics, looks = "", 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while 'scalesim_loads_total{kind="kv_prefix",state="loaded"}' not in metrics and looks < 30:
                 metrics = (await client.get(f"{addresses.admin}/metrics")).text
                 looks += parts == "none"
@@ -202,7 +203,7 @@ async def test_a_stock_engine_is_given_back_what_others_took_the_room_of_before_
         hint = {"unit": "steps", "distances": {"Ann": 1, "Bob": 50}}
         await client.post(f"{addresses.admin}/admin/v1/simulations/town/distances", json=hint)
         metrics = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while 'scalesim_loads_total{kind="kv_prefix",state="loaded"}' not in metrics:
                 metrics = (await client.get(f"{addresses.admin}/metrics")).text
         again = await chat(client, addresses, "Ann")
@@ -218,7 +219,7 @@ async def test_how_long_an_agent_acts_is_read_in_its_answer_if_that_is_switched_
         await JSONResponse(said)(scope, receive, send)
 
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=10) as client,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client,
         served(engine) as url,
         running(settings_for(url, answers=answers)) as addresses,
     ):
@@ -336,7 +337,7 @@ async def test_what_ran_on_a_name_that_the_engine_has_from_elsewhere_is_not_sent
 
 async def evict(client: httpx.AsyncClient, engine: str, owner: str) -> None:
     """As if others had needed its room. Sent with the fence that is in force, which may have moved on meanwhile."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             fence = (await client.get(f"{engine}/scalesim/v1/stats")).json()["fence"]
             body = {"fence": fence, "owners": [owner]}
@@ -354,10 +355,10 @@ async def test_a_second_proxy_takes_over_and_the_first_says_so() -> None:
                 await chat(client, proxy, "Ann")
                 await chat(client, proxy, "Bob")
                 await client.post(f"{proxy.admin}/admin/v1/simulations/town/distances", json=hint)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_S):
                     while proxy is second and not engine["plan_in_force"]:
                         (engine,) = (await client.get(f"{second.admin}/admin/v1/engines")).json()["engines"]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while engine["commanded"]:
                     (engine,) = (await client.get(f"{first.admin}/admin/v1/engines")).json()["engines"]
             still_served = await chat(client, first, "Ann")
@@ -366,12 +367,12 @@ async def test_a_second_proxy_takes_over_and_the_first_says_so() -> None:
 
 
 async def test_a_running_call_ends_before_the_proxy_does() -> None:
-    engine = EmulatedEngine(decode_s_per_token=0.05)
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client, served(engine.app) as url:
+    engine = EmulatedEngine(decode_s_per_token=0.25)
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client, served(engine.app) as url:
         async with running(settings_for(url)) as addresses:
             call = asyncio.create_task(chat(client, addresses, "Ann"))
             metrics = ""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while 'scalesim_running_calls{simulation="town"} 1' not in metrics:
                     metrics = (await client.get(f"{addresses.admin}/metrics")).text
         assert (await call).status_code == 200
@@ -432,7 +433,7 @@ async def test_serving_says_where_and_ends_on_a_signal(capsys: pytest.CaptureFix
     async with served(EmulatedEngine().app) as url:
         serving = asyncio.create_task(serve(settings_for(url), ready=on_ready))
         said = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await ready.wait()
             while "extended" not in said:
                 await asyncio.sleep(0)
@@ -450,9 +451,9 @@ async def test_a_second_signal_cuts_off_what_still_runs(monkeypatch: pytest.Monk
     monkeypatch.setattr(app, "CLOSING_S", 0.2)
     ready: asyncio.Future[ServerAddresses] = asyncio.get_running_loop().create_future()
     engine = EmulatedEngine(decode_s_per_token=30)
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client, served(engine.app) as url:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client, served(engine.app) as url:
         serving = asyncio.create_task(serve(settings_for(url), ready=ready.set_result))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             addresses = await ready
             call = asyncio.create_task(chat(client, addresses, "Ann"))
             metrics = ""

@@ -54,7 +54,7 @@ def test_all_settings_are_listed_with_what_they_are_for() -> None:
 
 def told_by(words: list[str], environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     process = command(*words, environ=environ)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -68,7 +68,7 @@ def serving(*words: str, environ: Mapping[str, str] | None = None) -> Iterator[t
         yield urls[0], urls[1]
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "ending" in out
     assert "Traceback" not in err

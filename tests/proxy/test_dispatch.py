@@ -36,11 +36,11 @@ from scalesim.proxy.core.model import (
 )
 from scalesim.proxy.dispatch import FLIGHTS_LIMIT, LOADS_LIMIT, WAITING_LIMIT, Dispatch, Outcome
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
 ENGINE = EngineId("fake")
-PATIENCE_S = 5.0
 
 
 class Slow(FakeAdapter):

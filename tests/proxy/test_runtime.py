@@ -48,6 +48,7 @@ from scalesim.proxy.core.model import (
 from scalesim.proxy.dispatch import WAITING_LIMIT
 from scalesim.proxy.runtime import DEADLINE_S, Runtime
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +56,6 @@ ENGINE = EngineId("gpu")
 TOWN = SimulationId("town")
 EXTENDED = Capabilities("sglang", "0.5", True, frozenset({"order", "pin", "residency"}), "boot-1", 1000)
 STOCK = Capabilities("sglang", "0.5", False, reason="the plugin is not installed")
-PATIENCE_S = 5.0
 
 
 class Noted:

@@ -18,6 +18,8 @@ from scalesim.proxy.core.model import (
     Owner,
 )
 
+from .patience import PATIENCE_S, soon
+
 EXTENDED = Capabilities(
     kind="fake",
     version="1",
@@ -56,12 +58,15 @@ class FakeAdapter:
         self.aborts: list[str] = []
         self._changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[FakeAdapter], object], timeout_s: float = 2.0) -> None:
-        """Waits until something that was recorded makes `condition` true. Raises `TimeoutError`."""
-        async with asyncio.timeout(timeout_s):
+    async def until(self, condition: Callable[[FakeAdapter], object], timeout_s: float = PATIENCE_S) -> None:
+        """Waits until something that was recorded makes `condition` true. `timeout_s`: of a loop that runs. Raises `TimeoutError`."""
+
+        async def met() -> None:
             while not condition(self):
                 self._changed.clear()
                 await self._changed.wait()
+
+        await soon(met(), timeout_s)
 
     async def probe(self) -> Capabilities:
         self.probes += 1

@@ -80,7 +80,9 @@ async def test_a_town_is_compared_in_front_of_emulated_engines(tmp_path: Path) -
         out_dir=tmp_path / "out",
         json_path=tmp_path / "result.json",
         png_path=tmp_path / "picture.png",
-        installation=EmulatedInstallation(scalesim=proxy, pace=100),
+        installation=EmulatedInstallation(
+            scalesim=proxy, pace=100, engine_timeout_s=600, proxy_timeout_s=600
+        ),
     )
     console = Console(file=io.StringIO(), width=200)
     assert await compare(order, console), console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO

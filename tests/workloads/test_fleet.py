@@ -40,7 +40,7 @@ def installation(tmp_path: Path) -> Installation:
     program.parent.mkdir(parents=True)
     program.write_text(ANSWERS_EVERYTHING.format(python=sys.executable))
     program.chmod(0o755)
-    return Installation(engine_env=tmp_path / "env", model=tmp_path, scalesim=program)
+    return Installation(engine_env=tmp_path / "env", model=tmp_path, scalesim=program, proxy_timeout_s=600)
 
 
 async def answers(url: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from scalesim.workloads.player import HintRefused, Target, play_program, playing
 from scalesim.workloads.program import Activation, Call, Hints, Impossible, Known, Program, Space, Step, Told
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine, prompt_ids
 
@@ -97,7 +98,7 @@ async def test_activations_run_at_the_same_time() -> None:
     program = town()
     (step,) = program.steps
     both = Step(0, (step.activations[0], Activation("Bob", (call("b1"), call("b2")), 1.0)), step.distances)
-    async with serve(engine.app()) as url, asyncio.timeout(10):
+    async with serve(engine.app()) as url, asyncio.timeout(PATIENCE_S):
         await play_program(Program("town", program.agents, (both,)), Target(url))
     assert engine.most_running == 2
 

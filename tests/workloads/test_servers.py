@@ -28,7 +28,7 @@ async def test_a_server_is_healthy_when_it_answers_and_gone_afterwards(tmp_path:
     with Servers(Installation(), tmp_path) as servers:
         command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
         server = servers.spawn("web", command, {"COLOUR": "blue"}, f"http://127.0.0.1:{port}")
-        await servers.healthy(server, server.url, timeout_s=20)
+        await servers.healthy(server, server.url, timeout_s=120)
         assert not gone(server.process.pid)
     assert gone(server.process.pid)
     assert server.log == tmp_path / "web.log"
@@ -44,7 +44,7 @@ async def test_whatever_a_server_has_started_is_stopped_with_it(tmp_path: Path) 
             os.sched_yield()
         child = int(text.split()[1])
         assert not gone(child)
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while not gone(child) and time.monotonic() < deadline_s:  # killed, but not ours to wait for
         os.sched_yield()
     assert gone(child)
@@ -70,7 +70,7 @@ async def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: 
         with pytest.raises(
             ServerFailed, match=r"(?s)broken ended with status 3; .*broken\.log.*  no such model"
         ):
-            await servers.healthy(server, server.url, timeout_s=20)
+            await servers.healthy(server, server.url, timeout_s=120)
 
 
 async def test_a_server_that_does_not_answer_in_time_is_reported(tmp_path: Path) -> None:

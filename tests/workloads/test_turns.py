@@ -78,7 +78,9 @@ async def test_every_lane_plays_the_whole_program_from_an_empty_cache() -> None:
         assert all(call.error is None for call in play.calls)
         assert play.step_seconds is not None
         assert play.step_seconds["prefill"] == pytest.approx(0.0001 * len(keys))
-    assert [call.cached_tokens for call in plays[0].calls] == [call.cached_tokens for call in plays[2].calls]
+    # Of those that call side by side, whoever comes first finds nothing of what all have in common.
+    found = [sorted(call.cached_tokens for call in play.calls) for play in plays]
+    assert found[0] == found[2]
     assert [engine.flushes for engine in engines.values()] == [2, 2]
 
 

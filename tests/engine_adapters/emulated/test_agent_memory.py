@@ -40,6 +40,7 @@ from scalesim.proxy.core.model import (
 from scalesim.proxy.runtime import Runtime
 from tests.engine_adapters.bench import client_of
 from tests.proxy.core.kinds import model_kind
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -49,7 +50,6 @@ TOWN = SimulationId("town")
 MODEL_BYTES = 4 * 1024 * 1024
 CAPACITY_TOKENS = 1_000
 BYTES_PER_TOKEN = 1_024
-PATIENCE_S = 20.0
 
 
 class Town:

@@ -13,6 +13,7 @@ import pytest
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from tests.engine_adapters.bench import client_of
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 
 pytestmark = pytest.mark.anyio
@@ -261,8 +262,9 @@ async def test_a_flush_waits_as_long_as_it_is_asked_to() -> None:
         asked = asyncio.create_task(client.post("/generate", json={"text": "hello"}))
         while not engine.scheduler.running:  # noqa: ASYNC110  a few turns of this loop
             await asyncio.sleep(0)
-        assert (await client.post("/flush_cache", params={"timeout": 5})).status_code == 200
-        assert asked.done()
+        assert (await client.post("/flush_cache", params={"timeout": PATIENCE_S})).status_code == 200
+        assert engine.scheduler.idle
+        assert (await asked).status_code == 200
         assert (await client.post("/flush_cache", params={"timeout": "soon"})).status_code == 400
 
 
@@ -298,8 +300,8 @@ async def test_a_client_that_leaves_takes_its_request_along() -> None:
             await anext(answer.aiter_lines())
             assert (await client.post("/flush_cache")).status_code == 400
         with pytest.raises(httpx.ReadTimeout):
-            await client.post("/generate", json=body, timeout=0.05)
-        async with asyncio.timeout(5):
+            await client.post("/generate", json=body, timeout=httpx.Timeout(PATIENCE_S, read=0.05))
+        async with asyncio.timeout(PATIENCE_S):
             while not engine.scheduler.idle:  # noqa: ASYNC110  it is the server that moves
                 await asyncio.sleep(0.005)
     assert engine.cache.available + engine.cache.evictable == engine.capacity_tokens
@@ -310,7 +312,7 @@ async def test_plans_age_by_themselves_when_beats_have_an_interval() -> None:
     async with near(engine) as client:
         told = {"fence": [1, 1], "owners": {"s/a": 1.0}}
         assert (await client.post("/scalesim/v1/plan", json=told)).json()["in_force"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (await client.get("/scalesim/v1/stats")).json()["plan_in_force"]:  # noqa: ASYNC110  as above
                 await asyncio.sleep(0.001)
 

@@ -10,6 +10,7 @@ from scalesim.engine_adapters.emulated.counts import Tally
 from scalesim.engine_adapters.emulated.link import SLICE_BYTES, Link
 from scalesim.engine_adapters.emulated.loads import Loads
 from scalesim.engine_adapters.emulated.pools import Limit, limit_of
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -89,12 +90,12 @@ class Bench:
 
     async def slices(self, count: int) -> None:
         """Until so many have begun."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.shelf.slices) < count:  # noqa: ASYNC110  a few turns of this loop
                 await asyncio.sleep(0)
 
     async def under_way(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.loads.under_way) < count:  # noqa: ASYNC110  as above
                 await asyncio.sleep(0)
 

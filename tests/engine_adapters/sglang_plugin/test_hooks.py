@@ -21,7 +21,7 @@ def in_engine(program: str) -> dict[str, object]:
         [str(ENGINE_PYTHON), "-c", program],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         cwd="/",
         env={**os.environ, "SGLANG_USE_CPU_ENGINE": "1", "HF_HUB_OFFLINE": "1"},
         check=False,

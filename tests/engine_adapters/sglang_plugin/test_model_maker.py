@@ -33,7 +33,7 @@ def run_in_engine(*arguments: str) -> subprocess.CompletedProcess[str]:
         "HF_HUB_OFFLINE": "1",
     }
     return subprocess.run(
-        [str(ENGINE_PYTHON), *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [str(ENGINE_PYTHON), *arguments], env=environment, capture_output=True, text=True, timeout=900
     )
 
 

@@ -26,6 +26,7 @@ from scalesim.proxy.core.model import (
 from scalesim.proxy.engine_status import LoadTotal
 from scalesim.proxy.settings import Settings
 from tests.support.fake_adapter import EXTENDED, FakeAdapter
+from tests.support.patience import PATIENCE_S
 
 from .conftest import CALLING, Proxy, started
 
@@ -231,7 +232,7 @@ async def test_what_the_engine_says_of_an_adapter_is_told(lora: Proxy) -> None:
     town = lora.simulation("Ann")
     bad = await registered(lora, "/bad/a")
     await lora.client.put(f"{SIMULATIONS}/{town}/agents/Ann/adapter", json={"name": bad})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not (told := (await lora.client.get(f"{PATH}/{bad}")).json())["problem"]:
             pass
     assert "no such directory: /bad/a" in told["problem"]
@@ -290,7 +291,7 @@ async def test_a_name_that_the_engine_had_already_counts_only_once_it_is_known_t
     pools = (Pool("lora", frozenset({LORA}), 100, 60),)
     memories = {MemoryId(LORA, name): MemoryReport(0, 10)}
     lora.adapter.next_report = EngineReport("boot-1", True, frozenset(), 0, 1000, pools, memories)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await lora.client.get(f"{PATH}/{name}")).json()["engines"] != {"fake": "host"}:
             pass
     answer = await lora.client.put(f"{SIMULATIONS}/{town}/agents/Ann/adapter", json={"name": name})
@@ -306,7 +307,10 @@ async def test_for_what_a_full_engine_has_no_room_nobody_waits(monkeypatch: pyte
     adapter.capabilities = replace(
         EXTENDED, features=EXTENDED.features | more, adapter_slots=1, host_adapters=1
     )
-    async with started(Settings(engine="http://engine"), adapter=adapter) as proxy, asyncio.timeout(10):
+    async with (
+        started(Settings(engine="http://engine"), adapter=adapter) as proxy,
+        asyncio.timeout(PATIENCE_S),
+    ):
         town = proxy.simulation("Ann", "Bob")
         path = f"{SIMULATIONS}/{town}/adapters"
         first, second = await registered(proxy, "/good/1"), await registered(proxy, "/good/2")
@@ -324,7 +328,7 @@ async def test_pools_memories_and_slots_are_told(lora: Proxy) -> None:
     pools = (Pool("kv", frozenset({KV_PREFIX}), 1000, 250), Pool("lora", frozenset({LORA}), 100, 60))
     memories = {MemoryId(KV_PREFIX, Owner(f"{town}/Bob")): MemoryReport(30, 70)}
     lora.adapter.next_report = EngineReport("boot-1", True, frozenset(), 0, 1000, pools, memories)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             (engine,) = (await lora.client.get("/admin/v1/engines")).json()["engines"]
             (bob,) = (await lora.client.get(f"{SIMULATIONS}/{town}/agents")).json()["agents"]

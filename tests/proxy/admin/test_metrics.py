@@ -6,6 +6,7 @@ import re
 import pytest
 
 from scalesim.proxy.core.model import EngineReport
+from tests.support.patience import PATIENCE_S
 
 from .conftest import Proxy
 
@@ -45,7 +46,7 @@ async def test_metrics_tell_what_the_guard_has_seen(proxy: Proxy) -> None:
 
 async def test_metrics_name_what_the_engine_reported(proxy: Proxy) -> None:
     proxy.adapter.next_report = EngineReport("boot-1", True, frozenset(), 120, 900)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while proxy.runtime.engines()[0].report is None:
             await proxy.client.get("/health")
     text = (await proxy.client.get("/metrics")).text

@@ -7,6 +7,7 @@ import pytest
 
 from scalesim.proxy.core.model import Part
 from tests.support.fake_adapter import EXTENDED
+from tests.support.patience import PATIENCE_S
 
 from .conftest import Proxy
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 async def until(proxy: Proxy, *, up: bool) -> None:
     """The loop probes or looks every few milliseconds; each round trip to the proxy lets it go on."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while proxy.runtime.engines()[0].up is not up:
             await proxy.client.get("/health")
 

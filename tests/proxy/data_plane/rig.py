@@ -22,6 +22,7 @@ from scalesim.proxy.data_plane.identity import Recogniser
 from scalesim.proxy.data_plane.relay import Relay
 from scalesim.proxy.data_plane.upstream import Upstream
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.patience import PATIENCE_S, soon
 
 Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
 Remembered = tuple[Owner, str, Mapping[str, object], int, AdapterName | None]
@@ -62,12 +63,15 @@ class EventLog:
     def ended(self) -> list[CallEnded]:
         return [event for event in self.events if isinstance(event, CallEnded)]
 
-    async def until_ended(self, calls: int = 1, timeout_s: float = 2.0) -> CallEnded:
-        """Waits for so many ends, and gives the last."""
-        async with asyncio.timeout(timeout_s):
+    async def until_ended(self, calls: int = 1, timeout_s: float = PATIENCE_S) -> CallEnded:
+        """Waits for so many ends, and gives the last. `timeout_s`: of a loop that runs."""
+
+        async def so_many() -> None:
             while len(self.ended) < calls:
                 self._changed.clear()
                 await self._changed.wait()
+
+        await soon(so_many(), timeout_s)
         return self.ended[-1]
 
     def check_each_ended_once(self) -> None:
@@ -90,7 +94,7 @@ async def rig(
     mode: Mode = Mode.ON,
     max_body_bytes: int = 1 << 20,
     max_connections: int = 100,
-    connect_timeout_s: float = 1.0,
+    connect_timeout_s: float = PATIENCE_S,
     assigned: Mapping[tuple[str, str], str] | None = None,
     recomputed: bool = True,
     reading: Reading | None = None,
@@ -173,8 +177,7 @@ class _Servers:
         for server, state in reversed(self._running):
             server.close()
             if state.tasks:
-                _, pending = await asyncio.wait(state.tasks, timeout=1)
-                assert not pending
+                await soon(asyncio.wait(state.tasks), 1.0)
             for connection in list(state.connections):
                 connection.shutdown()
             while state.connections:  # noqa: ASYNC110 - they close in the next turn, and uvicorn has no event for it
@@ -295,7 +298,7 @@ def raw_post(path: str, body: bytes, *headers: str) -> bytes:
 
 
 def client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(trust_env=False, timeout=5.0, verify=False)
+    return httpx.AsyncClient(trust_env=False, timeout=2 * PATIENCE_S, verify=False)
 
 
 async def whole_body(receive: Receive) -> bytes:

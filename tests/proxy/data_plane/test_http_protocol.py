@@ -9,6 +9,7 @@ import pytest
 
 from scalesim.proxy.core.model import Outcome
 from scalesim.proxy.data_plane.http_protocol import MAX_HEAD_BYTES
+from tests.support.patience import PATIENCE_S
 
 from .rig import Recorder, Stuck, raw_client, raw_post, rig
 
@@ -22,7 +23,7 @@ TOO_MUCH = b"x" * (MAX_HEAD_BYTES + 1)
 
 async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """The head and the body of all there is until the connection closes."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     return head, body
 
@@ -117,7 +118,7 @@ async def test_a_connection_may_carry_more_than_the_limit_in_all() -> None:
     async with rig(engine) as r, raw_client(r.port, b"") as (reader, writer):
         for _ in range(5):
             writer.write(request)
-            head = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 2)
+            head = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), PATIENCE_S)
             assert head.startswith(b"HTTP/1.1 200")
     assert len(engine.scopes) == 5
 

@@ -14,6 +14,7 @@ import pytest
 
 from scalesim.proxy.core.model import Clock, Mode, Outcome, Usage
 from tests.support.fake_adapter import EXTENDED
+from tests.support.patience import PATIENCE_S
 
 from .rig import Echo, Recorder, Stuck, client, raw_client, raw_engine, raw_post, rig
 
@@ -437,7 +438,7 @@ async def test_what_the_engine_would_not_take_for_a_control_route_passes(path: s
 async def test_fifty_calls_at_once_each_get_their_own_answer() -> None:
     engine = Echo(together=50)
     async with rig(engine) as r, client() as c:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             answers = await asyncio.gather(
                 *(c.post(r.url + CHAT, json={"n": i}, headers={"X-Agent-ID": f"a{i}"}) for i in range(50))
             )

@@ -14,6 +14,7 @@ import pytest
 from scalesim.proxy.core.model import Clock, Mode, Outcome, Usage
 from scalesim.proxy.data_plane.asgi import Message
 from tests.support.fake_adapter import EXTENDED
+from tests.support.patience import PATIENCE_S, soon
 
 from .rig import SOON_S, Echo, Recorder, Stuck, client, raw_client, raw_post, rig
 
@@ -28,8 +29,8 @@ def post_scope() -> dict[str, object]:
     return {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": headers}
 
 
-async def soon(event: asyncio.Event) -> None:
-    await asyncio.wait_for(event.wait(), SOON_S)
+async def at_once(event: asyncio.Event) -> None:
+    await soon(event.wait(), SOON_S)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -43,7 +44,7 @@ async def test_leaving_before_the_first_byte_closes_the_engines_connection_and_a
         async with raw_client(r.port, raw_post(path, body)) as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await soon(engine.left)
+            await at_once(engine.left)
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
         assert r.adapter.aborts == [json.loads(engine.bodies[0])["rid"]]
         assert (await r.log.until_ended()).outcome is Outcome.CLIENT_GONE
@@ -55,7 +56,7 @@ async def test_leaving_in_the_middle_of_a_stream_closes_the_engines_connection_a
         async with raw_client(r.port, raw_post(CHAT, b'{"stream": true}')) as (reader, writer):
             await reader.readuntil(b"data: 1\n\n")
             writer.close()
-            await soon(engine.left)
+            await at_once(engine.left)
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
         assert (await r.log.until_ended()).outcome is Outcome.CLIENT_GONE
 
@@ -79,7 +80,7 @@ async def test_leaving_right_after_the_end_of_a_stream_is_no_leaving(path: str, 
             await reader.readuntil(stream)
             writer.close()
             ended = await r.log.until_ended()
-            await soon(engine.left)
+            await at_once(engine.left)
         assert ended.outcome is Outcome.DONE
         assert ended.usage == Usage(prompt=9, cached=None, output=2)
         assert ended.acts_for == (7.0, Clock.STEPS)
@@ -103,9 +104,9 @@ async def test_a_client_that_leaves_without_having_read_is_noticed_while_sending
                 blocked.set()
                 await asyncio.Event().wait()
 
-        await asyncio.wait_for(r.relay(post_scope(), receive, send), SOON_S)
+        await soon(r.relay(post_scope(), receive, send), SOON_S)
         assert r.log.ended[0].outcome is Outcome.CLIENT_GONE
-        await soon(engine.left)
+        await at_once(engine.left)
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
 
 
@@ -115,7 +116,7 @@ async def test_leaving_a_path_that_is_no_generation_closes_the_engines_connectio
         async with raw_client(r.port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n") as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await soon(engine.left)
+            await at_once(engine.left)
         assert r.log.events == []
         assert r.adapter.aborts == []
 
@@ -154,7 +155,7 @@ async def test_an_engine_without_abort_is_not_asked_to() -> None:
         async with raw_client(r.port, raw_post(CHAT, b'{"rid": "mine"}')) as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await soon(engine.left)
+            await at_once(engine.left)
         await r.log.until_ended()
         await r.relay.drained()
         assert r.adapter.aborts == []
@@ -194,7 +195,7 @@ async def test_what_has_no_single_id_is_not_aborted(body: bytes) -> None:
         async with raw_client(r.port, raw_post(CHAT, body)) as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await soon(engine.left)
+            await at_once(engine.left)
         await r.log.until_ended()
         await r.relay.drained()
         assert r.adapter.aborts == []
@@ -209,7 +210,7 @@ async def test_an_abort_that_fails_is_logged_and_harms_nobody(caplog: pytest.Log
             await engine.arrived.wait()
             with caplog.at_level(logging.WARNING):
                 writer.close()
-                await soon(engine.left)
+                await at_once(engine.left)
                 await r.log.until_ended()
                 await r.relay.drained()
     assert "control is broken" in caplog.text
@@ -228,7 +229,7 @@ async def test_clients_that_leave_do_not_use_up_the_connections() -> None:
     async with rig(engine, max_connections=1) as r:
         for n in range(1, 6):
             async with raw_client(r.port, raw_post(CHAT, b"{}")) as (_, writer):
-                await soon(engine.arrived)
+                await at_once(engine.arrived)
                 engine.arrived.clear()
                 writer.close()
                 await r.log.until_ended(n)
@@ -244,13 +245,14 @@ async def test_fifty_that_leave_do_not_disturb_fifty_that_stay() -> None:
         leaving = [await asyncio.open_connection("127.0.0.1", r.port) for _ in range(49)]
         for _, writer in leaving:
             writer.write(raw_post(CHAT, body))
-        while engine.waiting < 99:  # noqa: ASYNC110 - the barrier has no event for it
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):  # else a client that gave up would be waited for without end
+            while engine.waiting < 99:  # noqa: ASYNC110 - the barrier has no event for it
+                await asyncio.sleep(0)
         for _, writer in leaving:
             writer.transport.abort()
         await r.log.until_ended(49)
         async with raw_client(r.port, raw_post(CHAT, body)) as (reader, _):
-            answers = await asyncio.wait_for(staying, 2)
+            answers = await soon(staying, 2.0)
             await reader.readuntil(b"\r\n\r\n")
         await r.log.until_ended(100)
         outcomes = [ended.outcome for ended in r.log.ended]
@@ -277,7 +279,7 @@ async def test_a_server_that_shuts_down_ends_its_calls() -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert (await r.log.until_ended()).outcome is Outcome.CLIENT_GONE
-        await soon(engine.left)
+        await at_once(engine.left)
         await r.relay.drained()
         assert len(r.adapter.aborts) == 1
 

@@ -28,6 +28,7 @@ from scalesim.proxy.core.model import (
 )
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 from scalesim.proxy.warm_up.slices import AIM_TOKENS, LIMIT_TOKENS
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 
 pytestmark = pytest.mark.anyio
@@ -409,7 +410,9 @@ async def test_an_engine_that_is_gone_is_unreachable() -> None:
 
 
 async def test_a_slice_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalesim.proxy.warm_up.runner.SLICE_TIMEOUT_S", 0.05)
+    # Of the answer alone: a busy machine may take longer than that to connect.
+    limit = httpx.Timeout(PATIENCE_S, read=0.05)
+    monkeypatch.setattr("scalesim.proxy.warm_up.runner.SLICE_TIMEOUT_S", limit)
     held = asyncio.Event()
 
     async def answer(body: dict[str, Any]) -> tuple[int, object]:
