@@ -21,14 +21,16 @@ CAPACITY_TOKENS = 8_000
 ADAPTERS = 10
 RANK = 8
 ROOM = AdapterRoom(slots=4, loaded=ADAPTERS + 2, rank=RANK)
-LOAD_S = 1.5
+START_S = 1_200.0
+"""An engine comes up in a quarter of a minute on a machine that has nothing else to do."""
+LOAD_S = 6.0
 SLOW = Link("slow", bandwidth_bytes_per_s=1e12, adapter_overhead_s=LOAD_S, prefix_overhead_s=LOAD_S)
 """A load takes so long that a test that sees it on its way has the time to do something about it."""
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    installation = Installation()
+    installation = Installation(engine_timeout_s=START_S)
     missing = installation.missing()
     assert not missing, f"run `make setup` first: {', '.join(map(str, missing))} not found"
     with Servers(installation, Path(tmp_path_factory.mktemp("servers"))) as running:

@@ -33,7 +33,7 @@ def test_compare_plays_all_configurations_on_real_engines(tmp_path: Path) -> Non
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3_600,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -58,7 +58,7 @@ def test_a_deliberately_wrong_adapter_makes_the_memory_benchmark_fail(tmp_path: 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3_600,
         check=False,
     )
     assert out.exists(), done.stdout[-3000:] + done.stderr[-3000:]

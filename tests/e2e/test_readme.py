@@ -46,7 +46,7 @@ async def answer_to(command: str, here: Town, adapter_path: str = "") -> str:
         ["bash", "-c", local + " -w '\\n%{http_code}'"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     body, _, status = done.stdout.rpartition("\n")

@@ -17,7 +17,8 @@ from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.proxy.core.actions import Action, Evict, Order, Pin, Renew, Unpin
 from scalesim.proxy.core.model import Owner
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
+"""A step of an engine on a busy CPU takes seconds. Only a test that fails waits so long."""
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Bench:
     pin_budget_tokens: int
     beat: Callable[[], object] | None
     fence: Fence
+    ages: bool = False
+    """Whether what is in force ages while the test does something else."""
     unit: int = field(init=False)
     """Tokens of one owner's prompt: ten fill the cache, and two are within the budget of pins."""
 
@@ -53,13 +56,34 @@ class Bench:
         assert answer.status_code == 200, answer.text
         return int(answer.json()["meta_info"]["cached_tokens"])
 
+    async def keep(self) -> None:
+        """As a proxy would meanwhile: how long an engine takes over calls must not decide what is in force."""
+        if self.ages:
+            await self.adapter.carry_out(Renew(self.adapter.engine), self.fence)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """What is in force stays so in the block, whatever is done there side by side."""
+
+        async def renewing() -> None:
+            while True:
+                await self.keep()
+                await asyncio.sleep(1.0)  # a beat
+
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(renewing())
+            yield
+            keeping.cancel()
+
     async def fill(self, owners: list[Owner]) -> None:
-        """Each owner calls once, in this order: the first is the longest unused."""
+        """Each owner calls once, in this order: the first is the longest unused. What is in force stays so."""
         for owner in owners:
+            await self.keep()
             assert await self.call(self.prompt(owner), owner) == 0
 
     async def press(self, units: int, name: str = "stranger") -> None:
         """A prompt that nobody owns and nobody has seen, so many units long."""
+        await self.keep()
         assert await self.call(self.prompt(name, units * self.unit)) == 0
 
     async def do(self, action: Action) -> None:
@@ -142,6 +166,7 @@ async def bench_on(
         )
         stats = await bench.read("stats")
         bench.fence = Fence(stats["fence"][0] + 1, 0)
+        bench.ages = beat is None
         await bench.order()
         await bench.unpin(*map(Owner, stats["pins"]))
     await bench.flush()
@@ -155,5 +180,7 @@ def owners(count: int) -> list[Owner]:
 @asynccontextmanager
 async def client_of(base_url: str, api_key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60.0, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=base_url, headers=headers, timeout=PATIENCE_S, trust_env=False
+    ) as client:
         yield client

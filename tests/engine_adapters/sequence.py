@@ -109,7 +109,7 @@ async def replay(steps: list[Step], client: httpx.AsyncClient, *, commands: bool
         fenced = {"fence": [token, sequence], **body}
         (await client.post(f"{wire.PREFIX}/{name}", json=fenced)).raise_for_status()
 
-    (await client.post("/flush_cache", params={"timeout": 10})).raise_for_status()
+    (await client.post("/flush_cache", params={"timeout": 60})).raise_for_status()
     cached = []
     for step in steps:
         if commands:
