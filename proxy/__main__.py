@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import httpx
@@ -23,6 +25,11 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 from . import collector
 from .app import CannotListen, serve
 from .core.model import Capabilities, EngineId
+from .recognition.prompt import prompt_of
+from .recognition.recipes.shelf import Shelf
+from .recognition.recipes.trial import Recorded, try_out
+from .recording import CannotRecord
+from .recording.trace import Call, Reading, Text
 from .runtime import DEADLINE_S
 from .settings import Settings, SettingsError, listed
 
@@ -43,6 +50,11 @@ cli = typer.Typer(
 # have no option, because everybody on the machine can read a command line.
 Engine = Annotated[str | None, typer.Option(help="URL of the engine, without /v1.", metavar="URL")]
 Config = Annotated[str | None, typer.Option(help="Config file (TOML).", metavar="FILE")]
+
+
+recipes = typer.Typer(help="How requests of simulation frameworks are recognised.", no_args_is_help=True)
+cli.add_typer(recipes, name="recipes")
+Folder = Annotated[Path | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")]
 
 
 @cli.callback(invoke_without_command=True)
@@ -79,6 +91,16 @@ def serve_command(
             "--guard/--no-guard", help="Leave the cache to recency while distance does worse [guard]."
         ),
     ] = None,
+    recognise: Annotated[
+        str | None,
+        typer.Option(
+            help="How callers are found that do not say who they are: all, none, or a list of recipes, answers, learned [all].",
+            metavar="LIST",
+        ),
+    ] = None,
+    recipes_folder: Annotated[
+        str | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     config: Config = None,
 ) -> None:
@@ -87,7 +109,7 @@ def serve_command(
     Every option can be given in the environment (SCALESIM_PORT) and in the config file (port) too. `scalesim settings` lists
     those that have no option as well.
     """
-    settings = _settings(
+    _serve(
         {
             "engine": engine,
             "host": host,
@@ -98,10 +120,62 @@ def serve_command(
             "policy": policy,
             "parts": parts,
             "guard": guard,
+            "recognise": recognise,
+            "recipes_folder": recipes_folder,
             "log_level": log_level,
             "config": config,
         }
     )
+
+
+def _with_options_of(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The command takes the options of `other` after its own, and gets them by name."""
+
+    def taking(command: Callable[..., None]) -> Callable[..., None]:
+        own, others = (inspect.signature(one, eval_str=True).parameters.values() for one in (command, other))
+        named = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        command.__signature__ = inspect.Signature([*named, *others])  # type: ignore[attr-defined]
+        return command
+
+    return taking
+
+
+@cli.command("record")
+@_with_options_of(serve_command)
+def record_command(
+    file: Annotated[str, typer.Argument(help="Where the trace goes (JSONL).", metavar="FILE")],
+    full_text: Annotated[
+        bool | None,
+        typer.Option("--full-text", help="Record prompts, answers and names in full, instead of as hashes."),
+    ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(help="Most that the trace takes, all its files together [1 GB].", metavar="BYTES"),
+    ] = None,
+    files: Annotated[str | None, typer.Option(help="Files of the trace, at most [4].", metavar="N")] = None,
+    salt_file: Annotated[
+        str | None,
+        typer.Option(help="File of the key of its hashes, made if missing [FILE.salt].", metavar="FILE"),
+    ] = None,
+    **serving: object,
+) -> None:
+    """Run the proxy and record the calls that go by.
+
+    Prompts and names are recorded as keyed hashes, unless --full-text says otherwise; only a full-text trace can feed
+    `scalesim recipes test`. docs/traces.md says what is in a trace, and who can read what out of it.
+    """
+    recording: dict[str, object] = {
+        "record": file,
+        "record_full_text": full_text,
+        "record_max_bytes": max_bytes,
+        "record_files": files,
+        "record_salt": salt_file,
+    }
+    _serve(serving | recording)
+
+
+def _serve(arguments: Mapping[str, object]) -> None:
+    settings = _settings(arguments)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -109,7 +183,7 @@ def serve_command(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, ready=lambda _: collector.keep_short()))
-    except CannotListen as exc:
+    except (CannotListen, CannotRecord) as exc:
         _fail(str(exc))
 
 
@@ -147,6 +221,54 @@ def status(
         _show(told)
     if problems:
         raise typer.Exit(PROBLEM)
+
+
+@recipes.command("list")
+def recipes_list(folder: Folder = None) -> None:
+    """List the recipes, and what each was read from."""
+    table = Table("recipe", "framework", "read from", "verified", box=None, pad_edge=False)
+    for recipe in _shelf(folder).index.recipes:
+        source = f"{recipe.read_from.package} {recipe.read_from.version}"
+        table.add_row(recipe.name, recipe.framework, source, "yes" if recipe.verified else "no")
+    Console().print(table)
+
+
+@recipes.command("test")
+def recipes_test(
+    file: Annotated[Path, typer.Argument(help="A trace of `scalesim record --full-text`.", metavar="FILE")],
+    folder: Folder = None,
+) -> None:
+    """Show on a recorded trace what the recipes would find."""
+    shelf = _shelf(folder)
+    try:
+        with file.open("rb") as lines:
+            trace = Reading(lines)
+            calls = (one for one in trace if one.text is not None)
+            trial = try_out(
+                shelf.index, (_recorded(call, call.text) for call in calls if call.text is not None)
+            )
+    except OSError as exc:
+        _fail(f"{file}: {exc.strerror or exc}", USAGE)
+    if not trial.calls:
+        _fail(f"{file}: no call with its text in it: only `scalesim record --full-text` writes such a trace")
+    for line in trial.lines():
+        typer.echo(line)
+    if trace.skips:
+        typer.echo(f"\n{trace.skips} lines could not be read, the first: {trace.skipped[0].why}", err=True)
+
+
+def _shelf(folder: Path | None) -> Shelf:
+    shelf = Shelf(folder)
+    if problems := shelf.reload().problems:
+        _fail("\n".join(problems))
+    return shelf
+
+
+def _recorded(call: Call, text: Text) -> Recorded:
+    # What was less than said outright may be what is to be tested.
+    told = text.agent if call.confidence >= 1.0 else None
+    prompt = None if text.body is None else prompt_of(call.route, text.body)
+    return Recorded(text.simulation, prompt, text.answer, told)
 
 
 @cli.command()

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import httpx
@@ -43,6 +44,9 @@ from .data_plane.relay import Relay
 from .data_plane.upstream import Upstream
 from .engine_status import describe
 from .errors import ScaleSimError
+from .recognition.ladder import Ladder
+from .recognition.recipes.shelf import Shelf
+from .recording import Recorder
 from .runtime import DEADLINE_S, Runtime
 from .settings import Settings
 from .warm_up import PrefixStore, WarmUp
@@ -62,6 +66,10 @@ NEAR_EVERY_S = 5.0
 """Between two looks at who is near: the texts of all others are given up."""
 
 
+RECIPES_EVERY_S = 3.0
+"""Between two looks at the folder of recipes."""
+
+
 class CannotListen(ScaleSimError):
     """A listener could not be opened: choose another port, or stop who has it."""
 
@@ -76,19 +84,23 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
-    """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen`."""
+    """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen` and
+    `CannotRecord`."""
     async with _assembled(settings, hurry=asyncio.Event()) as (addresses, _):
         yield addresses
 
 
 async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] | None = None) -> None:
-    """Until SIGINT or SIGTERM. Calls `ready` once, when both listeners accept. Raises `CannotListen`."""
+    """Until SIGINT or SIGTERM. Calls `ready` once, when both listeners accept. Raises `CannotListen` and `CannotRecord`."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     with _signals(lambda: (hurry if stop.is_set() else stop).set()):
         async with _assembled(settings, hurry=hurry) as (addresses, runtime):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
             _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
+            if settings.record is not None:
+                what = "IN FULL" if settings.record_full_text else "as hashes"
+                _say("trace", f"{settings.record}  calls are recorded, prompts and names {what}")
             if ready is not None:
                 ready(addresses)
             announcing = asyncio.create_task(_announce_engines(runtime))
@@ -126,6 +138,7 @@ async def _assembled(
             Upstream(
                 connect_timeout_s=settings.connect_timeout_s, max_connections=settings.max_connections
             ) as upstream,
+            _recorder(settings, clock) as recorder,
         ):
             adapter = SGLangAdapter(
                 EngineId(settings.engine_name),
@@ -178,10 +191,15 @@ async def _assembled(
                 host_copy = controller.has_host_copy(simulation, agent, KV_PREFIX)
                 return way(runtime.features(adapter.engine), host_copy, settings.parts) is Way.RECOMPUTE
 
+            ladder = Ladder(rungs=settings.recognise, threshold=settings.threshold)
+            shelf = Shelf(None if settings.recipes_folder is None else Path(settings.recipes_folder))
+            ladder.index = shelf.index
             relay = Relay(
                 adapter=adapter,
                 upstream=upstream,
-                recogniser=Recogniser(),
+                recogniser=Recogniser(
+                    simulations={key: SimulationId(name) for key, name in settings.simulation_keys.items()}
+                ),
                 post=runtime.post,
                 mode_of=controller.mode,
                 clock=clock,
@@ -192,11 +210,21 @@ async def _assembled(
                 remember=runtime.guarded("warm-up store", store.remember) if warms_up else _forget,
                 reading=controller.reading,
                 read=runtime.guarded("answer", duration_in),
+                recognise=runtime.guarded("recognition", ladder.recognise),
+                answered=runtime.guarded("recognition", ladder.ended),
+                record=None if recorder is None else recorder.note,
             )
             data = _Listener(relay)
-            admin = _Listener(create_admin(runtime, controller, relay, settings, clock, store))
+            tables = (store, shelf) if recorder is None else (store, shelf, recorder)
+            recording = None if recorder is None else recorder.status
+            admin = _Listener(
+                create_admin(
+                    runtime, controller, relay, ladder, settings, clock, *tables, recording=recording
+                )
+            )
             async with asyncio.TaskGroup() as tasks:
                 loop = tasks.create_task(runtime.run())
+                reading = tasks.create_task(_recipes_read(shelf, ladder))
                 serving_data = tasks.create_task(data.serve([data_socket]))
                 serving_admin = tasks.create_task(admin.serve([admin_socket]))
                 try:
@@ -209,6 +237,39 @@ async def _assembled(
                     await admin.end(serving_admin, hurry)
                     await relay.drained()
                     loop.cancel()
+                    reading.cancel()
+
+
+async def _recipes_read(shelf: Shelf, ladder: Ladder) -> None:
+    """Until cancelled. The folder may be on a slow disk."""
+    while True:
+        changes = await asyncio.to_thread(shelf.reload)
+        ladder.index = shelf.index
+        for name in changes.loaded:
+            log.info("recipe %s was read", name)
+        for name in changes.gone:
+            log.info("recipe %s is gone", name)
+        for problem in changes.problems:
+            log.warning("recipe %s", problem)
+        await asyncio.sleep(RECIPES_EVERY_S)
+
+
+@asynccontextmanager
+async def _recorder(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Recorder | None]:
+    """What it was told is on the disk when it is left."""
+    if settings.record is None:
+        yield None
+        return
+    path = Path(settings.record)
+    async with Recorder(
+        path,
+        Path(settings.record_salt) if settings.record_salt else path.with_name(f"{path.name}.salt"),
+        full_text=settings.record_full_text,
+        max_bytes=settings.record_max_bytes,
+        files=settings.record_files,
+        clock=clock,
+    ) as recorder:
+        yield recorder
 
 
 class _GivesUp(Protocol):

@@ -14,14 +14,18 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .core import policies
 from .core.durations import Scale
 from .core.model import Clock, Mode, Part
 from .errors import ScaleSimError
+from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
+
+_Word = TypeVar("_Word", bound=StrEnum)
 
 PREFIX = "SCALESIM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -29,6 +33,9 @@ PLAN_LIMIT = 16_384
 """The protocol of our plugin takes no more owners in one call."""
 LOADS_LIMIT = 16
 """The loop carries out no more loads of one engine at a time."""
+LEAST_RECORD_BYTES = 100_000
+MOST_RECORD_BYTES = 1_000_000_000_000
+RECORD_FILES_LIMIT = 1000
 
 
 class SettingsError(ScaleSimError):
@@ -86,19 +93,23 @@ def _mode(value: object) -> Mode:
     return Mode(_one_of(*Mode)(value))
 
 
-def _parts(value: object) -> frozenset[Part]:
+def _some_of(kind: type[_Word]) -> Callable[[object], frozenset[_Word]]:
     """A list in TOML, separated by commas elsewhere. Of the words all and none each stands alone."""
-    given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    if given == ["all"]:
-        return frozenset(Part)
-    if given == ["none"]:
-        return frozenset()
-    if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
-        raise ValueError(f"{value!r} is not a list of parts, nor all, nor none")
-    unknown = [part for part in given if part not in tuple(Part)]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(Part)} (or all, or none)")
-    return frozenset(map(Part, given))
+
+    def parse(value: object) -> frozenset[_Word]:
+        given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if given == ["all"]:
+            return frozenset(kind)
+        if given == ["none"]:
+            return frozenset()
+        if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
+            raise ValueError(f"{value!r} is not a list of {', '.join(kind)}, nor all, nor none")
+        unknown = [part for part in given if part not in tuple(kind)]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not one of {', '.join(kind)} (or all, or none)")
+        return frozenset(map(kind, given))
+
+    return parse
 
 
 def _switch(value: object) -> bool:
@@ -145,6 +156,22 @@ def _count(most: int, noun: str) -> Callable[[object], int]:
         return int(number)
 
     return parse
+
+
+def _bytes(least: int, most: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        number = _number(value)
+        if not (least <= number <= most and number.is_integer()):
+            raise ValueError(f"{value} is not a number of bytes (a whole one, {least} to {most})")
+        return int(number)
+
+    return parse
+
+
+def _file(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value or value.endswith("/"):
+        raise ValueError(f"{value!r} is not the path of a file")
+    return value
 
 
 def _port(value: object) -> int:
@@ -213,8 +240,25 @@ def _secrets(value: object) -> tuple[str, ...]:
     return tuple(_secret(part) for part in parts)
 
 
-def _setting(parse: Callable[[object], object], about: str, **options: Any) -> Any:
-    return field(metadata={"parse": parse, "about": about}, **options)
+def _simulations(value: object) -> Mapping[str, str]:
+    """A table in TOML, `KEY=name` separated by commas elsewhere."""
+    pairs: object = value
+    if isinstance(value, str):
+        parted = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
+        pairs = {key: name for key, _, name in parted} if all(key for key, *_ in parted) else None
+    if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
+        raise ValueError("it must be a table of keys and names of simulations (value not shown)")
+    wrong = next((name for name in pairs.values() if not SIMULATION_ID.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is no simulation's id: 1 to 64 of A-Z a-z 0-9 . _ -")
+    return {_secret(key): name for key, name in pairs.items()}
+
+
+def _setting(
+    parse: Callable[[object], object], about: str, *, option: str | None = None, **options: Any
+) -> Any:
+    """`option`: how it is called on the command line, if not like the field."""
+    return field(metadata={"parse": parse, "about": about, "option": option}, **options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +287,7 @@ class Settings:
     plan_limit: int = _setting(_count(PLAN_LIMIT, "agents"), "most agents named in one plan", default=4096)
     pin_share: float = _setting(_share, "most of an engine's cache that may be pinned", default=0.5)
     parts: frozenset[Part] = _setting(
-        _parts,
+        _some_of(Part),
         "what memory control does: all, none, or a list of " + ", ".join(Part),
         default=frozenset(Part),
     )
@@ -290,6 +334,50 @@ class Settings:
     probe_every_s: float = _setting(
         _above_zero(60, "seconds"), "between two looks for a lost engine", default=2.0
     )
+    recognise: frozenset[Rung] = _setting(
+        _some_of(Rung),
+        "how callers are found that do not say who they are: all, none, or a list of " + ", ".join(Rung),
+        default=frozenset(Rung),
+    )
+    threshold: float = _setting(
+        _share, "a caller found with less confidence than that is nobody", default=THRESHOLD
+    )
+    recipes_folder: str | None = _setting(
+        _file, "folder with recipes of your own, read again when they change", default=None
+    )
+    simulation_keys: Mapping[str, str] = _setting(
+        _simulations,
+        "API keys of clients and their simulations, like 'KEY=town,OTHER=city': whoever sends the key as a bearer is of that one",
+        default_factory=dict,
+        repr=False,
+    )
+    record: str | None = _setting(
+        _file,
+        "file that calls are recorded to, prompts and names as hashes; empty: they are not",
+        option="FILE",
+        default=None,
+    )
+    record_full_text: bool = _setting(
+        _switch,
+        "record prompts, answers and names in full",
+        option="--full-text",
+        default=False,
+    )
+    record_max_bytes: int = _setting(
+        _bytes(LEAST_RECORD_BYTES, MOST_RECORD_BYTES),
+        "most that a trace takes, all its files together; then its oldest file goes",
+        option="--max-bytes",
+        default=1_000_000_000,
+    )
+    record_files: int = _setting(
+        _count(RECORD_FILES_LIMIT, "files"), "of a trace, at most", option="--files", default=4
+    )
+    record_salt: str | None = _setting(
+        _file,
+        "file of the key of a trace's hashes, made if missing; empty: the trace's name and .salt",
+        option="--salt-file",
+        default=None,
+    )
     log_level: str = _setting(_one_of(*LOG_LEVELS), "what is logged", default="info")
 
     def __post_init__(self) -> None:
@@ -308,6 +396,7 @@ class Settings:
         `config`, the path of the file. A field of `needed` must be given; only commands that do without an engine
         leave it out, and find it empty."""
         known = {one.name: one for one in fields(cls)}
+        options = {name: one.metadata["option"] for name, one in known.items()}
         values: dict[str, Any] = {}
         problems: list[str] = []
 
@@ -325,7 +414,7 @@ class Settings:
         sources: list[tuple[Mapping[str, object], Callable[[str], str]]] = [
             (from_file, lambda name: f"{name} in {config}"),
             (from_environment, lambda name: PREFIX + name.upper()),
-            (given, lambda name: "--" + name.replace("_", "-")),
+            (given, lambda name: options.get(name) or "--" + name.replace("_", "-")),
         ]
         for source, spelled in sources:
             for name, value in source.items():
@@ -388,6 +477,10 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         hosts[0] == hosts[1] or any(_is_wildcard(host) for host in hosts)
     ):
         problems.append(f"admin_port: {values['admin_port']} is the port for clients already")
+    if values["record_full_text"] and values["record"] is None:
+        problems.append("record_full_text: nothing is recorded; give `record`, the file, too")
+    if values["record"] is not None and values["record"] == values["record_salt"]:
+        problems.append(f"record_salt: {values['record_salt']!r} is the trace itself; give a file of its own")
     for prefix, whose in (("", "clients"), ("admin_", "operators")):
         if _reaches(values["engine"], values[prefix + "host"], values[prefix + "port"]):
             problems.append(

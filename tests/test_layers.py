@@ -14,6 +14,7 @@ CORE = "scalesim.proxy.core"
 ADAPTERS = "scalesim.engine_adapters"
 PLUGIN = f"{ADAPTERS}.sglang_plugin"
 SHELL = "scalesim.proxy"
+RECOGNITION = f"{SHELL}.recognition"
 BENCH = "scalesim.workloads.bench_core"
 """Looks into the proxy, since no customer could tell what holds its loop."""
 
@@ -89,15 +90,19 @@ def allowed(module: str, name: str) -> bool:
     if within(module, ADAPTERS):
         return within(name, ADAPTERS, *(f"{CORE}.{part}" for part in ("actions", "events", "model")))
     if within(module, "scalesim.workloads"):
+        if within(module, "scalesim.workloads.recognition") and within(name, RECOGNITION):
+            return True  # What it measures is the recognition alone.
         return not within(name, SHELL) or within(name, CORE) or within(module, BENCH)
-    return within(name, CORE, f"{ADAPTERS}.base", *_shell_of(module)) or within(
+    if within(module, RECOGNITION):
+        return within(name, RECOGNITION, *(f"{CORE}.{part}" for part in ("durations", "model")))
+    return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, *_shell_of(module)) or within(
         module, f"{SHELL}.app", f"{SHELL}.__main__"
     )
 
 
 def _shell_of(module: str) -> tuple[str, ...]:
     """What a part of the shell may import of the shell: its own folder, and single modules that are nobody's part."""
-    parts = ("data_plane", "admin", "warm_up", "runtime", "app", "__main__")
+    parts = ("data_plane", "admin", "warm_up", "recording", "runtime", "app", "__main__")
     own = [f"{SHELL}.{part}" for part in parts if within(module, f"{SHELL}.{part}")]
     top = {path.stem for path in (ROOT / "proxy").glob("*.py")} - {*parts, "__init__"}
     return (*own, *(f"{SHELL}.{part}" for part in top))
@@ -128,6 +133,10 @@ def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
         (f"{SHELL}.admin.gate", f"{ADAPTERS}.sglang"),
         (f"{SHELL}.runtime", f"{SHELL}.app"),
         (f"{SHELL}.settings", f"{SHELL}.data_plane.relay"),
+        (f"{SHELL}.data_plane.relay", f"{SHELL}.recording.Recorder"),
+        (f"{SHELL}.recording.lines", f"{SHELL}.data_plane.usage"),
+        (f"{RECOGNITION}.guess", f"{CORE}.controller.Controller"),
+        (f"{RECOGNITION}.guess", f"{SHELL}.settings"),
         ("scalesim.workloads.player", f"{SHELL}.app"),
         ("scalesim.workloads.player", "proxy.core.model"),
     ],

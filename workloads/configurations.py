@@ -19,6 +19,8 @@ class Configuration:
     """Of the proxy; None: there is no proxy."""
     told: Told | None = None
     """What the simulation tells the proxy besides the names of its agents; None: it says nothing at all."""
+    named: bool = True
+    """Calls say which agent makes them. Without it they are as an engine would get them."""
     noise: Noise | None = None
     """Errors in exact distances."""
     host_tier: bool = False
@@ -54,6 +56,7 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
     "off": Configuration("through the proxy, nothing sent", Flavour.EXTENDED, mode="off"),
     "on": _told("the simulation gives distances", Told.EXACT),
     "on-nohints": _told("the proxy is told nothing but names", None),
+    "on-noids": replace(_told("the proxy is told nothing at all, not even names", None), named=False),
     "ticks": _told("the proxy is told when a step begins", Told.TICKS),
     "plan": _told("the simulation tells how long each agent is busy", Told.PLAN),
     "spatial": _told("the simulation tells plans, and where each agent is and goes", Told.SPATIAL),

@@ -185,7 +185,7 @@ class Player:
 
     async def accuracy(self) -> Mapping[str, object]:
         """By source of distances: how right it has been, as the proxy measured it. Empty where nobody says."""
-        if self._admin is None:
+        if self._admin is None or self._target.simulation is None:
             return {}
         response = await self._hint("GET", "", None, tolerated=UNKNOWN)
         told = response.json().get("accuracy") if response.is_success else None

@@ -179,6 +179,8 @@ async def _target(lane: Lane, engine: Engine, fleet: Fleet) -> Target:
     await engine.must_take_plans()
     url, admin_url = await fleet.proxy(lane, engine.url)
     told = lane.configuration.told
+    if not lane.configuration.named:
+        return Target(url, model, measured_url=admin_url)
     if told is None:
         return Target(url, model, simulation=lane.name, measured_url=admin_url)
     return Target(url, model, simulation=lane.name, admin_url=admin_url, told=told)

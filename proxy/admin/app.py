@@ -8,6 +8,8 @@ from fastapi import FastAPI
 
 import scalesim
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.recognition.ladder import Ladder
+from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
 from . import problems
@@ -27,9 +29,11 @@ def create_admin(
     runtime: Loop,
     controller: Controller,
     relay: Sized,
+    callers: Ladder,
     settings: Settings,
     clock: Callable[[], float],
     *tables: Sized,
+    recording: Callable[[], RecordingStatus] | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told."""
     app = FastAPI(
@@ -40,7 +44,16 @@ def create_admin(
         responses=problems.RESPONSES,
     )
     problems.install(app)
-    desk = Desk(runtime, controller, (relay, *tables), settings, clock, began=clock())
+    desk = Desk(
+        runtime,
+        controller,
+        callers,
+        (relay, callers, *tables),
+        settings,
+        clock,
+        began=clock(),
+        recording=recording,
+    )
     for routes in (
         status_routes,
         simulation_routes,

@@ -14,6 +14,8 @@ from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
+from scalesim.proxy.recognition.ladder import Ladder
+from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
 from .problems import SHOWN, Problem, some
@@ -59,10 +61,13 @@ UPLOADS = 4
 class Desk:
     runtime: Loop
     controller: Controller
+    callers: Ladder
     tables: Sequence[Sized]
     settings: Settings
     clock: Callable[[], float]
     began: float
+    recording: Callable[[], RecordingStatus] | None = None
+    """None: calls are not recorded."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)

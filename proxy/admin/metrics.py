@@ -13,7 +13,14 @@ from .prometheus import Family
 
 
 def families(desk: Desk) -> list[Family]:
-    return [*_of_simulations(desk), *_of_engines(desk), *_of_guards(desk), *_of_the_loop(desk)]
+    return [
+        *_of_simulations(desk),
+        *_of_engines(desk),
+        *_of_guards(desk),
+        *_of_callers(desk),
+        *_of_the_loop(desk),
+        *_of_the_trace(desk),
+    ]
 
 
 def _of_simulations(desk: Desk) -> list[Family]:
@@ -156,3 +163,28 @@ def _of_the_loop(desk: Desk) -> list[Family]:
         sizes,
         Family("scalesim_info", "gauge", "Always 1.").add(1, version=scalesim.__version__),
     ]
+
+
+def _of_callers(desk: Desk) -> list[Family]:
+    named = Family("scalesim_named_calls_total", "counter", "Calls whose caller is known, by who named it.")
+    for source, count in sorted(desk.callers.named.items()):
+        named.add(count, source=source)
+    unsure = Family(
+        "scalesim_unnamed_calls_total",
+        "counter",
+        "Calls of nobody, by who named one without being sure enough (empty: nobody did).",
+    )
+    for source, count in sorted(desk.callers.unsure.items()):
+        unsure.add(count, source=source)
+    return [named, unsure]
+
+
+def _of_the_trace(desk: Desk) -> list[Family]:
+    if desk.recording is None:
+        return []
+    told = desk.recording()
+    calls = Family("scalesim_trace_calls_total", "counter", "Calls, by whether they were recorded.")
+    calls.add(told.calls, result="recorded").add(told.lost, result="lost")
+    written = Family("scalesim_trace_bytes_total", "counter", "What was written of the trace.")
+    failing = Family("scalesim_trace_failing", "gauge", "1 while nothing can be written.")
+    return [calls, written.add(told.written_bytes), failing.add(bool(told.problem))]

@@ -16,6 +16,7 @@ from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, EnginesAnswer
 from .metrics import families
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
+from .recording_answers import RECORDING_EXAMPLE, RecordingAnswer
 
 
 class StatusAnswer(BaseModel):
@@ -33,6 +34,7 @@ class StatusAnswer(BaseModel):
             "actions": {"order": {"done": 310}},
             "sizes": {"agents": 24},
             "failures": {},
+            "recording": RECORDING_EXAMPLE,
         }
     )
 
@@ -50,6 +52,7 @@ class StatusAnswer(BaseModel):
     failures: dict[str, int] = Field(
         description="Bugs that were survived, by place; the log has the tracebacks."
     )
+    recording: RecordingAnswer | None = Field(description="The trace of calls; null: none is written.")
 
 
 class HealthAnswer(BaseModel):
@@ -102,6 +105,7 @@ def status_routes(desk: Desk) -> APIRouter:
             actions=actions,
             sizes=desk.sizes(),
             failures=dict(runtime.failures),
+            recording=None if desk.recording is None else RecordingAnswer.of(desk.recording()),
         )
 
     @router.get("/admin/v1/engines")

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scalesim.proxy.core.misses import Cause
 from scalesim.proxy.core.model import AgentName, Clock, LoadState, Outcome, SimulationId, Source
 from scalesim.proxy.core.story import Called, Expected, Move, Moved, StorySnapshot
+from scalesim.proxy.recognition.guess import CallerKind
+from scalesim.proxy.recognition.ladder import Recognised
 
 from .bodies import AgentPath, SimulationPath
 from .desk import Desk
@@ -96,12 +98,29 @@ class CallAnswer(BaseModel):
         )
 
 
+class RecognisedAnswer(BaseModel):
+    source: str = Field(description="The recipe that found it, `answer`, or `learned`.")
+    confidence: float
+    kind: CallerKind = Field(description="other: a game master, an evaluator or the like.")
+    why: str = Field(description="What in its last call said so.")
+
+    @classmethod
+    def of(cls, known: Recognised) -> RecognisedAnswer:
+        return cls(source=known.source, confidence=known.confidence, kind=known.kind, why=known.why)
+
+
 class StoryAnswer(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
                 "simulation": "town",
                 "agent": "Ann",
+                "recognised": {
+                    "source": "recipe:oasis",
+                    "confidence": 0.98,
+                    "kind": "agent",
+                    "why": "act: its name stands in the system message",
+                },
                 "estimates": [
                     {"ago_s": 9.2, "distance": 3, "unit": "steps", "spread": 0.4, "source": "hinted"}
                 ],
@@ -136,6 +155,9 @@ class StoryAnswer(BaseModel):
 
     simulation: str
     agent: str
+    recognised: RecognisedAnswer | None = Field(
+        description="How its last call was found to be its; null: the client said it, or that was long ago."
+    )
     estimates: list[EstimateAnswer] = Field(
         description="Of when its activations had ended, and of when the next ones began."
     )
@@ -145,10 +167,13 @@ class StoryAnswer(BaseModel):
     calls: list[CallAnswer]
 
     @classmethod
-    def of(cls, simulation: str, agent: str, known: StorySnapshot, now: float) -> StoryAnswer:
+    def of(
+        cls, simulation: str, agent: str, recognised: Recognised | None, known: StorySnapshot, now: float
+    ) -> StoryAnswer:
         return cls(
             simulation=simulation,
             agent=agent,
+            recognised=None if recognised is None else RecognisedAnswer.of(recognised),
             estimates=[EstimateAnswer.of(one, now) for one in known.estimates],
             moves=[MoveAnswer.of(one, now) for one in known.moves],
             calls=[CallAnswer.of(one, now) for one in known.calls],
@@ -172,6 +197,7 @@ def story_routes(desk: Desk) -> APIRouter:
                 simulation=name,
                 agents=[agent],
             )
-        return StoryAnswer.of(name, agent, known, desk.clock())
+        recognised = desk.callers.explained(name, AgentName(agent))
+        return StoryAnswer.of(name, agent, recognised, known, desk.clock())
 
     return router

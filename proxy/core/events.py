@@ -43,7 +43,7 @@ class CallStarted:
 @dataclass(frozen=True, slots=True)
 class CallEnded:
     """Ends exactly one `CallStarted`. `acts_for` is what the request said of the time after it, if it did; `said`, what
-    was read of it in the text of the answer, after which more calls may follow at once."""
+    was read of it in the text of the answer, after which more calls may follow at once, unless the activation `ends`."""
 
     at: float
     call: CallId
@@ -51,6 +51,7 @@ class CallEnded:
     usage: Usage | None = None
     acts_for: tuple[float, Clock] | None = None
     said: tuple[float, Clock] | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

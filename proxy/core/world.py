@@ -111,6 +111,8 @@ class World:
             self._act(agent, *event.acts_for, at)
         if agent is not None and event.said is not None and event.outcome is Outcome.DONE:
             self._hear(agent, *event.said, at)
+        if agent is not None and event.ends and event.outcome is Outcome.DONE:
+            agent.acts_next = True
         self._finish(call, at, failed=event.outcome is Outcome.ENGINE_FAILED)
         return call
 

@@ -1,7 +1,8 @@
 """Who calls: what the client says outright is trusted, the rest only as long as it tells callers apart.
 
-The ladder: the header X-Agent-ID, the URL prefix /sim/{simulation}/agent/{agent}, then the untrusted sources. A wrong
-name costs time and never an answer, so nothing but explicitly given nonsense is refused.
+The header X-Agent-ID, the URL prefix /sim/{simulation}/agent/{agent}, then the untrusted sources. A wrong name costs time and
+never an answer, so nothing but explicitly given nonsense is refused. What the text of a request says is read elsewhere
+(`proxy/recognition`).
 """
 
 from __future__ import annotations
@@ -13,41 +14,24 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from scalesim.proxy.core.model import AgentName, SimulationId
+from scalesim.proxy.recognition.guess import EXPLICIT, SIMULATION_ID, Told
 
 from ..errors import CallRefused
 from .headers import AGENT, SESSION, SIMULATION, Headers, shown, single, text_of, title
 
-DEFAULT_SIMULATION = SimulationId("default")
-
 _MAX_NAME_CHARS = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SIMULATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WINDOW_CALLS = 64
 
-EXPLICIT = 1.0
-"""The confidence in a name that the client gave outright, by the header or the URL."""
-
 _CONFIDENCE = {
-    "agent_id": 0.9,
-    "metadata.agent_id": 0.9,
-    title(SESSION): 0.7,
-    "session_id": 0.7,
-    "user": 0.5,
+    "agent_id": 0.95,
+    "metadata.agent_id": 0.95,
+    title(SESSION): 0.85,
+    "session_id": 0.85,
+    "user": 0.8,
     "": 0.0,
 }
 """In the order in which they are believed: names of agents before names of sessions, of which an agent may have several."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """`source` names the header, the body's field, or `URL`; it is empty where the agent is unknown."""
-
-    simulation: SimulationId
-    agent: AgentName | None
-    source: str
-    confidence: float
-    path: str
-    """The engine's path, still percent-encoded: without the /sim/... prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +62,12 @@ def address_of(path: str) -> Address:
 class Recogniser:
     """Keeps a bounded memory of which untrusted fields told callers apart lately, one entry per simulation and field."""
 
-    def __init__(self, *, max_fields: int = 4096) -> None:
+    """`simulations` are by API key: who sends it as a bearer means that one, unless it says another."""
+
+    def __init__(
+        self, *, simulations: Mapping[str, SimulationId] | None = None, max_fields: int = 4096
+    ) -> None:
+        self._simulations = simulations or {}
         self._max_fields = max_fields
         self._fields: OrderedDict[tuple[SimulationId, str], _Variety] = OrderedDict()
 
@@ -86,23 +75,24 @@ class Recogniser:
     def size(self) -> int:
         return len(self._fields)
 
-    def recognise(
-        self, path: str, headers: list[tuple[bytes, bytes]], body: Mapping[str, object] | None
-    ) -> Caller:
+    def recognise(self, path: str, headers: Headers, body: Mapping[str, object] | None) -> Told:
         """Header names in lower case. Raises `CallRefused`, naming the header or the part of the URL, and then learns nothing.
 
         Where a header and the URL differ, the header counts: it is the one that was chosen for this call.
         """
         address = address_of(path)
-        simulation = address.simulation or DEFAULT_SIMULATION
+        simulation = address.simulation
         if (given := single(headers, SIMULATION)) is not None:
             simulation = _simulation_id(given, title(SIMULATION))
+        client = ""
+        if simulation is None and (key := _key(headers)):
+            simulation, client = self._simulations.get(key), f"{hash(key):x}"
         if (name := single(headers, AGENT)) is not None:
-            return Caller(simulation, _agent_name(name, title(AGENT)), title(AGENT), EXPLICIT, address.path)
+            return Told(simulation, client, _agent_name(name, title(AGENT)), title(AGENT), EXPLICIT)
         if address.agent is not None:
-            return Caller(simulation, address.agent, "URL", EXPLICIT, address.path)
-        agent, source = self._believed(simulation, headers, body or {})
-        return Caller(simulation, agent, source, _CONFIDENCE[source], address.path)
+            return Told(simulation, client, address.agent, "URL", EXPLICIT)
+        agent, source = self._believed(simulation or SimulationId(""), headers, body or {})
+        return Told(simulation, client, agent, source, _CONFIDENCE[source])
 
     def _believed(
         self, simulation: SimulationId, headers: Headers, body: Mapping[str, object]
@@ -169,6 +159,13 @@ def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[s
             yield source, text
 
 
+def _key(headers: Headers) -> str:
+    """The API key, as clients of OpenAI's API send it. Empty without one."""
+    given = next((text_of(value) for name, value in headers if name == b"authorization"), "")
+    scheme, _, key = given.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
 def _is_name(text: str) -> bool:
     return len(text) <= _MAX_NAME_CHARS and _CONTROL.search(text) is None
 
@@ -182,7 +179,7 @@ def _agent_name(text: str, where: str) -> AgentName:
 
 
 def _simulation_id(text: str, where: str) -> SimulationId:
-    if _SIMULATION_ID.fullmatch(text) is None:
+    if SIMULATION_ID.fullmatch(text) is None:
         raise CallRefused(f"{where}: {shown(text)} is no simulation's id: 1 to 64 of A-Z a-z 0-9 . _ -")
     return SimulationId(text)
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError
 from scalesim.proxy.core.durations import Reading
-from scalesim.proxy.core.events import CallEnded, CallStarted, Event
+from scalesim.proxy.core.events import AgentLeft, CallStarted, Event, StepTicked
 from scalesim.proxy.core.model import (
     AdapterName,
     AgentName,
@@ -32,8 +32,11 @@ from scalesim.proxy.core.model import (
     Usage,
     owner_of,
 )
+from scalesim.proxy.recognition.guess import EXPLICIT, Told
+from scalesim.proxy.recognition.ladder import Left, Recognised, as_told
 
 from ..errors import CallRefused, UpstreamBroke, UpstreamError
+from ..served_call import Record, ServedCall
 from .acts_for import acts_for_of
 from .asgi import (
     ClientGone,
@@ -46,8 +49,9 @@ from .asgi import (
     refuse_websocket,
 )
 from .body import parsed_object, with_fields
+from .call import Call
 from .headers import Headers, shown, to_client, to_engine
-from .identity import EXPLICIT, Caller, Recogniser, address_of
+from .identity import Recogniser, address_of
 from .upstream import Answer, Upstream
 from .usage import Witness, witness_of
 
@@ -81,7 +85,7 @@ class _Request:
     headers: Headers
     body: bytes
     parsed: Mapping[str, object] | None
-    call: _Call | None
+    call: Call | None
 
 
 Remember = Callable[[Owner, str, Mapping[str, object], int, AdapterName | None], None]
@@ -91,13 +95,21 @@ the adapter it ran on."""
 Read = Callable[[Witness, Reading], tuple[float, Clock] | None]
 """Finds in an answer how long its agent acts after it."""
 
+Recognise = Callable[[CallId, float, Told, str, Mapping[str, object]], Recognised | None]
+"""Says whose call it is: by what the client told, and the route and the body of the request. None: nobody knows."""
+
+Answered = Callable[[CallId, float, str], list[Left] | None]
+"""Told when a call has ended of which `Recognised` wanted the answer, and what it said. Answers who turned out to be somebody
+else."""
+
 
 class Relay:
     """Everything it is given is owned by whoever made it. `features` are the engine's as of now, empty while it is unknown.
 
     `assigned` says on which adapter an operator has an agent's calls run. `remember` must not raise; it is called for
     agents of which `recomputed` says that nothing but their prompts can bring their prefixes back. `read` must not raise
-    either; it is called for answers in simulations of which `reading` says that they are read.
+    either; it is called for answers in simulations of which `reading` says that they are read, and where `recognise` says how.
+    `recognise` and `answered` must not raise, `record` is told of every call when it has ended.
     """
 
     def __init__(
@@ -116,6 +128,9 @@ class Relay:
         remember: Remember,
         reading: Callable[[SimulationId], Reading | None],
         read: Read,
+        recognise: Recognise,
+        answered: Answered,
+        record: Record | None = None,
     ) -> None:
         self._adapter = adapter
         self._upstream = upstream
@@ -130,6 +145,9 @@ class Relay:
         self._remember = remember
         self._reading = reading
         self._read = read
+        self._recognise = recognise
+        self._answered = answered
+        self._record = record
         self._call_ids = itertools.count(1)
         self._in_flight = 0
         self._calls_in_flight = 0
@@ -205,38 +223,53 @@ class Relay:
         # Only the recogniser learns from a request, so it comes after everything else that may refuse it.
         acts_for = acts_for_of(headers)
         parsed = parsed_object(headers, body)
-        caller = self._recogniser.recognise(raw_path, headers, parsed)
+        told = self._recogniser.recognise(raw_path, headers, parsed)
+        call, at = CallId(next(self._call_ids)), self._clock()
+        caller = self._recognise(call, at, told, path, parsed or {}) or as_told(told)
         # It may refuse, but only a name that was given outright, of which the recogniser learns nothing.
-        assigned = self._assigned_to(caller)
+        assigned = self._assigned_to(caller, path)
         abort_id: str | None = None
         adapter: AdapterName | None = None
         remember: Callable[[Usage], None] | None = None
+        given = body
         if parsed is not None:
-            fields, abort_id = self._additions(parsed, caller, assigned)
+            fields, abort_id = self._additions(parsed, caller, path, assigned)
             body = with_fields(body, parsed, fields)
             sent = {**parsed, **fields}
-            adapter = self._adapter.adapter_of(caller.path, sent)
-            remember = self._remembering(caller, sent, adapter)
+            adapter = self._adapter.adapter_of(path, sent)
+            remember = self._remembering(caller, path, sent, adapter)
+        if caller.step is not None:
+            self._post(StepTicked(at, caller.simulation, caller.step))
         started = CallStarted(
-            at=self._clock(),
-            call=CallId(next(self._call_ids)),
+            at=at,
+            call=call,
             simulation=caller.simulation,
             agent=caller.agent,
             engine=self._adapter.engine,
             adapter=adapter,
         )
         self._post(started)
-        read = None if acts_for is not None else self._reader(caller)
-        call = _Call(started.call, acts_for, abort_id, self._post, self._clock, remember, read)
-        return _Request("POST", target, to_engine(headers), body, parsed, call)
+        relayed = Call(
+            call,
+            self._post,
+            self._clock,
+            acts_for=acts_for,
+            abort_id=abort_id,
+            ends=caller.ends,
+            remember=remember,
+            read=None if acts_for is not None else self._reader(caller),
+            hear=self._hear if caller.wants_answer else None,
+            record=self._recording(started, caller, path, parsed, given),
+        )
+        return _Request("POST", target, to_engine(headers), body, parsed, relayed)
 
-    def _assigned_to(self, caller: Caller) -> AdapterName | None:
+    def _assigned_to(self, caller: Recognised, path: str) -> AdapterName | None:
         """Raises `CallRefused` where the engine would answer without the adapter, and say nothing of it."""
         if caller.agent is None or caller.confidence != EXPLICIT:
             # An adapter is part of the answer: never by a name that was only guessed, and in every mode alike.
             return None
         assigned = self._assigned(caller.simulation, caller.agent)
-        if assigned is not None and caller.path == _RESPONSES:
+        if assigned is not None and path == _RESPONSES:
             raise CallRefused(
                 f"{_RESPONSES}: the engine uses no adapters on this route, and the calls of the agent "
                 f"{shown(caller.agent)} are to run on the adapter {shown(assigned)}: use /v1/chat/completions"
@@ -244,7 +277,7 @@ class Relay:
         return assigned
 
     def _remembering(
-        self, caller: Caller, sent: Mapping[str, object], adapter: AdapterName | None
+        self, caller: Recognised, path: str, sent: Mapping[str, object], adapter: AdapterName | None
     ) -> Callable[[Usage], None] | None:
         simulation, agent = caller.simulation, caller.agent
         if agent is None or self._mode_of(simulation) is not Mode.ON:
@@ -254,19 +287,61 @@ class Relay:
         def remember(usage: Usage) -> None:
             # A call from before a change of its agent's adapter tells nothing of the next one.
             if self._assigned(simulation, agent) == assigned and self._recomputed(simulation, agent):
-                self._remember(owner, caller.path, sent, usage.prompt, adapter)
+                self._remember(owner, path, sent, usage.prompt, adapter)
 
         return remember
 
-    def _reader(self, caller: Caller) -> Callable[[Witness], tuple[float, Clock] | None] | None:
+    def _hear(self, call: CallId, at: float, answer: str) -> None:
+        for left in self._answered(call, at, answer) or ():
+            self._post(AgentLeft(at, left.simulation, left.agent))
+
+    def _reader(self, caller: Recognised) -> Callable[[Witness], tuple[float, Clock] | None] | None:
         """None where it would be of no use, so that nothing is read."""
         if caller.agent is None or self._mode_of(caller.simulation) is Mode.OFF:
             return None
-        reading = self._reading(caller.simulation)
+        reading = caller.reading or self._reading(caller.simulation)
         return None if reading is None or not reading.rules else lambda answer: self._read(answer, reading)
 
+    def _recording(
+        self,
+        started: CallStarted,
+        caller: Recognised,
+        path: str,
+        parsed: Mapping[str, object] | None,
+        raw: bytes,
+    ) -> Callable[[Call, float, Outcome, Usage | None], None] | None:
+        record = self._record
+        if record is None:
+            return None
+
+        def ended(call: Call, at: float, outcome: Outcome, usage: Usage | None) -> None:
+            record(
+                ServedCall(
+                    call=started.call,
+                    route=path,
+                    simulation=caller.simulation,
+                    agent=caller.agent,
+                    source=caller.source,
+                    confidence=caller.confidence,
+                    adapter=started.adapter,
+                    body=parsed,
+                    raw=raw,
+                    arrived_at=started.at,
+                    first_byte_at=call.first_byte_at,
+                    ended_at=at,
+                    outcome=outcome,
+                    status=call.status,
+                    usage=usage,
+                    answer=call.witness,
+                    kind=caller.kind,
+                    step=caller.step,
+                )
+            )
+
+        return ended
+
     def _additions(
-        self, parsed: Mapping[str, object], caller: Caller, assigned: AdapterName | None
+        self, parsed: Mapping[str, object], caller: Recognised, path: str, assigned: AdapterName | None
     ) -> tuple[dict[str, str], str | None]:
         """What the engine shall see besides, and the id by which the engine can abort it, if it can."""
         features = self._features()
@@ -275,13 +350,13 @@ class Relay:
         is_off = self._mode_of(caller.simulation) is Mode.OFF
         if caller.agent is not None and "owners" in features and not is_off:
             owner = owner_of(caller.simulation, caller.agent)
-        if caller.path == _RESPONSES:
+        if path == _RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
             given, own_id = parsed.get("request_id"), f"resp_{uuid4().hex}"
         else:
             given, own_id = parsed.get("rid"), uuid4().hex
         request_id = given if isinstance(given, str) and given else own_id
-        fields = dict(self._adapter.additions(caller.path, parsed, owner, request_id, assigned))
+        fields = dict(self._adapter.additions(path, parsed, owner, request_id, assigned))
         if "abort" not in features or given:
             # No id of ours where it is of no use, and none in place of the client's (a list: one for each of a batch).
             fields = {key: value for key, value in fields.items() if value != own_id}
@@ -314,9 +389,12 @@ class Relay:
         witness = witness_of(headers, request.parsed)
         if request.call is not None:
             request.call.witness = witness
+            request.call.status = answer.status
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
             async for chunk in answer:
+                if request.call is not None:
+                    request.call.see_the_first()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 witness.see(chunk)
         except UpstreamBroke as exc:
@@ -343,59 +421,6 @@ class Relay:
                 await self._adapter.abort(request_id)
         except (EngineError, TimeoutError) as exc:
             _log.warning("a call whose client left could not be aborted: %s", exc or "no answer in time")
-
-
-class _Call:
-    """A generation call between its two events."""
-
-    def __init__(
-        self,
-        call: CallId,
-        acts_for: tuple[float, Clock] | None,
-        abort_id: str | None,
-        post: Callable[[Event], None],
-        clock: Callable[[], float],
-        remember: Callable[[Usage], None] | None,
-        read: Callable[[Witness], tuple[float, Clock] | None] | None,
-    ) -> None:
-        """`remember` is called with the usage of a call that was answered whole, and `read` with its answer."""
-        self.abort_id = abort_id
-        self.witness: Witness | None = None
-        """Of the answer, once there is one."""
-        self._call = call
-        self._acts_for = acts_for
-        self._post = post
-        self._clock = clock
-        self._remember = remember
-        self._read = read
-        self._ended = False
-
-    def end(self, outcome: Outcome, usage: Usage | None = None) -> bool:
-        """Posts `CallEnded` the first time it is called, and says whether this was it."""
-        if self._ended:
-            return False
-        self._ended = True
-        # The last byte is on its way already, and the client's next call cannot start before this one has ended.
-        said = None
-        if outcome is Outcome.DONE and self.witness is not None and self._read is not None:
-            said = self._read(self.witness)
-        self._post(CallEnded(self._clock(), self._call, outcome, usage, self._acts_for, said))
-        if outcome is Outcome.DONE and usage is not None and self._remember is not None:
-            self._remember(usage)
-        return True
-
-    def end_without_a_client(self) -> bool:
-        """Ends a call that nobody waits for, and says whether it was cut off.
-
-        It was not if the stream's own end has gone by: clients close right after they read it, and by then the end of
-        the engine's connection may not have come.
-        """
-        if self._ended:
-            return False
-        if self.witness is not None and self.witness.saw_the_end():
-            self.end(Outcome.DONE, self.witness.usage())
-            return False
-        return self.end(Outcome.CLIENT_GONE)
 
 
 def _nothing(outcome: Outcome, usage: Usage | None = None) -> bool:

@@ -25,6 +25,11 @@ _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response
 class Witness(Protocol):
     """Sees the chunks of one answer go by."""
 
+    @property
+    def held_bytes(self) -> int:
+        """What it keeps of them."""
+        ...
+
     def see(self, chunk: bytes) -> None: ...
 
     def usage(self) -> Usage | None:
@@ -56,6 +61,8 @@ def witness_of(answer_headers: Headers, request: Mapping[str, object] | None) ->
 
 
 class _Blind:
+    held_bytes = 0
+
     def see(self, chunk: bytes) -> None:
         pass
 
@@ -76,6 +83,10 @@ class _WholeJson:
         self._several = several
         self._chunks: list[bytes] = []
         self._size = 0
+
+    @property
+    def held_bytes(self) -> int:
+        return self._size if self._chunks else 0
 
     def see(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -102,6 +113,10 @@ class _StreamTail:
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._whole = True
+
+    @property
+    def held_bytes(self) -> int:
+        return self._size
 
     def see(self, chunk: bytes) -> None:
         self._chunks.append(chunk)

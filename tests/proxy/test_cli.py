@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,9 +60,11 @@ def told_by(words: list[str], environ: Mapping[str, str] | None = None) -> tuple
 
 
 @contextmanager
-def serving(*words: str, environ: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
+def serving(
+    *words: str, environ: Mapping[str, str] | None = None, how: str = "serve"
+) -> Iterator[tuple[str, str]]:
     """A proxy in a process of its own; yields the URLs that it printed."""
-    process = command("serve", "--port", "0", "--admin-port", "0", *words, environ=environ)
+    process = command(how, "--port", "0", "--admin-port", "0", *words, environ=environ)
     assert process.stdout is not None
     try:
         urls = [process.stdout.readline().split()[1] for _ in ("data", "admin")]
@@ -195,3 +198,40 @@ async def test_the_status_of_a_proxy_with_its_engine_is_good() -> None:
         code, out, _ = await to_thread.run_sync(told_by, ["status", "--admin", addresses.admin])
     assert code == 0
     assert f"engine-0 at {url}: up" in " ".join(out.split())
+
+
+def test_recording_takes_all_options_of_serving() -> None:
+    serve_help, record_help = (invoke(name, "--help").stdout for name in ("serve", "record"))
+    options = set(re.findall(r"--[a-z-]+", serve_help))
+    assert options
+    assert set(re.findall(r"--[a-z-]+", record_help)) >= options | {
+        "--full-text",
+        "--max-bytes",
+        "--salt-file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--engine", NOBODY, "--max-bytes", "1"), "--max-bytes: 1 is not a number of bytes"),
+        (("--engine", "nonsense"), "--engine: 'nonsense' is not the URL"),
+    ],
+)
+def test_recording_refuses_bad_options_by_name(words: tuple[str, ...], says: str) -> None:
+    result = invoke("record", "trace.jsonl", *words)
+    assert result.exit_code == USAGE
+    assert says in result.output
+
+
+@pytest.mark.slow
+def test_recording_is_serving_with_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with serving(str(path), "--engine", NOBODY, "--full-text", how="record") as (data, _):
+        answer = httpx.post(f"{data}/v1/chat/completions", json={"prompt": "Hello."}, trust_env=False)
+        assert answer.status_code == 502
+    header, line = (json.loads(one) for one in path.read_text().splitlines())
+    assert header["text"] is True
+    assert line["outcome"] == "engine_failed"
+    assert line["text"]["body"] == {"prompt": "Hello."}
+    assert told_by(["record", str(tmp_path / "a" / "b"), "--engine", NOBODY])[0] == PROBLEM

@@ -11,6 +11,7 @@ from scalesim.proxy import dispatch
 from scalesim.proxy.core.controller import ControllerConfig
 from scalesim.proxy.core.durations import Scale
 from scalesim.proxy.core.model import Clock, Mode, Part
+from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
 ENGINE = {"engine": "http://127.0.0.1:30000"}
@@ -343,8 +344,50 @@ def test_parts_can_be_a_list_in_the_file(tmp_path: Path) -> None:
     assert Settings.load(bare, {}).parts == frozenset()
     (problem,) = refusal(write(tmp_path, 'engine = "http://in.the.file:1"\nparts = 7\n'))
     assert problem.startswith("parts in ")
-    assert "7 is not a list of parts" in problem
+    assert "7 is not a list of order, pin" in problem
 
 
 def test_no_more_loads_can_be_wanted_than_are_carried_out() -> None:
     assert LOADS_LIMIT == dispatch.LOADS_LIMIT
+
+
+def test_what_belongs_to_a_trace_is_named_as_on_its_command_line() -> None:
+    record = ENGINE | {"record": "trace.jsonl"}
+    assert refusal(record | {"record_max_bytes": "12"}) == (
+        "--max-bytes: 12 is not a number of bytes (a whole one, 100000 to 1000000000000)",
+    )
+    assert refusal(ENGINE | {"record": "a/folder/"}) == ("FILE: 'a/folder/' is not the path of a file",)
+    assert refusal(record, {"SCALESIM_RECORD_FILES": "0"})[0].startswith("SCALESIM_RECORD_FILES: 0 is not")
+    assert Settings.load(record | {"record_max_bytes": "1e9"}, {}).record_max_bytes == 1_000_000_000
+
+
+def test_full_text_needs_a_trace_and_a_salt_a_file_of_its_own() -> None:
+    assert refusal(ENGINE | {"record_full_text": True}) == (
+        "record_full_text: nothing is recorded; give `record`, the file, too",
+    )
+    both = ENGINE | {"record": "trace.jsonl", "record_salt": "trace.jsonl"}
+    assert refusal(both) == ("record_salt: 'trace.jsonl' is the trace itself; give a file of its own",)
+
+
+def test_keys_of_clients_name_their_simulations(tmp_path: Path) -> None:
+    file = write(tmp_path, 'engine = "http://e:1"\n[simulation_keys]\nsk-1 = "town"\n')
+    assert Settings.load(file, {}).simulation_keys == {"sk-1": "town"}
+    environ = {"SCALESIM_SIMULATION_KEYS": "sk=1=town, sk-2=city"}
+    assert Settings.load(ENGINE, environ).simulation_keys == {"sk=1": "town", "sk-2": "city"}
+    assert "sk-2" not in repr(Settings.load(ENGINE, environ))
+
+
+@pytest.mark.parametrize(("value", "words"), [("sk/secret", "not shown"), ("sk-secret=a/b", "'a/b'")])
+def test_a_key_without_a_simulations_name_is_refused_and_not_shown(value: str, words: str) -> None:
+    (problem,) = refusal(environ={"SCALESIM_SIMULATION_KEYS": value})
+    assert words in problem
+    assert "secret" not in problem
+
+
+def test_rungs_of_recognition_are_a_list() -> None:
+    assert Settings.load({**ENGINE, "recognise": "answers,learned"}, {}).recognise == {
+        Rung.ANSWERS,
+        Rung.LEARNED,
+    }
+    (problem,) = refusal({**ENGINE, "recognise": "guessing"})
+    assert "'guessing' is not one of recipes, answers, learned" in problem

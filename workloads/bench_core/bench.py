@@ -14,7 +14,8 @@ from scalesim.workloads.program import Impossible
 
 from .core import bytes_per_idle_agent, rounds
 from .held import held
-from .results import Measured, as_json, p99, show
+from .recognition import recognition
+from .results import Measured, as_json, p99, show, show_recognition
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,14 @@ class Order:
 
 def bench_core(order: Order, console: Console) -> None:
     """Raises `BulkRefused`."""
+    recognised = recognition(order.seed)
     measured = measure(order, console)
     show(measured, console)
+    show_recognition(recognised, console)
     order.json_path.parent.mkdir(parents=True, exist_ok=True)
-    order.json_path.write_text(json.dumps(as_json(measured, order.seed, order.active), indent=2) + "\n")
+    order.json_path.write_text(
+        json.dumps(as_json(measured, recognised, order.seed, order.active), indent=2) + "\n"
+    )
     console.print(f"written: {order.json_path}", soft_wrap=True)
 
 

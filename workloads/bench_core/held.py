@@ -26,6 +26,7 @@ from scalesim.proxy.core.actions import Action
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event, StepTicked, Ticked
 from scalesim.proxy.core.model import AgentName, CallId, Clock, Outcome, owner_of
+from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
 
@@ -120,7 +121,7 @@ async def held(agents: int, active: int, seed: int, seconds: float) -> Held:
     crowd = Crowd(agents, active, seed)
     begin(crowd, controller.handle, clock())
     body = _body(crowd.distances())
-    app = create_admin(runtime, controller, _Nothing(), Settings(engine="http://bench"), clock)
+    app = create_admin(runtime, controller, _Nothing(), Ladder(), Settings(engine="http://bench"), clock)
     async with asyncio.TaskGroup() as tasks, _serving(app) as url:
         running = [
             tasks.create_task(runtime.run()),

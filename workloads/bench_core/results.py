@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,7 @@ from scalesim.workloads.machine import command, commit, machine
 
 from .core import Rounds
 from .held import Held
+from .recognition import Recognition
 
 SCHEMA = 1
 
@@ -31,7 +33,13 @@ class Measured:
     idle_bytes: float
 
 
-def as_json(measured: Mapping[int, Measured], seed: int, active: int) -> dict[str, object]:
+Recognised = Mapping[tuple[str, int], Recognition]
+"""By the kind of traffic and the characters of a prompt."""
+
+
+def as_json(
+    measured: Mapping[int, Measured], recognised: Recognised, seed: int, active: int
+) -> dict[str, object]:
     """`results` has the figures that are promised: of ticks for each size, of all else for the largest."""
     largest = measured[max(measured)]
     return {
@@ -47,6 +55,10 @@ def as_json(measured: Mapping[int, Measured], seed: int, active: int) -> dict[st
             "loop_held_ms_p99": round(p99(largest.held.lags_ms), 3),
             "bulk_update_s": round(largest.held.bulk_s, 3),
             "bytes_per_idle_agent": round(largest.idle_bytes),
+            "recognition_us": {
+                f"{kind} {chars}": {"mean": round(fmean(one.calls_us), 2), "p99": round(p99(one.calls_us), 2)}
+                for (kind, chars), one in recognised.items()
+            },
         },
         "details": {"active": active, "by_agents": {str(n): _details(one) for n, one in measured.items()}},
     }
@@ -106,6 +118,17 @@ def show(measured: Mapping[int, Measured], console: Console) -> None:
             + ", ".join(f"{kind} {ms:.2f} ms" for kind, ms in longest),
             soft_wrap=True,
         )
+
+
+def show_recognition(recognised: Recognised, console: Console) -> None:
+    table = Table(title="What it costs to find out who calls, us a call")
+    for column in ("", "mean", "p99", "named"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for (kind, chars), one in recognised.items():
+        cells = (f"{fmean(one.calls_us):.1f}", f"{p99(one.calls_us):.1f}", f"{one.named:.0%}")
+        table.add_row(f"{kind}, {chars // 1024} KB", *cells)
+    console.print(table)
+    console.print("Aims: at 4 KB 30 us on average and 100 us p99, at 64 KB 1,000 us.")
 
 
 def _latest(one: Measured, *, during_bulk: bool) -> float:

@@ -17,6 +17,7 @@ from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
 from scalesim.proxy.core.snapshot import AgentSnapshot
+from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
 from tests.support.fake_adapter import FakeAdapter
@@ -40,6 +41,7 @@ class Proxy:
     controller: Controller
     runtime: Runtime
     adapter: FakeAdapter
+    callers: Ladder
     _calls: int = 0
     _simulations: int = 0
 
@@ -75,11 +77,12 @@ async def started(
     adapter = adapter or FakeAdapter()
     runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
     loop = asyncio.create_task(runtime.run())
-    app = create_admin(runtime, controller, Nothing(), settings, time.monotonic)
+    callers = Ladder()
+    app = create_admin(runtime, controller, Nothing(), callers, settings, time.monotonic)
     try:
         async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
-            yield Proxy(client, controller, runtime, adapter)
+            yield Proxy(client, controller, runtime, adapter, callers)
     finally:
         loop.cancel()
         await asyncio.wait([loop])

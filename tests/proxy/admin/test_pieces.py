@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 def desk_of(proxy: Proxy) -> Desk:
     now = proxy.runtime.now
-    return Desk(proxy.runtime, proxy.controller, (), None, now, now())  # type: ignore[arg-type]  # no settings asked
+    return Desk(proxy.runtime, proxy.controller, proxy.callers, (), None, now, now())  # type: ignore[arg-type]  # no settings asked
 
 
 def test_pieces_hold_all_in_their_order() -> None:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import pytest
 
 from scalesim.proxy.admin.stories import StoryAnswer
+from scalesim.proxy.core.model import CallId
+from scalesim.proxy.recognition.guess import Told
+from scalesim.proxy.recognition.recipes.shelf import Shelf
+from tests.proxy.recognition.recipes import forms
 
 from .conftest import Proxy
 
@@ -40,7 +44,22 @@ async def test_an_agent_that_did_not_call_has_an_empty_story(proxy: Proxy) -> No
     hints = {"unit": "steps", "distances": {"Bob/1": 3}, "create_agents": True}
     await proxy.client.post(f"{PATH}/{town}/distances", json=hints)
     told = (await proxy.client.get(f"{PATH}/{town}/agents/Bob/1/story")).json()
-    assert told == {"simulation": town, "agent": "Bob/1", "estimates": [], "moves": [], "calls": []}
+    nothing = {"recognised": None, "estimates": [], "moves": [], "calls": []}
+    assert told == {"simulation": town, "agent": "Bob/1", **nothing}
+
+
+async def test_a_story_says_how_its_agent_was_found(proxy: Proxy) -> None:
+    proxy.callers.index = Shelf().index
+    prompt = forms.oasis("Ann", ["Bob"])[0].prompt
+    body = {"messages": [{"role": one.role, "content": one.text} for one in prompt.messages]}
+    nobody = Told(None, "", None, "", 0.0)
+    found = proxy.callers.recognise(CallId(1), 1.0, nobody, "/v1/chat/completions", body)
+    proxy.call(found.simulation, "Ann")
+    told = (await proxy.client.get(f"{PATH}/oasis/agents/Ann/story")).json()["recognised"]
+    assert (told["source"], told["confidence"], told["kind"]) == ("recipe:oasis", found.confidence, "agent")
+    assert told["why"]
+    metrics = (await proxy.client.get("/metrics")).text
+    assert 'scalesim_named_calls_total{source="recipe:oasis"} 1' in metrics
 
 
 @pytest.mark.parametrize("path", ["atlantis/agents/Ann", "calling-town/agents/Nobody"])

@@ -21,6 +21,10 @@ from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.identity import Recogniser
 from scalesim.proxy.data_plane.relay import Relay
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.recognition.guess import Rung
+from scalesim.proxy.recognition.ladder import Ladder
+from scalesim.proxy.recognition.recipes.shelf import Shelf
+from scalesim.proxy.served_call import Record
 from tests.support.fake_adapter import FakeAdapter
 from tests.support.patience import PATIENCE_S, soon
 
@@ -99,8 +103,10 @@ async def rig(
     recomputed: bool = True,
     reading: Reading | None = None,
     adapter_type: type[FakeAdapter] = FakeAdapter,
+    record: Record | None = None,
+    rungs: frozenset[Rung] = frozenset(),
 ) -> AsyncIterator[Rig]:
-    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. `reading`: of the answers in all simulations. At the end all calls must have ended, and nothing may be held."""
+    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. `reading`: of the answers in all simulations. `record`: told of ended calls. `rungs`: by which callers are found that do not say who they are. At the end all calls must have ended, and nothing may be held."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(_Servers())
         base_url = engine if isinstance(engine, str) else await servers.start(engine)
@@ -114,6 +120,8 @@ async def rig(
             return None if name is None else AdapterName(name)
 
         upstream = Upstream(connect_timeout_s=connect_timeout_s, max_connections=max_connections)
+        ladder = Ladder(rungs=rungs)
+        ladder.index = Shelf().index
         relay = Relay(
             adapter=adapter,
             upstream=await stack.enter_async_context(upstream),
@@ -128,6 +136,9 @@ async def rig(
             remember=lambda *told: remembered.append(told),
             reading=lambda _: reading,
             read=duration_in,
+            recognise=ladder.recognise,
+            answered=ladder.ended,
+            record=record,
         )
         crashes: list[BaseException] = []
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalesim.proxy.data_plane.identity import Caller, Recogniser, address_of
+from scalesim.proxy.core.model import SimulationId
+from scalesim.proxy.data_plane.identity import Recogniser, address_of
 from scalesim.proxy.errors import CallRefused
+from scalesim.proxy.recognition.guess import Told
 
 CHAT = "/v1/chat/completions"
 
@@ -18,7 +20,7 @@ def headers(**values: str) -> list[tuple[bytes, bytes]]:
     return [(name.replace("_", "-").encode(), value.encode()) for name, value in values.items()]
 
 
-def recognise(recogniser: Recogniser, path: str = CHAT, body: object = None, **values: str) -> Caller:
+def recognise(recogniser: Recogniser, path: str = CHAT, body: object = None, **values: str) -> Told:
     assert body is None or isinstance(body, dict)
     return recogniser.recognise(path, headers(**values), body)
 
@@ -26,10 +28,10 @@ def recognise(recogniser: Recogniser, path: str = CHAT, body: object = None, **v
 @pytest.mark.parametrize(
     ("path", "given_headers", "expected"),
     [
-        (CHAT, {}, ("default", None, "", CHAT)),
-        (CHAT, {"x_agent_id": "Ann"}, ("default", "Ann", "X-Agent-ID", CHAT)),
-        (CHAT, {"x_agent_id": "  Ann "}, ("default", "Ann", "X-Agent-ID", CHAT)),
-        (CHAT, {"x_agent_id": ""}, ("default", None, "", CHAT)),
+        (CHAT, {}, (None, None, "", CHAT)),
+        (CHAT, {"x_agent_id": "Ann"}, (None, "Ann", "X-Agent-ID", CHAT)),
+        (CHAT, {"x_agent_id": "  Ann "}, (None, "Ann", "X-Agent-ID", CHAT)),
+        (CHAT, {"x_agent_id": ""}, (None, None, "", CHAT)),
         (CHAT, {"x_agent_id": "Ann", "x_simulation_id": "t-1"}, ("t-1", "Ann", "X-Agent-ID", CHAT)),
         ("/sim/town" + CHAT, {}, ("town", None, "", CHAT)),
         ("/sim/town" + CHAT, {"x_agent_id": "Ann"}, ("town", "Ann", "X-Agent-ID", CHAT)),
@@ -41,15 +43,15 @@ def recognise(recogniser: Recogniser, path: str = CHAT, body: object = None, **v
         ("/sim/town/agent/Ann", {}, ("town", "Ann", "URL", "/")),
         ("/sim/town", {}, ("town", None, "", "/")),
         ("/sim/town/agent", {}, ("town", None, "", "/agent")),
-        ("/sim", {}, ("default", None, "", "/sim")),
-        ("/simple", {}, ("default", None, "", "/simple")),
+        ("/sim", {}, (None, None, "", "/sim")),
+        ("/simple", {}, (None, None, "", "/simple")),
     ],
 )
 def test_headers_and_the_url_are_trusted(
-    path: str, given_headers: dict[str, str], expected: tuple[str, str | None, str, str]
+    path: str, given_headers: dict[str, str], expected: tuple[str | None, str | None, str, str]
 ) -> None:
     caller = recognise(Recogniser(), path, **given_headers)
-    assert (caller.simulation, caller.agent, caller.source, caller.path) == expected
+    assert (caller.simulation, caller.agent, caller.source, address_of(path).path) == expected
     assert caller.confidence == (0.0 if caller.agent is None else 1.0)
 
 
@@ -212,3 +214,25 @@ def test_an_address_is_split_or_refused_and_never_invented(tail: str) -> None:
     except CallRefused:
         return
     assert ("/sim/" + tail + "/").endswith(address.path) or ("/sim/" + tail).endswith(address.path)
+
+
+def bearer(key: str) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", f"Bearer {key}".encode())]
+
+
+def test_an_api_key_tells_the_simulation_if_nothing_else_does() -> None:
+    recogniser = Recogniser(simulations={"sk-1": SimulationId("town")})
+    assert recogniser.recognise(CHAT, bearer("sk-1"), None).simulation == "town"
+    assert recogniser.recognise("/sim/city" + CHAT, bearer("sk-1"), None).simulation == "city"
+    assert recogniser.recognise(CHAT, bearer("sk-2"), None).simulation is None
+
+
+def test_clients_with_other_keys_are_told_apart_and_no_key_is_kept() -> None:
+    recogniser = Recogniser()
+    first, again, other, none = (
+        recogniser.recognise(CHAT, given, None).client
+        for given in (bearer("sk-secret"), bearer("sk-secret"), bearer("sk-other"), [])
+    )
+    assert first == again != other
+    assert none == ""
+    assert "secret" not in first

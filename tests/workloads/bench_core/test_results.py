@@ -10,8 +10,11 @@ from rich.console import Console
 from scalesim.workloads.bench_core.bench import Order, sizes
 from scalesim.workloads.bench_core.core import Rounds
 from scalesim.workloads.bench_core.held import Held
+from scalesim.workloads.bench_core.recognition import Recognition
 from scalesim.workloads.bench_core.results import Measured, as_json, p99, show
 from scalesim.workloads.program import Impossible
+
+RECOGNISED = {("recipe", 4096): Recognition([10.0, 20.0, 30.0], 1.0)}
 
 
 def _measured(ms: float) -> Measured:
@@ -27,12 +30,13 @@ def _measured(ms: float) -> Measured:
 
 
 def test_the_results_have_ticks_of_every_size_and_all_else_of_the_largest() -> None:
-    told = as_json({1000: _measured(1.0), 100_000: _measured(2.0)}, seed=3, active=500)
+    told = as_json({1000: _measured(1.0), 100_000: _measured(2.0)}, RECOGNISED, seed=3, active=500)
     assert told["results"] == {
         "tick_p99_ms": {"1000": 1.0, "100000": 2.0},
         "loop_held_ms_p99": 2.0,
         "bulk_update_s": 0.4,
         "bytes_per_idle_agent": 1500,
+        "recognition_us": {"recipe 4096": {"mean": 20.0, "p99": 30.0}},
     }
     assert (told["schema"], told["seed"]) == (1, 3)
     assert {"commit", "machine", "command"} <= told.keys()
