@@ -21,7 +21,8 @@ FAST := not slow and not engine and not containers and not clients
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        search-stock calibrate-link gpu-acceptance check test test-compose clients test-clients engine model smollm2 clean
+        proxies bench-proxy \
+        search-stock calibrate-link gpu-acceptance check audit test test-compose clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -157,6 +158,42 @@ clients: .clients/oasis/.ready .clients/mesa-llm/.ready  ## environments of simu
 test-clients: setup clients  ## OASIS and mesa-llm as they are, through the proxy: bytes and recognition (about 6 minutes after set-up)
 	.venv/bin/pytest -m clients tests/clients
 
+# Proxies of others, to be measured beside ours, each in an environment of its own.
+PROXY_PINS := workloads/bench_proxy/requirements
+.proxies/%/.ready: $(PROXY_PINS)/%.txt $(PROXY_PINS)/%-constraints.txt
+	@echo "Building the environment of $* in .proxies/$* ($(SIZE_$*) with its packages) ..."
+	python3 -m venv .proxies/$*
+	.proxies/$*/bin/pip install -qq --disable-pip-version-check -r $< -c $(word 2,$^)
+	@touch $@
+SIZE_litellm := 0.8 GB
+SIZE_smg := 0.2 GB
+SIZE_sglang-router := 0.2 GB
+
+# Unpacked and not installed: no service of the machine is started, and nobody has to be root. One that is installed does as well.
+.proxies/nginx/.ready:
+	@mkdir -p $(@D)
+	@if [ -x /usr/sbin/nginx ]; then echo "nginx is installed"; \
+	elif command -v apt-get >/dev/null; then \
+	  cd $(@D) && rm -f nginx_*.deb && (apt-get -qq download nginx || (apt-get -qq update && apt-get -qq download nginx)) \
+	    && dpkg-deb -x nginx_*.deb . && rm nginx_*.deb; \
+	else echo "No apt-get here: install nginx, or it will be missing in the table."; fi
+	@touch $@
+
+proxies: .proxies/nginx/.ready .proxies/smg/.ready .proxies/sglang-router/.ready .proxies/litellm/.ready  ## nginx, smg, sglang-router and LiteLLM, for bench-proxy (1.2 GB)
+
+bench-proxy: .venv/.ready proxies  ## what proxies add to a call and what it costs them, side by side (about 15 minutes; two cores)
+	$(PY) -m workloads bench-proxy --seed $(SEED) --json $(or $(OUT),out/bench-proxy.json)
+
+# In an environment of its own: it brings forty packages along that we do not depend on.
+.audit/.ready:
+	python3 -m venv .audit
+	.audit/bin/pip install -qq --disable-pip-version-check pip-audit==2.9.0
+	@touch $@
+
+audit: .venv/.ready .audit/.ready  ## looks for known holes in the packages that the proxy is pinned to; needs the network
+	.venv/bin/pip freeze --exclude-editable > .audit/packages.txt
+	.audit/bin/pip-audit --disable-pip --no-deps --progress-spinner off -r .audit/packages.txt
+
 gpu-acceptance: .venv/.ready  ## on a GPU machine: ENGINE_PYTHON=... MODEL=... [AGENTS= STEPS= SEED= OUT=]; one JSON to send back
 	$(if $(ENGINE_PYTHON),,$(error give ENGINE_PYTHON, the interpreter of an environment with SGLang and our plugin; docs/gpu.md))
 	$(PY) deploy/gpu_acceptance --engine-python "$(ENGINE_PYTHON)" --model "$(MODEL)" --seed $(SEED) \
@@ -167,4 +204,4 @@ smollm2: .engine/.plugin  ## a model that writes real text, from the package llm
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip
-	rm -rf .venv .engine .models .clients out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .audit .engine .models .clients .proxies out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,6 +17,8 @@ REQUEST_ID_FIELDS = {
     "/generate": "rid",
 }
 SESSION_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/embeddings"}
+SALTED_PATHS = SESSION_PATHS
+"""SGLang's embeddings take no salt."""
 ADAPTER_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/responses"}
 """SGLang takes `BASE:NAME` on /v1/responses as well, and then answers with the base model."""
 
@@ -49,6 +51,11 @@ def additions(
     ):
         added["lora_path"] = adapter
     return added
+
+
+def salting(path: str, salt: str | None) -> dict[str, str]:
+    """The field that keeps a call's prefixes to those with the same salt. A string holds for all prompts of a batch."""
+    return {} if salt is None or path not in SALTED_PATHS else {"cache_salt": salt}
 
 
 def adapter_of(path: str, body: Mapping[str, object], served_model: str | None) -> AdapterName | None:

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ from scalesim.engine_adapters.base import EngineError
 from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from . import collector
+from .access.keys import HASHED, drawn, hash_of
+from .access.salts import BadSecret
+from .access.tls import BadCertificate
 from .app import CannotListen, serve
 from .core.model import Capabilities, EngineId
 from .recognition.prompt import prompt_of
@@ -54,6 +58,8 @@ Config = Annotated[str | None, typer.Option(help="Config file (TOML).", metavar=
 
 recipes = typer.Typer(help="How requests of simulation frameworks are recognised.", no_args_is_help=True)
 cli.add_typer(recipes, name="recipes")
+keys = typer.Typer(help="API keys of clients and operators.", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
 Folder = Annotated[Path | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")]
 
 
@@ -183,7 +189,7 @@ def _serve(arguments: Mapping[str, object]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, ready=lambda _: collector.keep_short()))
-    except (CannotListen, CannotRecord) as exc:
+    except (CannotListen, CannotRecord, BadCertificate, BadSecret) as exc:
         _fail(str(exc))
 
 
@@ -198,10 +204,21 @@ def status(
     """Ask a running proxy how it is."""
     settings = _settings({"config": config}, needed=())
     host = f"[{settings.admin_host}]" if ":" in settings.admin_host else settings.admin_host
-    url = (admin or f"http://{host}:{settings.admin_port}").rstrip("/")
-    headers = {"x-admin-key": settings.admin_keys[0]} if settings.admin_keys else {}
+    scheme = "http" if settings.admin_tls_cert is None else "https"
+    url = (admin or f"{scheme}://{host}:{settings.admin_port}").rstrip("/")
+    plain = [key for key in settings.admin_keys if not key.startswith(HASHED)]
+    if settings.admin_keys and not plain:
+        _fail("only the hashes of the admin keys are known: set SCALESIM_ADMIN_KEYS to a key itself", USAGE)
+    headers = {"x-admin-key": plain[0]} if plain else {}
+    trusted = ssl.create_default_context()
     try:
-        answer = httpx.get(f"{url}/admin/v1/status", headers=headers, timeout=STATUS_S, trust_env=False)
+        if settings.admin_tls_cert is not None:  # it may be its own issuer
+            trusted.load_verify_locations(settings.admin_tls_cert)
+        answer = httpx.get(
+            f"{url}/admin/v1/status", headers=headers, timeout=STATUS_S, trust_env=False, verify=trusted
+        )
+    except (ssl.SSLError, OSError) as exc:
+        _fail(f"admin_tls_cert: {settings.admin_tls_cert} cannot be used: {exc}")
     except httpx.InvalidURL as exc:
         _fail(f"--admin: {url!r} is not a URL: {exc}", USAGE)
     except httpx.UnsupportedProtocol:
@@ -221,6 +238,30 @@ def status(
         _show(told)
     if problems:
         raise typer.Exit(PROBLEM)
+
+
+@keys.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="Whose it is: stands in logs.", metavar="NAME")] = "ann",
+) -> None:
+    """Draw a key, and show what belongs into the config file in its place.
+
+    The key is shown once and kept nowhere. It goes to the client; its hash goes into the config file.
+    """
+    key = drawn()
+    typer.echo(f"key    {key}")
+    typer.echo(f"hash   {hash_of(key)}")
+    typer.echo(f'\nfor a client    [client_keys]\n                {name} = "{hash_of(key)}"', err=True)
+    typer.echo(f'for an operator admin_keys = ["{hash_of(key)}"]', err=True)
+
+
+@keys.command("hash")
+def keys_hash() -> None:
+    """Hash a key that is there already, from the first line of standard input."""
+    key = sys.stdin.readline().strip()
+    if not key or key.startswith(HASHED):
+        _fail("give the key on standard input", USAGE)
+    typer.echo(hash_of(key))
 
 
 @recipes.command("list")

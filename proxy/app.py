@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
 from scalesim.engine_adapters.sglang import SGLangAdapter
+from scalesim.engine_adapters.sglang_requests import salting
 
+from .access.connections import Connections
+from .access.keys import Key, Keys
+from .access.rates import Rate
+from .access.salts import SECRET_BYTES, Salts, secret_in
+from .access.tls import Certificate, Certificates
 from .admin import create_admin
 from .core.actions import FetchAdapter
 from .core.adapters import registered_name
@@ -38,6 +47,8 @@ from .core.kinds import Way
 from .core.kinds import find as find_kind
 from .core.model import KV_PREFIX, AgentName, EngineId, Owner, Part, SimulationId, owner_of
 from .data_plane.answers import duration_in
+from .data_plane.door import Door
+from .data_plane.entrance import Entrance
 from .data_plane.http_protocol import BoundedHttpProtocol
 from .data_plane.identity import Recogniser
 from .data_plane.relay import Relay
@@ -66,6 +77,8 @@ NEAR_EVERY_S = 5.0
 """Between two looks at who is near: the texts of all others are given up."""
 
 
+OPERATORS = 512
+"""Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
 RECIPES_EVERY_S = 3.0
 """Between two looks at the folder of recipes."""
 
@@ -84,17 +97,20 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
-    """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen` and
-    `CannotRecord`."""
-    async with _assembled(settings, hurry=asyncio.Event()) as (addresses, _):
+    """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen`,
+    `CannotRecord`, `BadCertificate` and `BadSecret`."""
+    async with _assembled(settings, _certificates(settings), hurry=asyncio.Event()) as (addresses, _):
         yield addresses
 
 
 async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] | None = None) -> None:
-    """Until SIGINT or SIGTERM. Calls `ready` once, when both listeners accept. Raises `CannotListen` and `CannotRecord`."""
+    """Until SIGINT or SIGTERM; at SIGHUP renewed certificates are read. Calls `ready` once, when both listeners accept.
+    Raises as `running` does."""
     stop, hurry = asyncio.Event(), asyncio.Event()
-    with _signals(lambda: (hurry if stop.is_set() else stop).set()):
-        async with _assembled(settings, hurry=hurry) as (addresses, runtime):
+    certificates = _certificates(settings)
+    renew = partial(_renew, certificates) if len(certificates) else None
+    with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
+        async with _assembled(settings, certificates, hurry=hurry) as (addresses, runtime):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
             _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
@@ -109,6 +125,26 @@ async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] 
             finally:
                 announcing.cancel()
             _say("ending", f"running calls have {GRACE_S:g} s to finish; a second signal ends them now")
+
+
+def _certificates(settings: Settings) -> Certificates:
+    files = {
+        "tls": (settings.tls_cert, settings.tls_key),
+        "admin_tls": (settings.admin_tls_cert, settings.admin_tls_key),
+    }
+    data, admin = (
+        None if cert is None or key is None else Certificate(setting, Path(cert), Path(key))
+        for setting, (cert, key) in files.items()
+    )
+    return Certificates(data, admin)
+
+
+def _renew(certificates: Certificates) -> None:
+    problems = certificates.renew()
+    for problem in problems:
+        log.error("the certificate stays as it was: %s", problem)
+    if not problems:
+        log.info("certificates were read again")
 
 
 async def _announce_engines(runtime: Runtime) -> None:
@@ -126,7 +162,7 @@ def _say(what: str, text: str) -> None:
 
 @asynccontextmanager
 async def _assembled(
-    settings: Settings, hurry: asyncio.Event
+    settings: Settings, certificates: Certificates, hurry: asyncio.Event
 ) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
     """`hurry` cuts off what still runs when the body has ended."""
     clock = time.monotonic
@@ -197,9 +233,7 @@ async def _assembled(
             relay = Relay(
                 adapter=adapter,
                 upstream=upstream,
-                recogniser=Recogniser(
-                    simulations={key: SimulationId(name) for key, name in settings.simulation_keys.items()}
-                ),
+                recogniser=Recogniser(),
                 post=runtime.post,
                 mode_of=controller.mode,
                 clock=clock,
@@ -213,24 +247,38 @@ async def _assembled(
                 recognise=runtime.guarded("recognition", ladder.recognise),
                 answered=runtime.guarded("recognition", ladder.ended),
                 record=None if recorder is None else recorder.note,
+                salted=_salted(settings),
             )
-            data = _Listener(relay)
-            tables = (store, shelf) if recorder is None else (store, shelf, recorder)
+            entrance = _entrance(relay, settings, clock)
+            door = Door(
+                Connections(most=settings.client_connections, most_of_one=settings.address_connections)
+            )
+            admin_door = Door(Connections(most=OPERATORS, most_of_one=OPERATORS))
+            data = _Listener(entrance, door, certificates.data)
+            tables = (store, shelf, entrance, door, upstream, *(() if recorder is None else (recorder,)))
             recording = None if recorder is None else recorder.status
             admin = _Listener(
                 create_admin(
                     runtime, controller, relay, ladder, settings, clock, *tables, recording=recording
-                )
+                ),
+                admin_door,
+                certificates.admin,
             )
             async with asyncio.TaskGroup() as tasks:
                 loop = tasks.create_task(runtime.run())
                 reading = tasks.create_task(_recipes_read(shelf, ladder))
+                watching = [tasks.create_task(one.watch()) for one in (door, admin_door)]
                 serving_data = tasks.create_task(data.serve([data_socket]))
                 serving_admin = tasks.create_task(admin.serve([admin_socket]))
                 try:
                     await data.listening.wait()
                     await admin.listening.wait()
-                    yield ServerAddresses(_url_of(data_socket), _url_of(admin_socket)), runtime
+                    yield (
+                        ServerAddresses(
+                            _url_of(data_socket, certificates.data), _url_of(admin_socket, certificates.admin)
+                        ),
+                        runtime,
+                    )
                 finally:
                     # Clients first. Operators can look on until the last call has ended.
                     await data.end(serving_data, hurry)
@@ -238,6 +286,8 @@ async def _assembled(
                     await relay.drained()
                     loop.cancel()
                     reading.cancel()
+                    for one in watching:
+                        one.cancel()
 
 
 async def _recipes_read(shelf: Shelf, ladder: Ladder) -> None:
@@ -270,6 +320,29 @@ async def _recorder(settings: Settings, clock: Callable[[], float]) -> AsyncIter
         clock=clock,
     ) as recorder:
         yield recorder
+
+
+def _entrance(relay: Relay, settings: Settings, clock: Callable[[], float]) -> Entrance:
+    def rate(per_s: float) -> Rate | None:
+        return None if per_s == 0 else Rate(per_s, max(1.0, per_s * settings.burst_s))
+
+    return Entrance(
+        relay,
+        keys=Keys((*settings.client_keys, *settings.simulation_keys)),
+        closed=bool(settings.client_keys),
+        clock=clock,
+        engine_key=settings.engine_api_key,
+        key_rate=rate(settings.key_rate),
+        address_rate=rate(settings.address_rate),
+    )
+
+
+def _salted(settings: Settings) -> Callable[[Key | None, SimulationId | None, str], dict[str, str]]:
+    if not settings.salts:
+        return lambda *_: {}
+    file = settings.salts_file
+    salts = Salts(secrets.token_bytes(SECRET_BYTES) if file is None else secret_in(Path(file)))
+    return lambda key, told, path: salting(path, salts.of(key, told))
 
 
 class _GivesUp(Protocol):
@@ -330,11 +403,13 @@ def _bytes_per_token(runtime: Runtime, engine: EngineId) -> int | None:
 class _Listener(uvicorn.Server):
     """One of several in a process: signals are left to `serve`, and who waits for it can tell when it listens."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, door: Door, context: ssl.SSLContext | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedHttpProtocol,
+                # All that uvicorn does with it is to call it.
+                http=cast("Any", partial(BoundedHttpProtocol, door=door)),
+                ssl_context_factory=None if context is None else lambda *_: context,
                 timeout_keep_alive=CLIENT_IDLE_S,
                 ws="none",
                 lifespan="off",
@@ -374,15 +449,18 @@ class _Listener(uvicorn.Server):
 
 
 @contextmanager
-def _signals(told: Callable[[], None]) -> Iterator[None]:
+def _signals(told: Callable[[], None], renew: Callable[[], None] | None) -> Iterator[None]:
+    """Without `renew` a closed terminal ends the process, as ever."""
     loop = asyncio.get_running_loop()
-    both = (signal.SIGINT, signal.SIGTERM)
-    for one in both:
-        loop.add_signal_handler(one, told)
+    handlers = {signal.SIGINT: told, signal.SIGTERM: told}
+    if renew is not None:
+        handlers[signal.SIGHUP] = renew
+    for one, handler in handlers.items():
+        loop.add_signal_handler(one, handler)
     try:
         yield
     finally:
-        for one in both:
+        for one in handlers:
             loop.remove_signal_handler(one)
 
 
@@ -416,6 +494,7 @@ def _notice_the_vanished(listener: socket.socket) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _url_of(listener: socket.socket) -> str:
+def _url_of(listener: socket.socket, context: ssl.SSLContext | None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if context is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

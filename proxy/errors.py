@@ -24,6 +24,8 @@ class UpstreamError(ScaleSimError):
 
     status = 502
     kind = "engine_unreachable"
+    what = "is unreachable"
+    """Said of the engine."""
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -36,7 +38,32 @@ class UpstreamTimedOut(UpstreamError):
     status = 503
 
 
+class UpstreamBusy(UpstreamError):
+    """All connections are in use, and as many calls wait as may: nothing reached the engine. Try again later."""
+
+    status = 503
+    kind = "engine_busy"
+    what = "is busy"
+
+
 class UpstreamBroke(UpstreamError):
     """The engine took the request and broke off before the end of its answer."""
 
     kind = "engine_broke_off"
+    what = "broke off before it answered"
+
+
+class UpstreamSilent(UpstreamBroke):
+    """The engine took the request, and no answer began within the time for it."""
+
+    status = 504
+    kind = "engine_timed_out"
+    what = "did not answer in time"
+
+
+class UpstreamStalled(UpstreamSilent):
+    """In the middle of its answer the engine was silent for longer than it may."""
+
+
+class UpstreamOverran(UpstreamSilent):
+    """Sending, waiting and answering took longer together than a call may."""

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from .access.keys import Key, digest_of
 from .core import policies
 from .core.durations import Scale
-from .core.model import Clock, Mode, Part
+from .core.model import Clock, Mode, Part, SimulationId
 from .errors import ScaleSimError
 from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
 
@@ -240,7 +241,47 @@ def _secrets(value: object) -> tuple[str, ...]:
     return tuple(_secret(part) for part in parts)
 
 
-def _simulations(value: object) -> Mapping[str, str]:
+def _admin_keys(value: object) -> tuple[str, ...]:
+    """Each plain or hashed."""
+    keys = _secrets(value)
+    for key in keys:
+        digest_of(key)
+    return keys
+
+
+def _client_keys(value: object) -> tuple[Key, ...]:
+    """A table in TOML: a name for each key, and the key, or a table of `key` and `simulation`. `NAME=KEY` or
+    `NAME@SIMULATION=KEY`, separated by commas, elsewhere."""
+    wrong = "it must be a table of names and keys, like NAME=KEY or NAME@SIMULATION=KEY (values not shown)"
+    told: list[tuple[str, object, object]] = []
+    if isinstance(value, str):
+        for part in filter(None, map(str.strip, value.split(","))):
+            named, _, key = part.partition("=")
+            name, at, simulation = named.partition("@")
+            told.append((name, key, simulation if at else None))
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            entry = one if isinstance(one, dict) else {"key": one}
+            if not entry.keys() <= {"key", "simulation"}:
+                raise ValueError(f"{name!r} may have a key and a simulation, and nothing else")
+            told.append((name, entry.get("key"), entry.get("simulation")))
+    if not told:
+        raise ValueError(wrong)
+    keys = []
+    for name, secret, of in told:
+        if not SIMULATION_ID.fullmatch(name):  # not shown: it may be a key without a name
+            raise ValueError(f"{wrong}; a name has 1 to 64 of A-Z a-z 0-9 . _ -")
+        if of is not None and not (isinstance(of, str) and SIMULATION_ID.fullmatch(of)):
+            raise ValueError(f"{wrong}; a simulation's id has 1 to 64 of A-Z a-z 0-9 . _ -")
+        bound = None if of is None else SimulationId(of)
+        keys.append(Key(name, digest_of(_secret(secret)), bound, confined=bound is not None))
+    for what, those in (("names", [key.name for key in keys]), ("keys", [key.digest for key in keys])):
+        if len(set(those)) < len(those):
+            raise ValueError(f"two {what} are the same (values not shown)")
+    return tuple(keys)
+
+
+def _simulations(value: object) -> tuple[Key, ...]:
     """A table in TOML, `KEY=name` separated by commas elsewhere."""
     pairs: object = value
     if isinstance(value, str):
@@ -251,7 +292,7 @@ def _simulations(value: object) -> Mapping[str, str]:
     wrong = next((name for name in pairs.values() if not SIMULATION_ID.fullmatch(name)), None)
     if wrong is not None:
         raise ValueError(f"{wrong!r} is no simulation's id: 1 to 64 of A-Z a-z 0-9 . _ -")
-    return {_secret(key): name for key, name in pairs.items()}
+    return tuple(Key(name, digest_of(_secret(key)), SimulationId(name)) for key, name in pairs.items())
 
 
 def _setting(
@@ -275,8 +316,8 @@ class Settings:
     admin_host: str = _setting(_host, "where operators and simulations' hints reach it", default="127.0.0.1")
     admin_port: int = _setting(_port, "port of the admin listener", default=8001)
     admin_keys: tuple[str, ...] = _setting(
-        _secrets,
-        "keys of the admin listener; needed unless it listens on loopback",
+        _admin_keys,
+        "keys of the admin listener, or their hashes; needed unless it listens on loopback",
         default=(),
         repr=False,
     )
@@ -345,11 +386,49 @@ class Settings:
     recipes_folder: str | None = _setting(
         _file, "folder with recipes of your own, read again when they change", default=None
     )
-    simulation_keys: Mapping[str, str] = _setting(
+    simulation_keys: tuple[Key, ...] = _setting(
         _simulations,
         "API keys of clients and their simulations, like 'KEY=town,OTHER=city': whoever sends the key as a bearer is of that one",
-        default_factory=dict,
+        default=(),
         repr=False,
+    )
+    client_keys: tuple[Key, ...] = _setting(
+        _client_keys,
+        "API keys without which no client is served, or their hashes, each with a name, like 'ann=KEY,bob@town=KEY' "
+        "(bob may be of no other simulation); empty: none is needed",
+        default=(),
+        repr=False,
+    )
+    key_rate: float = _setting(
+        _from_zero(1e6, "requests"),
+        "requests a second of one API key in the long run; 0: any number",
+        default=0.0,
+    )
+    address_rate: float = _setting(
+        _from_zero(1e6, "requests"), "the same of one address of a client", default=0.0
+    )
+    burst_s: float = _setting(
+        _from_zero(86_400, "seconds"), "so many seconds' worth of both may come at once", default=10.0
+    )
+    client_connections: int = _setting(
+        _count(1_000_000, "connections"), "most connections of clients at a time", default=8192
+    )
+    address_connections: int = _setting(
+        _count(1_000_000, "connections"), "most of them from one address", default=4096
+    )
+    tls_cert: str | None = _setting(
+        _file, "certificate of the port for clients (PEM, with its chain); empty: no TLS", default=None
+    )
+    tls_key: str | None = _setting(_file, "its private key (PEM, without a password)", default=None)
+    admin_tls_cert: str | None = _setting(_file, "certificate of the admin listener", default=None)
+    admin_tls_key: str | None = _setting(_file, "its private key", default=None)
+    salts: bool = _setting(
+        _switch,
+        "give each simulation that is named by an API key, a header or the URL a part of the cache of its own",
+        default=False,
+    )
+    salts_file: str | None = _setting(
+        _file, "file of the secret for that, made if missing; empty: a new one at each start", default=None
     )
     record: str | None = _setting(
         _file,
@@ -477,6 +556,19 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         hosts[0] == hosts[1] or any(_is_wildcard(host) for host in hosts)
     ):
         problems.append(f"admin_port: {values['admin_port']} is the port for clients already")
+    for prefix in ("", "admin_"):
+        pair = (f"{prefix}tls_cert", f"{prefix}tls_key")
+        if (values[pair[0]] is None) != (values[pair[1]] is None):
+            missing, given = pair if values[pair[0]] is None else pair[::-1]
+            problems.append(f"{missing}: missing; {given} is of no use without it")
+    if values["salts_file"] is not None and not values["salts"]:
+        problems.append("salts_file: of no use while `salts` is off")
+    digests = [key.digest for key in (*values["client_keys"], *values["simulation_keys"])]
+    digests += map(digest_of, values["admin_keys"])
+    if len(set(digests)) < len(digests):
+        problems.append(
+            "client_keys, simulation_keys, admin_keys: a key is in two places; each must be another"
+        )
     if values["record_full_text"] and values["record"] is None:
         problems.append("record_full_text: nothing is recorded; give `record`, the file, too")
     if values["record"] is not None and values["record"] == values["record_salt"]:

@@ -15,6 +15,7 @@ ADAPTERS = "scalesim.engine_adapters"
 PLUGIN = f"{ADAPTERS}.sglang_plugin"
 SHELL = "scalesim.proxy"
 RECOGNITION = f"{SHELL}.recognition"
+ACCESS = f"{SHELL}.access"
 BENCH = "scalesim.workloads.bench_core"
 """Looks into the proxy, since no customer could tell what holds its loop."""
 
@@ -95,14 +96,16 @@ def allowed(module: str, name: str) -> bool:
         return not within(name, SHELL) or within(name, CORE) or within(module, BENCH)
     if within(module, RECOGNITION):
         return within(name, RECOGNITION, *(f"{CORE}.{part}" for part in ("durations", "model")))
-    return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, *_shell_of(module)) or within(
+    if within(module, ACCESS):
+        return within(name, ACCESS, f"{CORE}.model", f"{SHELL}.errors")
+    return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, ACCESS, *_shell_of(module)) or within(
         module, f"{SHELL}.app", f"{SHELL}.__main__"
     )
 
 
 def _shell_of(module: str) -> tuple[str, ...]:
     """What a part of the shell may import of the shell: its own folder, and single modules that are nobody's part."""
-    parts = ("data_plane", "admin", "warm_up", "recording", "runtime", "app", "__main__")
+    parts = ("data_plane", "admin", "engines", "warm_up", "recording", "runtime", "app", "__main__")
     own = [f"{SHELL}.{part}" for part in parts if within(module, f"{SHELL}.{part}")]
     top = {path.stem for path in (ROOT / "proxy").glob("*.py")} - {*parts, "__init__"}
     return (*own, *(f"{SHELL}.{part}" for part in top))
@@ -137,6 +140,7 @@ def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
         (f"{SHELL}.recording.lines", f"{SHELL}.data_plane.usage"),
         (f"{RECOGNITION}.guess", f"{CORE}.controller.Controller"),
         (f"{RECOGNITION}.guess", f"{SHELL}.settings"),
+        (f"{ACCESS}.keys", f"{SHELL}.settings"),
         ("scalesim.workloads.player", f"{SHELL}.app"),
         ("scalesim.workloads.player", "proxy.core.model"),
     ],

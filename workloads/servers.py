@@ -131,6 +131,12 @@ class Server:
     admin_url: str | None = None
     stopped: bool = field(default=False)
 
+    def has_ended(self) -> bool:
+        """By itself or not; its id stays its own until it is stopped."""
+        if self.process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
@@ -210,7 +216,7 @@ class Servers:
         deadline_s = time.monotonic() + timeout_s
         async with http_client(url) as http:
             while True:
-                if _ended(server):
+                if server.has_ended():
                     self.stop(server)
                     raise ServerFailed(_last_words(server, f"ended with status {server.process.returncode}"))
                 if await _answers(http, url):
@@ -224,12 +230,12 @@ class Servers:
         stopping = [server for server in servers or self.running if not server.stopped]
         for server in stopping:
             # Only the one that was started: an engine whose children die under it takes that for a crash.
-            if not _ended(server):
+            if not server.has_ended():
                 os.kill(server.process.pid, signal.SIGTERM)
         deadline_s = time.monotonic() + 10
         for server in stopping:
             # The process is not reaped before its group is killed: until then its id can belong to nobody else.
-            while not _ended(server) and time.monotonic() < deadline_s:
+            while not server.has_ended() and time.monotonic() < deadline_s:
                 time.sleep(POLL_S / 4)
             _kill_group(server)
             server.process.wait()
@@ -242,12 +248,6 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
         return (await http.get(url, timeout=5)).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
-
-
-def _ended(server: Server) -> bool:
-    if server.process.returncode is not None:
-        return True
-    return os.waitid(os.P_PID, server.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill_group(server: Server) -> None:

@@ -47,10 +47,10 @@ async def raise_when_gone(receive: Receive) -> None:
     raise ClientGone
 
 
-async def answer_error(send: Send, status: int, kind: str, message: str) -> None:
-    """A whole answer in the form that OpenAI's clients show to their users."""
+async def answer_error(send: Send, status: int, kind: str, message: str, *more: tuple[bytes, bytes]) -> None:
+    """A whole answer in the form that OpenAI's clients show to their users. `more`: headers besides."""
     body = orjson.dumps({"error": {"message": message, "type": kind, "code": status}})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -32,7 +32,10 @@ _NOT_FOR_THE_ENGINE = _HOP_BY_HOP | {
     b"host",  # the engine's own
     b"content-length",  # counted anew: the body may have grown
     b"expect",  # was answered when the body was read
+    b"x-admin-key",  # sent to the wrong door
 }
+_CROSS_ORIGIN = b"access-control-"
+"""Engines allow every page in the world to use them. Through us none may."""
 
 
 def to_engine(headers: Headers) -> Headers:
@@ -45,7 +48,17 @@ def to_client(headers: Headers) -> Headers:
     """What remains of the engine's headers, in their order; its names may be in any case."""
     lowered = [(name.lower(), value) for name, value in headers]
     named = _named_in_connection(lowered)
-    return [(name, value) for name, value in lowered if name not in _HOP_BY_HOP and name not in named]
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in _HOP_BY_HOP and name not in named and not name.startswith(_CROSS_ORIGIN)
+    ]
+
+
+def bearer_of(value: bytes) -> str:
+    """The key in an Authorization header, as clients of OpenAI's API send it. Empty if there is none."""
+    scheme, _, key = text_of(value).partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def single(headers: Headers, name: bytes) -> str | None:
@@ -80,9 +93,7 @@ def shown(value: str) -> str:
 
 
 def _named_in_connection(headers: Headers) -> frozenset[bytes]:
-    return frozenset(
-        token.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for token in value.split(b",")
-    )
+    values = [value for name, value in headers if name == b"connection"]
+    if not values:
+        return frozenset()
+    return frozenset(token.strip().lower() for value in values for token in value.split(b","))

@@ -13,25 +13,33 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from scalesim.proxy.access.keys import Key
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.recognition.guess import EXPLICIT, SIMULATION_ID, Told
 
 from ..errors import CallRefused
-from .headers import AGENT, SESSION, SIMULATION, Headers, shown, single, text_of, title
+from .headers import AGENT, SESSION, SIMULATION, Headers, bearer_of, shown, single, text_of, title
 
 _MAX_NAME_CHARS = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WINDOW_CALLS = 64
 
+_AGENT, _SESSION, _SIMULATION = title(AGENT), title(SESSION), title(SIMULATION)
+
 _CONFIDENCE = {
     "agent_id": 0.95,
     "metadata.agent_id": 0.95,
-    title(SESSION): 0.85,
+    _SESSION: 0.85,
     "session_id": 0.85,
     "user": 0.8,
     "": 0.0,
 }
 """In the order in which they are believed: names of agents before names of sessions, of which an agent may have several."""
+
+
+class _NotItsSimulation(CallRefused):
+    status = 403
+    kind = "permission_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +70,7 @@ def address_of(path: str) -> Address:
 class Recogniser:
     """Keeps a bounded memory of which untrusted fields told callers apart lately, one entry per simulation and field."""
 
-    """`simulations` are by API key: who sends it as a bearer means that one, unless it says another."""
-
-    def __init__(
-        self, *, simulations: Mapping[str, SimulationId] | None = None, max_fields: int = 4096
-    ) -> None:
-        self._simulations = simulations or {}
+    def __init__(self, *, max_fields: int = 4096) -> None:
         self._max_fields = max_fields
         self._fields: OrderedDict[tuple[SimulationId, str], _Variety] = OrderedDict()
 
@@ -75,20 +78,32 @@ class Recogniser:
     def size(self) -> int:
         return len(self._fields)
 
-    def recognise(self, path: str, headers: Headers, body: Mapping[str, object] | None) -> Told:
+    def recognise(
+        self, path: str, headers: Headers, body: Mapping[str, object] | None, key: Key | None = None
+    ) -> Told:
         """Header names in lower case. Raises `CallRefused`, naming the header or the part of the URL, and then learns nothing.
 
+        `key`: the one that was sent, if we know it. It says the simulation unless the request does, and a confined one alone
+        says it.
         Where a header and the URL differ, the header counts: it is the one that was chosen for this call.
         """
         address = address_of(path)
         simulation = address.simulation
         if (given := single(headers, SIMULATION)) is not None:
-            simulation = _simulation_id(given, title(SIMULATION))
+            simulation = _simulation_id(given, _SIMULATION)
         client = ""
-        if simulation is None and (key := _key(headers)):
-            simulation, client = self._simulations.get(key), f"{hash(key):x}"
+        if key is not None:
+            if key.confined and simulation not in (None, key.simulation):
+                raise _NotItsSimulation(
+                    f"the API key is for the simulation {shown(str(key.simulation))}, and the request says "
+                    f"{shown(str(simulation))}: leave that out, or use another key"
+                )
+            if simulation is None:
+                simulation, client = key.simulation, f"{hash(key.digest):x}"
+        elif simulation is None and (sent := _bearer(headers)):
+            client = f"{hash(sent):x}"
         if (name := single(headers, AGENT)) is not None:
-            return Told(simulation, client, _agent_name(name, title(AGENT)), title(AGENT), EXPLICIT)
+            return Told(simulation, client, _agent_name(name, _AGENT), _AGENT, EXPLICIT)
         if address.agent is not None:
             return Told(simulation, client, address.agent, "URL", EXPLICIT)
         agent, source = self._believed(simulation or SimulationId(""), headers, body or {})
@@ -147,7 +162,7 @@ def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[s
     values: dict[str, object] = {
         "agent_id": body.get("agent_id"),
         "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, Mapping) else None,
-        title(SESSION): next((text_of(value) for name, value in headers if name == SESSION), None),
+        _SESSION: next((text_of(value) for name, value in headers if name == SESSION), None),
         "session_id": body.get("session_id"),
         "user": body.get("user"),
     }
@@ -159,11 +174,8 @@ def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[s
             yield source, text
 
 
-def _key(headers: Headers) -> str:
-    """The API key, as clients of OpenAI's API send it. Empty without one."""
-    given = next((text_of(value) for name, value in headers if name == b"authorization"), "")
-    scheme, _, key = given.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+def _bearer(headers: Headers) -> str:
+    return next((bearer_of(value) for name, value in headers if name == b"authorization"), "")
 
 
 def _is_name(text: str) -> bool:

@@ -10,13 +10,14 @@ import asyncio
 import itertools
 import logging
 import posixpath
+import secrets
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
-from uuid import uuid4
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError
+from scalesim.proxy.access.keys import Key
 from scalesim.proxy.core.durations import Reading
 from scalesim.proxy.core.events import AgentLeft, CallStarted, Event, StepTicked
 from scalesim.proxy.core.model import (
@@ -50,6 +51,7 @@ from .asgi import (
 )
 from .body import parsed_object, with_fields
 from .call import Call
+from .entrance import KEY
 from .headers import Headers, shown, to_client, to_engine
 from .identity import Recogniser, address_of
 from .upstream import Answer, Upstream
@@ -98,6 +100,9 @@ Read = Callable[[Witness, Reading], tuple[float, Clock] | None]
 Recognise = Callable[[CallId, float, Told, str, Mapping[str, object]], Recognised | None]
 """Says whose call it is: by what the client told, and the route and the body of the request. None: nobody knows."""
 
+Salted = Callable[[Key | None, SimulationId | None, str], Mapping[str, str]]
+"""What is put into the body on this route, so that the simulation that was said outright has a part of the cache of its own."""
+
 Answered = Callable[[CallId, float, str], list[Left] | None]
 """Told when a call has ended of which `Recognised` wanted the answer, and what it said. Answers who turned out to be somebody
 else."""
@@ -131,6 +136,7 @@ class Relay:
         recognise: Recognise,
         answered: Answered,
         record: Record | None = None,
+        salted: Salted = lambda *_: {},
     ) -> None:
         self._adapter = adapter
         self._upstream = upstream
@@ -148,6 +154,7 @@ class Relay:
         self._recognise = recognise
         self._answered = answered
         self._record = record
+        self._salted = salted
         self._call_ids = itertools.count(1)
         self._in_flight = 0
         self._calls_in_flight = 0
@@ -210,7 +217,7 @@ class Relay:
         headers: Headers = list(scope["headers"])
         raw_path = _ascii(scope.get("raw_path") or scope["path"].encode())
         path = address_of(raw_path).path
-        if _is_control_route(path):
+        if path not in GENERATION_ROUTES and _is_control_route(path):
             raise _ControlRouteRefused(
                 f"{shown(path)}: the engine's control routes (/{_CONTROL_ROUTES}/...) are not served here"
             )
@@ -223,7 +230,8 @@ class Relay:
         # Only the recogniser learns from a request, so it comes after everything else that may refuse it.
         acts_for = acts_for_of(headers)
         parsed = parsed_object(headers, body)
-        told = self._recogniser.recognise(raw_path, headers, parsed)
+        key: Key | None = scope.get(KEY)
+        told = self._recogniser.recognise(raw_path, headers, parsed, key)
         call, at = CallId(next(self._call_ids)), self._clock()
         caller = self._recognise(call, at, told, path, parsed or {}) or as_told(told)
         # It may refuse, but only a name that was given outright, of which the recogniser learns nothing.
@@ -234,6 +242,8 @@ class Relay:
         given = body
         if parsed is not None:
             fields, abort_id = self._additions(parsed, caller, path, assigned)
+            # By what was said, never by whom the call was found to be from: it decides whose cache it may use.
+            fields |= self._salted(key, told.simulation, path)
             body = with_fields(body, parsed, fields)
             sent = {**parsed, **fields}
             adapter = self._adapter.adapter_of(path, sent)
@@ -352,9 +362,9 @@ class Relay:
             owner = owner_of(caller.simulation, caller.agent)
         if path == _RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
-            given, own_id = parsed.get("request_id"), f"resp_{uuid4().hex}"
+            given, own_id = parsed.get("request_id"), f"resp_{secrets.token_hex(16)}"
         else:
-            given, own_id = parsed.get("rid"), uuid4().hex
+            given, own_id = parsed.get("rid"), secrets.token_hex(16)
         request_id = given if isinstance(given, str) and given else own_id
         fields = dict(self._adapter.additions(path, parsed, owner, request_id, assigned))
         if "abort" not in features or given:
@@ -374,9 +384,8 @@ class Relay:
         except UpstreamError as exc:
             ended(Outcome.ENGINE_FAILED)
             where = f"engine '{self._adapter.engine}' at {self._adapter.base_url}"
-            what = "broke off before it answered" if isinstance(exc, UpstreamBroke) else "is unreachable"
-            _log.warning("%s %s: %s", where, what, exc)
-            await answer_error(send, exc.status, exc.kind, f"{where} {what}: {exc}")
+            _log.warning("%s %s: %s", where, exc.what, exc)
+            await answer_error(send, exc.status, exc.kind, f"{where} {exc.what}: {exc}")
             return
         try:
             await self._copy(request, answer, send)
@@ -386,16 +395,21 @@ class Relay:
     async def _copy(self, request: _Request, answer: Answer, send: Send) -> None:
         ended = request.call.end if request.call is not None else _nothing
         headers = to_client(answer.headers)
+        if answer.status in (204, 304):
+            # It may tell the length of a body that is not sent; servers hold an answer to what it tells.
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
         witness = witness_of(headers, request.parsed)
         if request.call is not None:
             request.call.witness = witness
             request.call.status = answer.status
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        is_whole = False
         try:
             async for chunk in answer:
                 if request.call is not None:
                     request.call.see_the_first()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                is_whole = answer.is_whole
+                await send({"type": "http.response.body", "body": chunk, "more_body": not is_whole})
                 witness.see(chunk)
         except UpstreamBroke as exc:
             ended(Outcome.ENGINE_FAILED)
@@ -407,7 +421,8 @@ class Relay:
             )
             # The answer stays without its end: the server then closes the connection, and the client can tell.
             return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not is_whole:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         ended(Outcome.DONE, witness.usage())
 
     def _abort_soon(self, request_id: str) -> None:

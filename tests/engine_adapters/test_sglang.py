@@ -20,6 +20,7 @@ from scalesim.engine_adapters.base import (
 )
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.engine_adapters.sglang_plugin import wire
+from scalesim.engine_adapters.sglang_requests import salting
 from scalesim.proxy.core.actions import DropAdapter, Evict, FetchAdapter, Load, Order, Pin, Renew, StopLoad
 from scalesim.proxy.core.model import (
     FAR,
@@ -666,6 +667,17 @@ def test_a_name_longer_than_the_protocol_takes_is_not_told() -> None:
 def test_a_request_with_a_session_of_its_own_is_not_given_another() -> None:
     body = {"session_params": {"id": "theirs"}}
     assert always(200, {}).adapter().additions("/generate", body, ANN, "r1") == {"rid": "r1"}
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/responses", "/generate"])
+def test_a_salt_is_told_where_the_engine_takes_one(path: str) -> None:
+    assert salting(path, "salt") == {"cache_salt": "salt"}
+    assert salting(path, None) == {}
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/models"])
+def test_a_salt_is_not_told_where_the_engine_takes_none(path: str) -> None:
+    assert salting(path, "salt") == {}
 
 
 # --- the adapter of a request --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 import scalesim
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.proxy.__main__ import PROBLEM, USAGE, cli
+from scalesim.proxy.access.keys import hash_of
 from scalesim.proxy.app import running
 from scalesim.proxy.settings import Settings
 from tests.proxy.test_app import settings_for, until
@@ -82,6 +83,13 @@ def test_the_help_names_the_commands() -> None:
     assert result.exit_code == 0
     for name in ("serve", "status", "doctor"):
         assert name in result.output
+
+
+def test_a_new_key_is_shown_once_with_the_hash_that_belongs_into_the_config_file() -> None:
+    told = invoke("keys", "new", "bob").output.split()
+    key, hashed = told[told.index("key") + 1], told[told.index("hash") + 1]
+    assert hash_of(key) == hashed
+    assert key not in invoke("keys", "new").output
 
 
 def test_the_version_is_told() -> None:

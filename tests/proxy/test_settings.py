@@ -8,9 +8,10 @@ import pytest
 
 from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.proxy import dispatch
+from scalesim.proxy.access.keys import Key, digest_of, hash_of
 from scalesim.proxy.core.controller import ControllerConfig
 from scalesim.proxy.core.durations import Scale
-from scalesim.proxy.core.model import Clock, Mode, Part
+from scalesim.proxy.core.model import Clock, Mode, Part, SimulationId
 from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
@@ -371,10 +372,57 @@ def test_full_text_needs_a_trace_and_a_salt_a_file_of_its_own() -> None:
 
 def test_keys_of_clients_name_their_simulations(tmp_path: Path) -> None:
     file = write(tmp_path, 'engine = "http://e:1"\n[simulation_keys]\nsk-1 = "town"\n')
-    assert Settings.load(file, {}).simulation_keys == {"sk-1": "town"}
+    assert Settings.load(file, {}).simulation_keys == (Key("town", digest_of("sk-1"), SimulationId("town")),)
     environ = {"SCALESIM_SIMULATION_KEYS": "sk=1=town, sk-2=city"}
-    assert Settings.load(ENGINE, environ).simulation_keys == {"sk=1": "town", "sk-2": "city"}
-    assert "sk-2" not in repr(Settings.load(ENGINE, environ))
+    both = Settings.load(ENGINE, environ).simulation_keys
+    assert [(key.digest, key.simulation, key.confined) for key in both] == [
+        (digest_of("sk=1"), "town", False),
+        (digest_of("sk-2"), "city", False),
+    ]
+    assert "sk-2" not in repr(both) + repr(Settings.load(ENGINE, environ))
+
+
+def test_keys_without_which_nobody_is_served_have_names_and_may_be_confined(tmp_path: Path) -> None:
+    ann = Key("ann", digest_of("sk=1"))
+    bob = Key("bob", digest_of("sk-2"), SimulationId("town"), confined=True)
+    environ = {"SCALESIM_CLIENT_KEYS": f"ann=sk=1, bob@town={hash_of('sk-2')}"}
+    assert Settings.load(ENGINE, environ).client_keys == (ann, bob)
+    text = 'engine = "http://e:1"\n[client_keys]\nann = "sk=1"\nbob = { key = "sk-2", simulation = "town" }\n'
+    assert Settings.load(write(tmp_path, text), {}).client_keys == (ann, bob)
+    assert Settings.load(ENGINE, {}).client_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("sk-secret", "not shown"),
+        ("sk/secret=town", "a name has"),
+        ("ann=sha256:secret", "64 hexadecimal digits"),
+        ("ann@sk/secret", "a simulation's id has"),
+        ("ann=", "not shown"),
+        ("ann=sk-secret,ann=sk-secret2", "two names"),
+        ("ann=sk-secret,bob=sk-secret", "two keys"),
+        ("", "NAME=KEY"),
+    ],
+)
+def test_a_bad_table_of_keys_is_refused_and_no_key_is_shown(value: str, words: str) -> None:
+    (problem,) = refusal(environ={"SCALESIM_CLIENT_KEYS": value})
+    assert words in problem
+    assert "secret" not in problem
+
+
+def test_keys_of_operators_and_of_clients_are_never_the_same() -> None:
+    (problem,) = refusal(environ={"SCALESIM_CLIENT_KEYS": "ann=sk-1", "SCALESIM_ADMIN_KEYS": hash_of("sk-1")})
+    assert "a key is in two places" in problem
+    assert "sk-1" not in problem
+
+
+def test_a_certificate_needs_its_key_and_a_secret_something_to_hide() -> None:
+    assert refusal(ENGINE | {"tls_cert": "a.pem"}) == ("tls_key: missing; tls_cert is of no use without it",)
+    assert refusal(ENGINE | {"admin_tls_key": "a.key"}) == (
+        "admin_tls_cert: missing; admin_tls_key is of no use without it",
+    )
+    assert refusal(ENGINE | {"salts_file": "secret"}) == ("salts_file: of no use while `salts` is off",)
 
 
 @pytest.mark.parametrize(("value", "words"), [("sk/secret", "not shown"), ("sk-secret=a/b", "'a/b'")])

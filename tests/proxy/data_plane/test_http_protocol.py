@@ -62,14 +62,16 @@ async def test_a_whole_head_that_is_too_large_gets_a_431(rest: bytes) -> None:
 
 
 @pytest.mark.parametrize("endless", [b"0\r\nX-Endless: ", b"2;"], ids=["trailer", "chunk extension"])
-async def test_what_never_ends_behind_a_body_cuts_the_connection(endless: bytes) -> None:
+async def test_what_never_ends_behind_a_body_gets_a_431_and_nothing_goes_on(endless: bytes) -> None:
     """By then the request is with the app, which reads on."""
+    engine = Recorder()
     request = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + endless
-    async with rig(Recorder()) as r, raw_client(r.port, request) as (reader, writer):
+    async with rig(engine) as r, raw_client(r.port, request) as (reader, writer):
         while not r.relay.sizes()["requests_in_flight"]:  # noqa: ASYNC110 - as soon as the head was read
             await asyncio.sleep(0)
         writer.write(TOO_MUCH)
-        assert await answer(reader) == (b"", b"")
+        check_refusal(*await answer(reader))
+    assert engine.scopes == []
 
 
 async def test_an_endless_header_behind_a_running_request_cuts_its_connection() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalesim.proxy.access.keys import Key
 from scalesim.proxy.core.model import SimulationId
 from scalesim.proxy.data_plane.identity import Recogniser, address_of
 from scalesim.proxy.errors import CallRefused
@@ -220,11 +222,33 @@ def bearer(key: str) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", f"Bearer {key}".encode())]
 
 
+TOWN = Key("ann", b"digest", SimulationId("town"))
+
+
 def test_an_api_key_tells_the_simulation_if_nothing_else_does() -> None:
-    recogniser = Recogniser(simulations={"sk-1": SimulationId("town")})
-    assert recogniser.recognise(CHAT, bearer("sk-1"), None).simulation == "town"
-    assert recogniser.recognise("/sim/city" + CHAT, bearer("sk-1"), None).simulation == "city"
-    assert recogniser.recognise(CHAT, bearer("sk-2"), None).simulation is None
+    recogniser = Recogniser()
+    assert recogniser.recognise(CHAT, [], None, TOWN).simulation == "town"
+    assert recogniser.recognise("/sim/city" + CHAT, [], None, TOWN).simulation == "city"
+    assert recogniser.recognise(CHAT, [], None, replace(TOWN, simulation=None)).simulation is None
+
+
+def test_a_key_that_is_confined_to_a_simulation_says_no_other() -> None:
+    recogniser, key = Recogniser(), replace(TOWN, confined=True)
+    assert recogniser.recognise(CHAT, [], None, key).simulation == "town"
+    assert recogniser.recognise("/sim/town" + CHAT, [], None, key).simulation == "town"
+    for path, headers in (("/sim/city" + CHAT, []), (CHAT, [(b"x-simulation-id", b"city")])):
+        with pytest.raises(CallRefused, match=r"'town'.*'city'") as refused:
+            recogniser.recognise(path, headers, {"user": "Ann"}, key)
+        assert refused.value.status == 403
+    assert recogniser.size == 0
+
+
+def test_clients_with_other_keys_of_ours_are_told_apart() -> None:
+    recogniser = Recogniser()
+    keys = (TOWN, TOWN, replace(TOWN, digest=b"other"))
+    first, again, other = (recogniser.recognise(CHAT, [], None, key).client for key in keys)
+    assert first == again != other
+    assert b"digest".hex() not in first
 
 
 def test_clients_with_other_keys_are_told_apart_and_no_key_is_kept() -> None:

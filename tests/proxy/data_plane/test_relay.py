@@ -174,6 +174,17 @@ async def test_hop_by_hop_headers_of_the_engine_stay_behind() -> None:
         assert not {"x-hop", "keep-alive", "connection"} & set(response.headers)
 
 
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+async def test_the_length_of_a_body_that_is_not_sent_breaks_no_answer(status: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 " + status + b"\r\nETag: x\r\nContent-Length: 99\r\n\r\n")
+
+    async with raw_engine(talk) as engine, rig(engine) as r, client() as c:
+        response = await c.get(r.url + "/x")
+        assert response.status_code == int(status[:3])
+        assert response.headers["etag"] == "x"
+
+
 async def test_cookies_of_one_client_are_not_sent_for_another() -> None:
     engine = Recorder(headers=((b"set-cookie", b"who=ann; Path=/"),))
     async with rig(engine) as r:

@@ -1,0 +1,47 @@
+"""Calls go where their agent's memory is, new agents where there is room: rendezvous hashing with bounded loads.
+
+No engine runs more calls than its bound while another has room; what is too much makes a detour, and its memory stays where it
+is. Of the engines with room for calls and memory, those that hold a new agent's adapter or the beginning of its prompt go
+before others, and a hash chooses among equals: the same one in every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..placing import (
+    Asked,
+    Bounds,
+    Placed,
+    Site,
+    Why,
+    drawn_together,
+    has_room_for_a_call,
+    is_crowded,
+    with_room_for_calls,
+    with_room_for_memory,
+)
+
+
+def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
+    why = asked.without_home
+    if asked.home is not None and asked.key is not None:
+        home = next((site for site in sites if site.engine == asked.home), None)
+        if home is None or not has_room_for_a_call(home, sites, bounds):
+            return Placed(drawn_together(asked, with_room_for_calls(sites, bounds)).engine, Why.DETOUR)
+        if not asked.may_move or not is_crowded(home, sites, bounds):
+            return Placed(home.engine, Why.HOME)
+        why = Why.SPREAD
+    free = with_room_for_calls(sites, bounds)
+    if asked.key is None:
+        return Placed(drawn_together(asked, free).engine, Why.ALONE)
+    # What is full of calls has its memory counted all the same: an engine is not roomy because others are busy.
+    roomy = with_room_for_memory(sites, asked.size_tokens, bounds.spare_memory)
+    more = with_room_for_memory(sites, asked.size_tokens, bounds.spare_together)
+    if len(free) < len(sites):
+        may = {site.engine for site in free}
+        roomy = [site for site in roomy if site.engine in may]
+        more = [site for site in more if site.engine in may]
+        roomy = roomy or with_room_for_memory(free, asked.size_tokens, bounds.spare_memory)
+    chosen = drawn_together(asked, roomy, more).engine
+    return Placed(chosen, Why.HOME if chosen == asked.home else why)

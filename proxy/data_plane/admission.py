@@ -1,0 +1,94 @@
+"""Where calls wait for a place at an engine: what `queueing` decides, for tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..errors import CallRefused
+from .queueing import FairQueue, Place, Refused, Ticket
+
+
+class EngineFull(CallRefused):
+    """Too much waits for the engine already. The client may come again after `retry_after_s`."""
+
+    status = 429
+    kind = "engine_full"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+
+
+class Admission:
+    """In front of one engine.
+
+    ticket = admission.come(simulation)
+    try:
+        if ticket.place is Place.WAITING:
+            await admission.wait(ticket)
+        ...
+    finally:
+        admission.done(ticket)
+    """
+
+    def __init__(self, queue: FairQueue, clock: Callable[[], float], *, max_wait_s: float | None) -> None:
+        """`max_wait_s`: None if a call may wait for as long as its client does."""
+        self._queue = queue
+        self._clock = clock
+        self._max_wait_s = max_wait_s
+        self._waiters: dict[Ticket, asyncio.Future[None]] = {}
+
+    def sizes(self) -> dict[str, int]:
+        return {**self._queue.sizes(), "queue_waiters": len(self._waiters)}
+
+    def resize(self, capacity: int) -> None:
+        """How many calls the engine may run at once from now on."""
+        self._queue.resize(capacity)
+        self._admit()
+
+    def come(self, simulation: str) -> Ticket:
+        """A ticket that runs or waits. Raises `EngineFull`: there is none, and nothing to give back."""
+        came = self._queue.come(simulation, self._clock())
+        if isinstance(came, Refused):
+            raise EngineFull("the engine has more to do than may wait for it", came.retry_after_s)
+        ticket, displaced = came
+        if displaced is not None:
+            self._wake(displaced)
+        return ticket
+
+    async def wait(self, ticket: Ticket) -> None:
+        """Returns once it runs. Raises `EngineFull` if it had to make room or waited for too long; `done` is still owed."""
+        if ticket.place is Place.WAITING:
+            woken = self._waiters[ticket] = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._max_wait_s):
+                    await woken
+            except TimeoutError:
+                # It may have been given its place in the same moment.
+                if ticket.place is Place.WAITING:
+                    raise self._full(
+                        ticket, f"no place at the engine within {self._max_wait_s:g} s"
+                    ) from None
+            finally:
+                self._waiters.pop(ticket, None)
+        if ticket.place is Place.DISPLACED:
+            raise self._full(ticket, "others have had less of the engine than this simulation")
+
+    def done(self, ticket: Ticket) -> None:
+        """Of every ticket, once it has run or whoever waited is gone. May be called again."""
+        self._queue.done(ticket, self._clock())
+        self._admit()
+
+    def _admit(self) -> None:
+        while (ticket := self._queue.next(self._clock())) is not None:
+            self._wake(ticket)
+
+    def _wake(self, ticket: Ticket) -> None:
+        # Nobody waits yet, if it is woken before its task came to wait.
+        woken = self._waiters.get(ticket)
+        if woken is not None and not woken.done():
+            woken.set_result(None)
+
+    def _full(self, ticket: Ticket, message: str) -> EngineFull:
+        return EngineFull(message, self._queue.retry_after_s(ticket.simulation, self._clock()))

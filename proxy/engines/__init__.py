@@ -1,0 +1,1 @@
+"""The engines behind the proxy: which there are and how they are (`registry`), and what they serve (`models`). Pure."""
