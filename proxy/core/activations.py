@@ -40,7 +40,7 @@ class Activations:
         agent.running += 1
         agent.used_at = at
         simulation.idle.remove(agent)
-        simulation.pausing.pop(agent.name, None)
+        simulation.called_again(agent.name)
         return opens and agent.activations > 1
 
     def call_ended(self, agent: Agent, at: float) -> None:
@@ -53,11 +53,12 @@ class Activations:
                 agent.end_activation()
                 self.judge(agent, at)
             else:
-                agent.simulation.pausing[agent.name] = agent
+                agent.simulation.pausing[agent.name] = agent.simulation.lulling[agent.name] = agent
         agent.mark(called=True)
 
     def end_pauses(self, at: float) -> None:
-        """Ends activations whose agents have not called for the learned pause, or since a barrier: a piece of them."""
+        """Ends activations whose agents have not called for the learned pause, or since a barrier, and finds out who does not go
+        on: a piece of them."""
         left = _ENDED
         for simulation in self._population.simulations.values():
             while left > 0 and simulation.pausing:
@@ -65,6 +66,13 @@ class Activations:
                 if agent.in_activation(at):
                     break
                 self._end(agent, at)
+                left -= 1
+            while left > 0 and simulation.lulling:
+                agent = next(iter(simulation.lulling.values()))
+                if agent.goes_on(at):
+                    break
+                del simulation.lulling[agent.name]
+                agent.mark(called=True)
                 left -= 1
         self.behind = left == 0
 
@@ -89,7 +97,7 @@ class Activations:
             return
         if agent.name in simulation.pausing and others is not None and others > ends_after:
             self._end(agent, at)
-        simulation.pausing.pop(agent.name, None)
+        simulation.called_again(agent.name)
         while simulation.pausing:
             oldest = next(iter(simulation.pausing.values()))
             if oldest.called is None or agent.called - oldest.called <= ends_after:

@@ -135,7 +135,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self.active: dict[Agent, None] = {}
-        """In an activation."""
+        """In an activation that goes on."""
         self._groups: dict[tuple[Simulation, Clock], _Group] = {}
         self._places: dict[Agent, tuple[_Group, SortedChunks[_Entry], _Entry] | None] = {}
         """None: in an activation. So that hardly anything is ever deleted from it: to whoever adds as much as is deleted, it
@@ -217,7 +217,7 @@ class Agenda:
 
     def _place(self, agent: Agent, engine: Engine, estimate: Estimator, at: float) -> None:
         is_here = not agent.gone and agent.engine is engine
-        if is_here and agent.in_activation(at):
+        if is_here and agent.goes_on(at):
             self._leave(agent)
             self.active[agent] = self._places[agent] = None
             return

@@ -101,6 +101,11 @@ class Agent:
         simulation = self.simulation
         return at - self.ended_at <= simulation.pause_s and self.barrier == simulation.barriers.count
 
+    def goes_on(self, at: float) -> bool:
+        """Whether its memory is kept for its activation: a call runs, or the next one is likely to come at once. Who is in one
+        and does not is expected like anybody else."""
+        return self.in_activation(at) and (self.running > 0 or at - self.ended_at <= self.simulation.lull_s)
+
     def begin_activation(self, at: float) -> None:
         began = self.simulation.moment(at)
         if self.began is not None and self.began.clock is began.clock:
@@ -121,7 +126,7 @@ class Agent:
 
     def end_activation(self) -> None:
         self.activated = self.acts_next = False
-        self.simulation.pausing.pop(self.name, None)
+        self.simulation.called_again(self.name)
 
     def learn_size(self, usage: Usage) -> None:
         # A short call between long ones says nothing of what the long ones left behind; only slowly does size shrink.

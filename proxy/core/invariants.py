@@ -63,8 +63,10 @@ def _check_simulation(simulation: Simulation, world: World, agent_limit: int) ->
     assert simulation.pausing.keys() == {
         name for name, agent in simulation.agents.items() if agent.activated and not agent.running
     }
-    ends = [agent.ended_at for agent in simulation.pausing.values()]
-    assert ends == sorted(ends)
+    assert simulation.lulling.keys() <= simulation.pausing.keys()
+    for waited_for in (simulation.pausing, simulation.lulling):
+        ends = [agent.ended_at for agent in waited_for.values()]
+        assert ends == sorted(ends)
 
 
 def _check_agent(agent: Agent, world: World, now: float) -> None:

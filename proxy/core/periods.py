@@ -1,23 +1,26 @@
 """A day that shows in the traffic: agents begin again so many steps after they did before, each at hours of its own.
 
 How many steps a day has is learned of all agents together, and whom it fits of each by itself: of how many of its beginnings
-there was one exactly a day before.
+there was one at the same hour on one of the two days before, so that who is late once does not count as one without hours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 
 from .mean import Mean
 
 LONGEST = 64
 """Steps, of a day."""
 KEPT = 8
-"""The last beginnings of an agent, of which one has to be a day ago."""
+"""The last beginnings of an agent, among which those of the last two days are looked for."""
 
 _PEAK = 2.5
 """A day is told by so many times more beginnings that follow another one after just as long as after any other time."""
+_SHARP = 2.5
+"""... and by so many times more than after two or three steps less or more: agents without hours also begin most often after
+some time, but after a little more or less nearly as often. One step is left out, since hours are kept a step late."""
 _FEWEST = 32
 _LOOKED_AT = 64
 """Beginnings after which it is looked for anew."""
@@ -26,7 +29,7 @@ _COUNTED = 4096
 
 _CHECKS = 2
 _FITS = 0.6
-"""Of the beginnings of an agent, at least so many follow another one after just a day: by chance less than half do."""
+"""Of the beginnings of an agent, at least so many follow another one after just a day or two: by chance less than half do."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +39,7 @@ class Hours:
     steps: tuple[int, ...] = ()
     """Of its last beginnings, the newest last."""
     fits: Mean = field(default_factory=lambda: Mean(0.25))
-    """How often there was one a day before."""
+    """How often there was one a day or two before."""
 
 
 class Period:
@@ -56,7 +59,7 @@ class Period:
     def began(self, hours: Hours, step: int) -> bool:
         """An agent begins. True if the day is another one now, and that may make a difference to any agent."""
         if self.day is not None and hours.steps and step - hours.steps[0] >= self.day:
-            hours.fits.add(step - self.day in hours.steps)
+            hours.fits.add(step - self.day in hours.steps or step - 2 * self.day in hours.steps)
             self._fits = self._fits or _fits(hours)
         for before in hours.steps:
             if 0 < step - before <= LONGEST:
@@ -72,18 +75,30 @@ class Period:
             return None
         last = hours.steps[-1]
         return next(
-            (due for due in (one + self.day for one in hours.steps) if due > last and due >= step), None
+            (due for one in hours.steps if (due := self._again(hours, one)) > last and due >= step), None
         )
+
+    def _again(self, hours: Hours, step: int) -> int:
+        """A day after that beginning, or a step sooner if that one was late: it came a step sooner on the day before."""
+        assert self.day is not None, "asked only where there is a day"
+        steps, sooner = hours.steps, step - 1
+        late = sooner - self.day in steps and sooner not in steps and step - self.day not in steps
+        return step + self.day - late
 
     def _look(self) -> bool:
         lags, before = self._lags, self.day
         day = max(range(2, LONGEST + 1), key=lags.__getitem__)
-        shows = lags[day] >= max(_FEWEST, _PEAK * median(lags[2:]))
+        beside = fmean(lags[one] for one in _beside(day))
+        shows = lags[day] >= max(_FEWEST, _PEAK * median(lags[2:]), _SHARP * beside)
         self.day = day if shows else None
         if self._beginnings >= _COUNTED:
             self._beginnings //= 2
             self._lags = [lag / 2 for lag in lags]
         return self.day != before
+
+
+def _beside(day: int) -> list[int]:
+    return [one for one in (day - 3, day - 2, day + 2, day + 3) if 0 < one <= LONGEST and one % day]
 
 
 def _fits(hours: Hours) -> bool:

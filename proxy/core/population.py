@@ -132,7 +132,7 @@ class Population:
         agent.assign(None)
         simulation.agents.pop(agent.name, None)
         simulation.idle.remove(agent)
-        simulation.pausing.pop(agent.name, None)
+        simulation.called_again(agent.name)
         simulation.turns.forget(agent.name)
         simulation.accuracy.forget(agent.name)
         self._stories.forget(agent)

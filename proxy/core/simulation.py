@@ -27,6 +27,10 @@ from .turns import Turns
 _FIRST_PAUSE_S = 2.0
 _PAUSES_WAITED = 4.0
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 30.0
+_LULL_MIN_S = 0.05
+_LULL_DEVIATIONS = 4.0
+_LULL_PAUSES = 16
+"""Pauses by which it is known how long they are."""
 _USE_HALF_LIFE_S = 600.0
 
 
@@ -41,6 +45,8 @@ class Simulation:
     """Agents without a running call and an assigned adapter: any of them may be given up."""
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
+    lulling: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
+    """Those of them that were last seen to go on."""
     running: int = 0
     resting: bool = False
     """Nothing was seen of it for so long that it is in no plan, until something is."""
@@ -52,6 +58,9 @@ class Simulation:
     """Agents to which an adapter is assigned."""
     pause_s: float = _FIRST_PAUSE_S
     """An activation is over when its agent has not called for so long, or when `handovers` or `barriers` say so."""
+    lull_s: float = _FIRST_PAUSE_S
+    """For so long memory is kept for the next call of an activation: never longer than that. What ends too soon spoils what is
+    learned, so no pause is very short; to expect an agent like any other for a moment costs little."""
     counters: Counters = field(default_factory=Counters)
     host_copy: dict[str, bool] = field(default_factory=dict)
     """By kind, where it was set; else there is a copy in host memory."""
@@ -138,6 +147,16 @@ class Simulation:
         """Its clock is another one."""
         self.gaps, self.period = Residuals(), Period()
 
+    def called_again(self, agent: AgentName) -> None:
+        """Or its activation is over: it is between two calls no more."""
+        self.pausing.pop(agent, None)
+        self.lulling.pop(agent, None)
+
     def learn_pause(self, pause_s: float) -> None:
-        self._pause.add(pause_s)
-        self.pause_s = min(max(self._pause.mean * _PAUSES_WAITED, _PAUSE_MIN_S), _PAUSE_MAX_S)
+        pause = self._pause
+        pause.add(pause_s)
+        usual = pause.mean * _PAUSES_WAITED
+        self.pause_s = self.lull_s = min(max(usual, _PAUSE_MIN_S), _PAUSE_MAX_S)
+        if pause.count >= _LULL_PAUSES:
+            lull = max(usual, pause.mean + _LULL_DEVIATIONS * pause.deviation, _LULL_MIN_S)
+            self.lull_s = min(lull, self.pause_s)

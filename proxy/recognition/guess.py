@@ -52,7 +52,3 @@ class Guess(NamedTuple):
     why: str
     """One line for a person: what in the request says so."""
     kind: CallerKind = CallerKind.AGENT
-    simulation: SimulationId | None = None
-    """Where the request itself tells simulations apart; None: it does not."""
-    step: float | None = None
-    """The simulation's step, or its time in minutes of its own, if the request says it."""

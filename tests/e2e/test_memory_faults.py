@@ -77,7 +77,8 @@ async def test_an_engine_killed_amid_loads_ahead_is_believed_empty_and_loads_aga
         await until(lambda: _counted(here, KV_PREFIX, "issued"))
         assert _text(await _call(here, "Ann")) == before["Ann"]
         prefixes = (await here.stats())["loads"][KV_PREFIX]
-        assert prefixes | {"moved_bytes": 0} == _counts(issued=1, used=1)
+        # An engine that computes may find no room at the first time of asking; it is asked again.
+        assert prefixes | {"moved_bytes": 0, "refused": 0} == _counts(issued=1, used=1)
 
         await _say(here, dict.fromkeys(FAR))
         await until(lambda: _owes_nothing(here))

@@ -21,7 +21,7 @@ _LEARNED = (Source.TURNS, Source.GAP)
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
-    if agent.in_activation(at):
+    if agent.goes_on(at):
         return Estimate(agent.simulation.moment(at), 0.0, Source.ACTIVATION)
     known = _told(agent, at)
     if known is None:

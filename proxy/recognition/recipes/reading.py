@@ -57,7 +57,7 @@ def read(recipe: Recipe, call: Call, prompt: Prompt) -> Read:
     return Read(
         recipe.name,
         call.name,
-        _guess(recipe, call, prompt, step),
+        _guess(recipe, call, prompt),
         call.from_answer,
         call.ends,
         call.reading,
@@ -86,18 +86,16 @@ def pieces(text: str, chars: int) -> tuple[str, ...]:
     return (text,) if len(text) <= 2 * chars else (text[:chars], text[-chars:])
 
 
-def _guess(recipe: Recipe, call: Call, prompt: Prompt, step: float | None) -> Guess | None:
+def _guess(recipe: Recipe, call: Call, prompt: Prompt) -> Guess | None:
     source = f"recipe:{recipe.name}"
     if call.caller is not None:
         # With the recipe's name, since an agent may be called Evaluator.
         name = AgentName(f"{call.caller} ({recipe.name})")
-        return Guess(
-            name, source, call.confidence, f"every {call.name} call is its", CallerKind.OTHER, step=step
-        )
+        return Guess(name, source, call.confidence, f"every {call.name} call is its", CallerKind.OTHER)
     for find in call.who:
         text = _value(find, prompt.messages)
         if isinstance(text, str) and (agent := _name(text)) is not None:
-            return Guess(agent, source, call.confidence, f"{call.name}: {find.why}", step=step)
+            return Guess(agent, source, call.confidence, f"{call.name}: {find.why}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""camel-oasis as it is, Reddit mode: everybody acts in every step, then five are interviewed.
+"""camel-oasis as it is, Reddit mode: everybody acts in every step, then five at most are interviewed.
 
 In the environment: OPENAI_API_BASE_URL (camel's name for it), OPENAI_API_KEY, TRUTH (file), AGENTS, STEPS.
 """
@@ -21,7 +21,8 @@ from camel.utils.token_counting import BaseTokenCounter  # noqa: E402
 from oasis import ActionType, LLMAction, ManualAction, generate_reddit_agent_graph  # noqa: E402
 from oasis.social_agent.agent import SocialAgent  # noqa: E402
 
-AGENTS, STEPS, INTERVIEWS = int(os.environ["AGENTS"]), int(os.environ["STEPS"]), 5
+AGENTS, STEPS = int(os.environ["AGENTS"]), int(os.environ["STEPS"])
+INTERVIEWS = min(5, AGENTS)
 ACTIONS = [
     ActionType.LIKE_POST,
     ActionType.CREATE_POST,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Collection
 
 import pytest
@@ -49,6 +50,47 @@ def test_where_gaps_are_all_alike_no_day_shows() -> None:
             if (step * (number + 7) + number * number) % 11 < 2 + step % 3:
                 period.began(hours, step)
     assert period.day is None or period.day % 11 == 0
+
+
+def test_an_hour_that_was_kept_late_once_is_due_at_its_time_on_the_next_day() -> None:
+    period, agents = _days(HABITS, 12, 8)
+    hours = agents[2]
+    period.began(hours, 99)
+    assert period.due(hours, 100) == 110
+    period.began(hours, 111)
+    assert period.due(hours, 112) == 123, "twice as late is another hour"
+
+
+def test_two_hours_that_follow_each_other_are_not_one_that_was_kept_late() -> None:
+    period, agents = _days(HABITS, 12, 8)
+    for step in (103, 104):
+        period.began(agents[4], step)
+    assert [period.due(agents[4], step) for step in (105, 116)] == [115, 116]
+
+
+def test_who_is_late_now_and_then_still_keeps_hours() -> None:
+    period, agents = _days(HABITS, 12, 8)
+    hours = agents[3]
+    for day in range(8, 14):
+        for hour in (4, 9):
+            is_late = hour == 4 and day % 2 == 1
+            period.began(hours, 12 * day + hour + is_late)
+            assert period.due(hours, 12 * day + hour + 2) is not None
+
+
+def test_the_time_after_which_most_begin_again_is_no_day_where_nearly_as_many_do_a_little_later() -> None:
+    period, rng = Period(), random.Random(1)
+    agents: list[tuple[Hours, list[int]]] = [(Hours(), []) for _ in range(100)]
+    for _, steps in agents:
+        step = rng.randrange(5)
+        while step < 200:
+            steps.append(step)
+            step += max(1, round(rng.lognormvariate(1.5, 0.6)))
+    for step in range(200):
+        for hours, steps in agents:
+            if step in steps:
+                period.began(hours, step)
+    assert period.day is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2 * LONGEST)), max_size=60))

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scalesim.proxy.core.events import ActionStarted, CallEnded, CallStarted, SimulationEnded
-from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, Outcome, SimulationId
+from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, Outcome, SimulationId, Source
 
 from .conversation import GPU, TOWN, Conversation, own
 
@@ -117,6 +117,37 @@ def test_the_learned_pause_is_never_very_short_and_never_very_long() -> None:
         talk.call("Ann")
         pause = talk.town.pause_s * 0.99
     assert talk.town.pause_s == 30.0
+
+
+def test_who_does_not_go_on_as_soon_as_usual_is_expected_like_others_before_its_activation_is_over() -> None:
+    talk = Conversation()
+    talk.find()
+    for _ in range(3):
+        for _ in range(10):
+            talk.call("Ann")
+        talk.wait(10.0)
+        talk.plan()
+    talk.call("Ann")
+    assert talk.agent("Ann").source is Source.ACTIVATION
+    talk.wait(0.1)
+    talk.plan()
+    ann = talk.agent("Ann")
+    assert ann.in_activation
+    assert ann.source is Source.GAP
+    talk.call("Ann")
+    assert talk.agent("Ann").activations == ann.activations, "it went on after all"
+    assert talk.agent("Ann").source is Source.ACTIVATION
+
+
+def test_where_pauses_are_not_alike_memory_is_kept_for_the_longer_ones() -> None:
+    talk = Conversation()
+    for _ in range(30):
+        talk.call("Ann")
+        talk.wait(0.15)
+        talk.call("Ann")
+    talk.wait(0.16)
+    talk.plan()
+    assert talk.agent("Ann").source is Source.ACTIVATION
 
 
 def test_calls_that_overlap_are_no_pauses() -> None:

@@ -65,7 +65,7 @@ def test_each_request_is_known_and_its_caller_found(framework: Framework, name: 
         assert (read.recipe, read.call, found, read.step) == (form.recipe, form.call, who, form.step)
         if read.guess is not None:
             assert read.guess.source == f"recipe:{form.recipe}"
-            assert read.guess.step == form.step
+            assert read.step == form.step
             assert (read.guess.kind is CallerKind.OTHER) == form.other
             assert read.guess.why
 
