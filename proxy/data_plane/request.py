@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from scalesim.proxy.access.keys import Key
@@ -35,8 +35,9 @@ class _ControlRouteRefused(CallRefused):
     kind = "permission_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
+    """A tuple, as one is made of each: a frozen dataclass takes four times as long."""
+
     method: str
     raw_path: str
     """As the client sent it, percent-encoded."""

@@ -88,7 +88,8 @@ class Sender:
 
     async def _leave_to_send(self, errand: Errand) -> tuple[Breaker, Pass]:
         while True:
-            await errand.turn()
+            if errand.seat.ticket is not None:
+                await errand.turn()
             breaker = self._fleet.breakers.of(errand.seat.engine)
             given = breaker.begin(self._clock())
             if given is not None:

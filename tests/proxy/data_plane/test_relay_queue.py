@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 
 from scalesim.proxy.core.model import Outcome
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
+from tests.support.patience import soon
 
 from .rig import SOON_S, Rig, client, raw_client, raw_post, rig, start, whole_body
 
 pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
+SOME_S = 4 * SOON_S
 
 
 class Turns:
@@ -41,12 +44,19 @@ class Turns:
     async def until_there(self, calls: int) -> None:
         while len(self.came) < calls:
             self._changed.clear()
-            await self._changed.wait()
+            await soon(self._changed.wait(), SOME_S)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async def met() -> None:
+        while not condition():  # noqa: ASYNC110 - within the next turns of the loop
+            await asyncio.sleep(0)
+
+    await soon(met(), SOME_S)
 
 
 async def started(r: Rig, calls: int) -> None:
-    while len(r.log.started) < calls:  # noqa: ASYNC110 - posted within the next turns of the loop
-        await asyncio.sleep(0)
+    await until(lambda: len(r.log.started) >= calls)
 
 
 async def test_a_burst_of_one_simulation_does_not_keep_another_waiting() -> None:
@@ -174,8 +184,7 @@ async def test_a_client_that_does_not_read_its_answer_keeps_nobody_from_the_engi
         scope: Scope = {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": []}
         slow = asyncio.create_task(r.relay(scope, receive, send))  # type: ignore[arg-type]
         await stuck.wait()
-        while r.relay.sizes()["queue_running"]:  # noqa: ASYNC110 - as soon as the engine has said all
-            await asyncio.sleep(0)
+        await until(lambda: not r.relay.sizes()["queue_running"])  # as soon as the engine has said all
         assert (await c.post(r.url + CHAT, json={})).status_code == 200
         slow.cancel()
         await asyncio.wait((slow,))

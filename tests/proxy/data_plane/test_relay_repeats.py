@@ -11,6 +11,7 @@ import pytest
 from scalesim.proxy.core.model import Outcome
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
 from scalesim.proxy.data_plane.joining import JoinRules
+from tests.support.patience import soon
 
 from .rig import SOON_S, Recorder, Rig, client, raw_client, raw_post, rig, start, whole_body
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
 KEY = {"Idempotency-Key": "one"}
+SOME_S = 4 * SOON_S
 
 
 class Time:
@@ -55,8 +57,11 @@ class Gate:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - within the next turns of the loop
-        await asyncio.sleep(0)
+    async def met() -> None:
+        while not condition():  # noqa: ASYNC110 - within the next turns of the loop
+            await asyncio.sleep(0)
+
+    await soon(met(), SOME_S)
 
 
 def same(r: Rig, c: httpx.AsyncClient, **headers: str) -> asyncio.Task[httpx.Response]:
@@ -147,7 +152,7 @@ async def test_a_call_with_a_key_for_which_nobody_comes_back_is_stopped_after_it
         async with raw_client(r.port, request) as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await engine.left.wait()
+            await soon(engine.left.wait(), SOME_S)
         assert (await r.log.until_ended()).outcome is Outcome.CLIENT_GONE
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
 
@@ -201,7 +206,7 @@ async def test_a_streamed_request_is_stopped_at_once_whatever_its_key() -> None:
         async with raw_client(r.port, request) as (_, writer):
             await engine.arrived.wait()
             writer.close()
-            await engine.left.wait()
+            await soon(engine.left.wait(), SOME_S)
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1, SOON_S)
 
 
