@@ -220,6 +220,12 @@ class SGLangAdapter:
                 self._engine, f"its stats are not of protocol {wire.PROTOCOL}: {exc!r}"
             ) from exc
 
+    async def models(self) -> Sequence[object]:
+        cards = (await self._call("GET", "/v1/models")).get("data")
+        if not isinstance(cards, list):
+            raise EngineRefused(self._engine, "its answer to /v1/models is no list of models")
+        return cards
+
     async def abort(self, request_id: str) -> None:
         self._needs("abort")
         self._check(await self._send("POST", "/abort_request", {"rid": request_id}))

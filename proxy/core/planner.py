@@ -124,6 +124,10 @@ class Planner:
         if desk is not None and desk.plan is not None:
             desk.plan, engine.planning, engine.dirty = None, False, True
 
+    def forget(self, engine: Engine) -> None:
+        """It is not there any more."""
+        self._desks.pop(engine.id, None)
+
     def give_up_all(self) -> None:
         for engine in self._world.engines.values():
             self.give_up(engine)

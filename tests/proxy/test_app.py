@@ -16,31 +16,12 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.proxy import app
-from scalesim.proxy.app import CannotListen, ServerAddresses, running, serve
-from scalesim.proxy.core.actions import FetchAdapter
-from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.app import CannotListen, ServerAddresses, listeners, running, serve
 from scalesim.proxy.core.durations import Scale
-from scalesim.proxy.core.events import (
-    AdapterAssigned,
-    AdapterForgotten,
-    AdapterRegistered,
-    EngineFound,
-    Event,
-    Settled,
-    Ticked,
-)
 from scalesim.proxy.core.model import (
-    AdapterName,
-    AgentName,
-    Capabilities,
     Clock,
-    EngineId,
-    Owner,
-    SimulationId,
 )
 from scalesim.proxy.settings import Settings
-from scalesim.proxy.warm_up import PrefixStore
 from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve as served
 
@@ -244,97 +225,6 @@ async def test_texts_are_kept_only_where_the_engine_has_no_copy_of_the_prefix(ho
     assert sizes["warm_up_owners"] == (0 if host_copy else 1)
 
 
-class Warming:
-    """Of a warm-up what the forgetting needs."""
-
-    def __init__(self) -> None:
-        self.given_up: list[Owner] = []
-
-    def give_up(self, owner: Owner) -> None:
-        self.given_up.append(owner)
-
-
-class Learning:
-    """A core, a store that has learned of agents' calls, and what forgets."""
-
-    def __init__(self) -> None:
-        self.core = Controller(ControllerConfig())
-        self.store = PrefixStore(1_000_000)
-        self.warming = Warming()
-        self._forgetting = app._Forgetting(self.store, self.warming, self.core)
-
-    def tell(self, *events: Event) -> None:
-        for event in events:
-            self.core.handle(event)
-            self._forgetting(event)
-
-    def assign(self, agent: str, adapter: str | None) -> None:
-        self.tell(AdapterAssigned(0.0, TOWN, AgentName(agent), adapter))
-
-    def call(self, agent: str, adapter: str | None = None) -> None:
-        """On that adapter, else on the one assigned."""
-        named = self.core.adapter_of(TOWN, AgentName(agent)) if adapter is None else AdapterName(adapter)
-        self.store.remember(
-            Owner(f"town/{agent}"), "/generate", {"text": agent, "lora_path": named}, 9, named
-        )
-
-    def known(self, agent: str) -> list[object]:
-        return [prefix.fields.get("lora_path") for prefix in self.store.prefixes_of(Owner(f"town/{agent}"))]
-
-
-TOWN = SimulationId("town")
-ENGINE = EngineId("engine-0")
-
-
-async def test_what_ran_on_another_adapter_is_not_sent_after_an_assignment() -> None:
-    made = Learning()
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "poet", "/b"))
-    made.assign("Ann", "pirate")
-    made.call("Ann")
-    made.call("Bob")
-    made.assign("Ann", "pirate")
-    assert (made.known("Ann"), made.warming.given_up) == (["pirate"], [])
-    made.assign("Ann", "poet")
-    made.assign("Bob", "poet")
-    assert (made.known("Ann"), made.known("Bob")) == ([], [])
-    assert made.warming.given_up == ["town/Ann", "town/Bob"]
-
-
-async def test_what_ran_on_a_superseded_or_forgotten_adapter_is_not_sent_any_more() -> None:
-    made = Learning()
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "pirate2", "/b"))
-    for agent, adapter in (("Ann", "pirate"), ("Bob", "pirate2")):
-        made.assign(agent, adapter)
-        made.call(agent)
-    made.call("Eve")
-    made.call("Zoe", "from elsewhere")
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"))
-    assert made.known("Ann") == ["pirate"]
-    made.tell(AdapterRegistered(0.0, "pirate", "/anew"))
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
-    made.call("Ann")
-    assert made.known("Ann") == ["pirate@2"]
-    made.tell(AdapterForgotten(0.0, "pirate"))
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann", "town/Ann"])
-    assert (made.known("Bob"), made.known("Eve"), made.known("Zoe")) == (
-        ["pirate2"],
-        [None],
-        ["from elsewhere"],
-    )
-
-
-async def test_what_ran_on_a_name_that_the_engine_has_from_elsewhere_is_not_sent_any_more() -> None:
-    made = Learning()
-    found = Capabilities("fake", "1", True, frozenset({"order", "residency", "adapters", "fetch_adapters"}))
-    made.tell(EngineFound(0.0, ENGINE, found), AdapterRegistered(0.0, "pirate", "/a"))
-    made.assign("Ann", "pirate")
-    made.call("Ann")
-    (fetch,) = [one for one in made.core.handle(Ticked(0.0)) if isinstance(one, FetchAdapter)]
-    made.tell(Settled(0.0, fetch, "refused: it has that from /b", name_taken=True))
-    assert made.core.adapter_of(TOWN, AgentName("Ann")) == "pirate@2"
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
-
-
 async def evict(client: httpx.AsyncClient, engine: str, owner: str) -> None:
     """As if others had needed its room. Sent with the fence that is in force, which may have moved on meanwhile."""
     async with asyncio.timeout(PATIENCE_S):
@@ -397,25 +287,6 @@ async def test_a_port_that_only_one_of_our_listeners_can_have_is_named() -> None
             pass
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
-def test_clients_that_vanish_are_noticed() -> None:
-    with (
-        app._listening_socket("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as accepted,
-    ):
-        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
-
-
-def test_clients_close_idle_connections_first() -> None:
-    """Else a request may cross with our closing, and fail for nothing."""
-    kept_by_clients_s = httpx.Limits().keepalive_expiry
-    assert kept_by_clients_s is not None
-    assert app._Listener(_nothing).config.timeout_keep_alive > 2 * kept_by_clients_s
-
-
 async def test_a_host_that_is_not_ours_is_named() -> None:
     with pytest.raises(CannotListen, match=r"192\.0\.2\.1"):
         async with running(replace(settings_for("http://127.0.0.1:1"), host="192.0.2.1")):
@@ -448,7 +319,7 @@ async def test_serving_says_where_and_ends_on_a_signal(capsys: pytest.CaptureFix
 
 
 async def test_a_second_signal_cuts_off_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "CLOSING_S", 0.2)
+    monkeypatch.setattr(listeners, "CLOSING_S", 0.2)
     ready: asyncio.Future[ServerAddresses] = asyncio.get_running_loop().create_future()
     engine = EmulatedEngine(decode_s_per_token=30)
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client, served(engine.app) as url:
