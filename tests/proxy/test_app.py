@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,31 @@ async def test_a_running_call_ends_before_the_proxy_does() -> None:
                 while 'scalesim_running_calls{simulation="town"} 1' not in metrics:
                     metrics = (await client.get(f"{addresses.admin}/metrics")).text
         assert (await call).status_code == 200
+
+
+async def test_while_running_calls_end_nothing_new_is_taken_and_the_probe_says_so() -> None:
+    engine = EmulatedEngine(decode_s_per_token=0.5)
+    client_of = partial(httpx.AsyncClient, trust_env=False, timeout=PATIENCE_S)
+    async with client_of() as one, client_of() as other, served(engine.app) as url, AsyncExitStack() as proxy:
+        addresses = await proxy.enter_async_context(running(settings_for(url)))
+        await until(one, addresses, up=True)
+        assert (await other.get(f"{addresses.data}/v1/models")).status_code == 200
+        call = asyncio.create_task(chat(one, addresses, "Ann"))
+        async with asyncio.timeout(PATIENCE_S):
+            while (
+                'scalesim_engine_calls{engine="engine-0"} 1'
+                not in (await other.get(f"{addresses.admin}/metrics")).text
+            ):
+                pass
+            ending = asyncio.create_task(proxy.aclose())
+            await until(other, addresses, up=False)
+        not_ready = await other.get(f"{addresses.admin}/readyz")
+        refused = await other.get(f"{addresses.data}/v1/models")
+        assert (await call).status_code == 200
+        await ending
+    assert "about to end" in not_ready.json()["detail"]
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "draining")
+    assert (refused.headers["retry-after"], refused.headers["connection"]) == ("2", "close")
 
 
 async def test_a_port_in_use_is_named() -> None:
