@@ -48,7 +48,11 @@ class AdapterNameTaken(EngineRefused):
 
 
 class FenceLost(EngineRefused):
-    """Somebody with a higher fence commands this engine: stop sending."""
+    """Somebody with a higher fence commands this engine: stop sending. `token`: theirs, if the engine says it."""
+
+    def __init__(self, engine: EngineId, message: str, token: int | None = None) -> None:
+        super().__init__(engine, message)
+        self.token = token
 
 
 class EngineAdapter(Protocol):

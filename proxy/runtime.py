@@ -140,6 +140,7 @@ class Runtime:
         was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
         hears how engines are (a function, as both know each other)."""
         self.fence_token = time.time_ns() // 1_000_000 if fence_token is None else fence_token
+        self._takes_over = fence_token is None
         self.plans = 0
         self.planning_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()
@@ -170,6 +171,7 @@ class Runtime:
         dispatch = Dispatch(
             adapter,
             self.fence_token,
+            takes_over=self._takes_over,
             clock=self._clock,
             deadline_s=self._deadline_s,
             warm_up=self._warm_up,

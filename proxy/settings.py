@@ -427,11 +427,6 @@ class Settings:
         "an engine that comes up while others have work has its whole share after so long",
         default=30.0,
     )
-    placement_moves_per_s: float = _setting(
-        _from_zero(10_000, "agents"),
-        "so many agents a second are moved to other engines while they do not call",
-        default=1.0,
-    )
     engine_drain_s: float = _setting(
         _above_zero(86_400, "seconds"),
         "an engine that is removed leaves after so long, whatever still runs there",

@@ -57,7 +57,6 @@ def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: h
                 spare_together=settings.placement_spare_together,
             ),
             ramp_s=settings.placement_ramp_s,
-            moves_per_s=settings.placement_moves_per_s,
         ),
         adapter_for=adapter_for,
         lines=lines,

@@ -266,8 +266,9 @@ class ExtendedContract:
                 Unpin(bench.adapter.engine, (ann,)),
                 Evict(bench.adapter.engine, (ann,)),
             ):
-                with pytest.raises(FenceLost):
+                with pytest.raises(FenceLost) as lost:
                     await bench.adapter.carry_out(action, stale)
+                assert lost.value.token == token
         stats = await bench.read("stats")
         assert (stats["fence"], stats["plan_owners"], stats["pins"]) == ([token, 7], 2, [])
 
