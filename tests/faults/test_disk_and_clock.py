@@ -115,9 +115,9 @@ async def test_a_trace_that_cannot_be_written_is_felt_by_calls_without_protectio
     proxy = await town.proxy(
         engine.url, how=("record", str(tmp_path / "trace.jsonl")), without="recorder_is_apart"
     )
-    crowd = Crowd(proxy.place, calls_to(proxy.place))
+    crowd = Crowd(proxy.place, calls_to(proxy.place), patience_s=10.0)
     await crowd.run()
-    assert (await leaked(proxy, within_s=1.0))["tracebacks in its log"] >= CALLS
+    assert crowd.row("").endings[Kind.LATE] > 0
 
 
 def clocked(file: Path) -> dict[str, str]:
