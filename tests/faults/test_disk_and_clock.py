@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import subprocess
@@ -24,8 +23,8 @@ from tests.faults.town import (
     calls_to,
     leaked,
     status_of,
+    under_way,
     until,
-    until_running,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.slow]
@@ -136,8 +135,7 @@ async def jumped(
     engine = await town.engine()
     proxy = await town.proxy(engine.url, environment=clocked(file), without=without)
     crowd = Crowd(proxy.place, calls_to(proxy.place))
-    asking = asyncio.create_task(crowd.run())
-    await until_running(engine, CALLS)
+    asking = await under_way(crowd, engine)
     set_clock(file, by_s)
     await asking
     row = crowd.row(case)

@@ -22,8 +22,8 @@ from tests.faults.town import (
     leaked,
     load_of,
     recovered,
+    under_way,
     until,
-    until_running,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.slow]
@@ -38,8 +38,7 @@ async def killed(town: Town, case: str, without: str | None = None) -> Row:
     engine = await town.engine()
     proxy = await town.proxy(engine.url, without=without)
     crowd = Crowd(proxy.place, calls_to(proxy.place))
-    asking = asyncio.create_task(crowd.run())
-    await until_running(engine, CALLS)
+    asking = await under_way(crowd, engine)
     engine.kill()
     at = time.monotonic()
     await asking

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
 
 from scalesim.workloads.checked_calls import Kind
-from tests.faults.town import CALLS, Crowd, Row, Town, calls_to, leaked, until_idle, until_running
+from tests.faults.town import CALLS, Crowd, Row, Town, calls_to, leaked, under_way, until_idle
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.slow]
 
@@ -18,8 +17,7 @@ async def killed(town: Town, case: str, attempts: int) -> tuple[Row, float]:
     engine = await town.engine("--decode-s-per-token", "0.1")
     proxy = await town.proxy(engine.url)
     crowd = Crowd(proxy.place, calls_to(proxy.place, tokens=60), attempts=attempts)
-    asking = asyncio.create_task(crowd.run())
-    await until_running(engine, CALLS)
+    asking = await under_way(crowd, engine)
     proxy.kill()
     at = time.monotonic()
     stopped_s = await until_idle(engine)

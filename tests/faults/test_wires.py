@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from http import HTTPStatus
@@ -22,8 +21,8 @@ from tests.faults.town import (
     calls_to,
     leaked,
     recovered,
+    under_way,
     until_idle,
-    until_running,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.slow]
@@ -44,8 +43,7 @@ async def cut_off_from_the_engine(town: Town, case: str, without: str | None = N
     async with Cutter(engine.port) as wire:
         proxy = await town.proxy(wire.url, without=without)
         crowd = Crowd(proxy.place, calls_to(proxy.place))
-        asking = asyncio.create_task(crowd.run())
-        await until_running(engine, CALLS)
+        asking = await under_way(crowd, engine)
         wire.cut()
         await asking
         row = crowd.row(case)
@@ -82,8 +80,7 @@ async def pulled_from_the_engine(town: Town, case: str, without: str | None = No
     async with Cutter(engine.port) as wire:
         proxy = await town.proxy(wire.url, without=without)
         crowd = Crowd(proxy.place, calls_to(proxy.place), patience_s=5.0)
-        asking = asyncio.create_task(crowd.run())
-        await until_running(engine, CALLS)
+        asking = await under_way(crowd, engine)
         wire.stall()
         await asking
         row = crowd.row(case)
@@ -121,8 +118,7 @@ async def test_calls_behind_a_pulled_wire_are_told_so_where_time_outs_are_set(
     async with Cutter(engine.port) as wire:
         proxy = await town.proxy(wire.url, environment=limits)
         crowd = Crowd(proxy.place, calls_to(proxy.place))
-        asking = asyncio.create_task(crowd.run())
-        await until_running(engine, CALLS)
+        asking = await under_way(crowd, engine)
         wire.stall()
         await asking
         wire.heal()
@@ -144,8 +140,7 @@ async def cut_off_from_the_clients(
     async with Cutter(proxy.port) as wire:
         there = Place("127.0.0.1", wire.port)
         crowd = Crowd(there, calls_to(there, tokens=400))
-        asking = asyncio.create_task(crowd.run())
-        await until_running(engine, CALLS)
+        asking = await under_way(crowd, engine)
         wire.cut()
         try:
             stopped_s = await until_idle(engine, SOON_S + LOOK_S)

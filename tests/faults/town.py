@@ -201,9 +201,6 @@ class Crowd:
     patience_s: float = PATIENCE_S
     retries_for_s: float = PATIENCE_S
     ended: list[Ending] = field(default_factory=list)
-    under_way: asyncio.Event = field(default_factory=asyncio.Event)
-    """Once all have asked."""
-    _asked: int = 0
 
     async def run(self) -> list[Ending]:
         self.ended = await asyncio.gather(*map(self._call, self.calls))
@@ -212,9 +209,6 @@ class Crowd:
     async def _call(self, call: CheckedCall) -> Ending:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.retries_for_s
-        self._asked += 1
-        if self._asked == len(self.calls):
-            loop.call_soon(self.under_way.set)
         async with Asker(self.place) as asker:
             for attempt in range(1, self.attempts + 1):
                 ending = await asker.ask(call, self.patience_s)
@@ -234,9 +228,12 @@ class Crowd:
         )
 
 
-async def until_running(engine: Process, calls: int) -> None:
-    """So many calls run or wait in the engine."""
-    await until(lambda: load_of(engine), lambda load: load >= calls, f"{calls} calls in the engine")
+async def under_way(crowd: Crowd, engine: Process) -> asyncio.Task[list[Ending]]:
+    """All of its calls run in the engine, or wait there. Await the task for their ends."""
+    asking = asyncio.create_task(crowd.run())
+    count = len(crowd.calls)
+    await until(lambda: load_of(engine), lambda load: load >= count, f"{count} calls in the engine")
+    return asking
 
 
 async def until_idle(engine: Process, within_s: float = PATIENCE_S) -> float:

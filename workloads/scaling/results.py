@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from scalesim.workloads.machine import command, commit, machine
+from scalesim.workloads.machine import provenance
 
 from .figures import Hits, Rate, linear
 
@@ -25,12 +25,7 @@ class Measured:
 
 def as_json(measured: Measured, seed: int, settings: Mapping[str, object]) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
-        "command": command(),
-        "commit": commit(),
-        "machine": machine(),
-        "seed": seed,
-        "settings": dict(settings),
+        **provenance(SCHEMA, seed, settings),
         "rates": [
             {**asdict(one), "of_cap": one.of_cap, "imbalance": one.imbalance} for one in measured.rates
         ],

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from scalesim.workloads.machine import command, commit, machine
+from scalesim.workloads.machine import provenance
 
 from .growth import FDS_GROWTH, RSS_GROWTH, Growth, Look, growth
 
@@ -72,12 +72,7 @@ class Soaked:
 def as_json(soaked: Soaked, seed: int, settings: Mapping[str, object]) -> dict[str, object]:
     grown = soaked.growth
     return {
-        "schema": SCHEMA,
-        "command": command(),
-        "commit": commit(),
-        "machine": machine(),
-        "seed": seed,
-        "settings": dict(settings),
+        **provenance(SCHEMA, seed, settings),
         "verdict": {"well": soaked.is_well, "problems": soaked.problems},
         "growth": None if grown is None else asdict(grown),
         "calls": dict(soaked.ended),
