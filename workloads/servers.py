@@ -112,12 +112,19 @@ class Installation:
         return [str(self.engine_python), "-c", COUNT, str(self.model / "tokenizer.json")]
 
     def proxy_command(
-        self, engine_url: str, port: int, admin_port: int, mode: str, parts: Sequence[str] | None = None
+        self,
+        engines: str | Mapping[str, str],
+        port: int,
+        admin_port: int,
+        mode: str,
+        parts: Sequence[str] | None = None,
     ) -> list[str]:
-        """`parts` of memory control that are on; None leaves it to the proxy."""
+        """`engines`: the URL of one, or of several by their names. `parts` of memory control that are on; None leaves it to
+        the proxy."""
+        named = [engines] if isinstance(engines, str) else [f"{name}={url}" for name, url in engines.items()]
         return [
-            *(str(self.scalesim), "serve", "--engine", engine_url, "--port", str(port)),
-            *("--admin-port", str(admin_port), "--mode", mode),
+            *(str(self.scalesim), "serve", *(word for one in named for word in ("--engine", one))),
+            *("--port", str(port), "--admin-port", str(admin_port), "--mode", mode),
             *(("--parts", ",".join(parts) or "none") if parts is not None else ()),
         ]
 
@@ -142,6 +149,11 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def on_core(core: int | None, command: Sequence[str]) -> list[str]:
+    """From its first moment on: runtimes count the cores when they start."""
+    return list(command) if core is None else ["taskset", "--cpu-list", str(core), *command]
 
 
 class Servers:
@@ -178,12 +190,20 @@ class Servers:
         await self.healthy(engine, f"{engine.url}/health", self.installation.engine_timeout_s)
 
     async def proxy(
-        self, name: str, engine_url: str, mode: str, parts: Sequence[str] | None = None
+        self,
+        name: str,
+        engines: str | Mapping[str, str],
+        mode: str,
+        parts: Sequence[str] | None = None,
+        *,
+        core: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Server:
-        """A proxy that serves, in front of a running engine. Raises `ServerFailed`."""
+        """A proxy that serves, in front of running engines: the URL of one, or of several by their names. On that core of the
+        machine, if one is given. Raises `ServerFailed`."""
         port, admin_port = free_port(), free_port()
-        command = self.installation.proxy_command(engine_url, port, admin_port, mode, parts)
-        server = self.spawn(name, command, {}, f"http://{self.installation.host}:{port}")
+        command = on_core(core, self.installation.proxy_command(engines, port, admin_port, mode, parts))
+        server = self.spawn(name, command, environment or {}, f"http://{self.installation.host}:{port}")
         server.admin_url = f"http://{self.installation.host}:{admin_port}"
         # Ready, not only healthy: the proxy has found the engine and what it can do.
         for url in (f"{server.admin_url}/ready", f"{server.url}/v1/models"):
