@@ -113,6 +113,8 @@ class Planner:
                 except StopIteration as end:
                     desk.plan, desk.engine.planning = None, False
                     actions += end.value
+        if actions:
+            return actions  # an engine waits for them: the rest is for the next piece
         for desk in self._desks.values():
             if desk.plan is None:
                 left = self._catch_up(desk, left)
