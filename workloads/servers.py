@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import os
+import secrets
 import shlex
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +32,8 @@ from .engines import http_client
 ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.2
 LAST_LINES = 25
+_PORTS = range(20_000, 32_000)
+_PORTS_TRIED = 100
 
 
 class ServerFailed(Exception):
@@ -146,9 +151,16 @@ class Server:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Not one of those that systems give to outgoing connections: any of them may have it before a server is up. Raises
+    `OSError` if none is found."""
+    for _ in range(_PORTS_TRIED):
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        with socket.socket() as probe, suppress(OSError):
+            # As servers do: the last connections of an ended one keep nobody from its port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port among {_PORTS_TRIED} of {_PORTS[0]} to {_PORTS[-1]}")
 
 
 def on_core(core: int | None, command: Sequence[str]) -> list[str]:
