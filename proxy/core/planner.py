@@ -164,6 +164,7 @@ class Planner:
             totals.shadow_plans += 1
         # From here on all at once: what is wanted of the engine, its budget and what is on its way belong together.
         totals.plans += 1
+        engine.go_on()
         engine.plays_shadow = Mode.ON not in modes
         engine.wake_at = sent.sight.wake_at
         engine.budget_tokens, engine.adapter_pin_limit = budget_tokens, adapter_pin_limit(engine)
