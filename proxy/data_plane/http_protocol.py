@@ -174,7 +174,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """uvicorn's way out when the parser stops."""
         if self._is_last:
-            self.cycle.keep_alive = False  # who waits for an answer to what came early sees its connection end
+            # Who waits for an answer to what came early sees its connection end.
+            self.cycle.keep_alive = False
         elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._may_answer():
