@@ -55,6 +55,48 @@ class FenceLost(EngineRefused):
         self.token = token
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An engine behind a front end, for people."""
+
+    base_url: str
+    up: bool
+    capabilities: Capabilities | None
+    """As last found; None: it never was."""
+    problem: str
+    """Why it is not up; empty if it is."""
+    agents: int
+    """Whose calls go there, as far as is known."""
+
+
+class Front(Protocol):
+    """Stands in front of several engines, and decides itself which of them gets a call."""
+
+    def headers(self, owner: Owner) -> Sequence[tuple[bytes, bytes]]:
+        """That say whose a call is, names in lower case."""
+        ...
+
+    def request_id(self, owner: Owner, unique: str) -> str:
+        """For a call of that agent. `unique`: 32 hexadecimal digits."""
+        ...
+
+    def keeps_adapter(self, path: str) -> bool:
+        """Whether the adapter of a request reaches an engine by its field; else the base model would answer."""
+        ...
+
+    def heard(self, owner: Owner, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Those of an answer to a call of that agent: they may say which engine gave it."""
+        ...
+
+    def forget(self, owner: Owner) -> None:
+        """The agent left."""
+        ...
+
+    def behind(self) -> Sequence[Behind]: ...
+
+    def sizes(self) -> Mapping[str, int]: ...
+
+
 class EngineAdapter(Protocol):
     """Capabilities say which actions do something; `carry_out` of another raises `EngineRefused`."""
 
@@ -63,6 +105,11 @@ class EngineAdapter(Protocol):
 
     @property
     def base_url(self) -> str: ...
+
+    @property
+    def front(self) -> Front | None:
+        """Of what is several engines and more than an address; None for an engine."""
+        ...
 
     async def probe(self) -> Capabilities:
         """Asks the engine what it is. Raises `EngineUnreachable`."""
@@ -95,7 +142,7 @@ class EngineAdapter(Protocol):
         owner: Owner | None,
         request_id: str,
         adapter: AdapterName | None = None,
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, object]:
         """Top-level fields to add to (or replace in) a JSON request body, e.g. the owner's name and the request's id.
 
         `owner` is None when the caller is unknown or its simulation is not on. `adapter` is what an operator assigned to

@@ -71,6 +71,7 @@ class SGLangAdapter:
         api_key: str | None = None,
         deadline_s: float = 5.0,
     ) -> None:
+        self.front = None
         self._engine = engine
         self._base_url = base_url.rstrip("/")
         self._client = client

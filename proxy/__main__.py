@@ -21,13 +21,13 @@ from rich.table import Table
 
 import scalesim
 from scalesim.engine_adapters.base import EngineError
-from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from . import collector
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
 from .app import CannotListen, serve
+from .app.engines import adapter_for
 from .core.model import Capabilities
 from .engines.registry import Address
 from .recognition.prompt import prompt_of
@@ -352,6 +352,9 @@ def _examine(settings: Settings, address: Address) -> bool:
     if found.extended:
         print("to do         nothing")
         return True
+    if address.front is not None:
+        print("to do         what is lacking stands above; the proxy serves it as it is")
+        return False
     print("to do         install the plugin into the engine's environment, and start the engine with")
     print(
         "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
@@ -404,14 +407,7 @@ def _fail(message: str, code: int = PROBLEM) -> NoReturn:
 
 async def _probe(settings: Settings, address: Address) -> Capabilities:
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(DEADLINE_S):
-        adapter = SGLangAdapter(
-            address.name,
-            address.base_url,
-            client,
-            api_key=settings.engine_api_key,
-            deadline_s=DEADLINE_S,
-        )
-        return await adapter.probe()
+        return await adapter_for(address, client, settings.engine_api_key).probe()
 
 
 def _show(told: Mapping[str, Any]) -> None:

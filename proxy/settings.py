@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from scalesim.engine_adapters.front_kinds import KINDS
+
 from .access.keys import Key, digest_of
 from .core import placement, policies
 from .core.durations import Scale
 from .core.model import Clock, EngineId, Mode, Part, SimulationId
 from .engines.models import AliasImpossible, Models
-from .engines.registry import Address, EngineRejected, Registry
+from .engines.registry import Address, EngineRejected, FrontOf, Registry
 from .errors import ScaleSimError
 from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
 
@@ -282,6 +284,55 @@ def _engines(value: object) -> tuple[Address, ...]:
     return _registered(addresses)
 
 
+def _fronts(value: object) -> tuple[Address, ...]:
+    """A table in TOML: for each name a table of `url`, `kind`, `engines` (URLs of those behind it), `weight` and `agent_hints`. Elsewhere
+    `NAME=KIND URL [ENGINE ...]`, separated by commas."""
+    told: dict[str, object] = {}
+    if isinstance(value, str):
+        for part in filter(None, map(str.strip, value.split(","))):
+            name, _, said = part.partition("=")
+            kind, *urls = said.split() or [""]
+            if name in told or not urls:
+                raise ValueError(f"{part!r} is not a front end of its own, like NAME=KIND URL [ENGINE ...]")
+            told[name] = {"kind": kind, "url": urls[0], "engines": urls[1:]}
+    elif isinstance(value, dict):
+        told = value
+    if not told:
+        raise ValueError(f"{value!r} is not a table of front ends, like NAME=KIND URL [ENGINE ...]")
+    addresses = []
+    for name, one in told.items():
+        try:
+            addresses.append(_front(name, one))
+        except ValueError as exc:
+            raise ValueError(f"{name}: {exc}") from None
+    return _registered(addresses)
+
+
+def _front(name: str, told: object) -> Address:
+    known = {"url", "kind", "engines", "weight", "agent_hints"}
+    if not isinstance(told, dict) or not told.keys() <= known:
+        raise ValueError(f"it has {', '.join(sorted(known))}, and nothing else")
+    kind = KINDS[_one_of(*KINDS)(told.get("kind"))]
+    urls, hints = told.get("engines", []), told.get("agent_hints", {})
+    if not isinstance(urls, list):
+        raise ValueError("engines: not a list of URLs")
+    if urls and not kind.commands:
+        raise ValueError(f"engines: of no use. {kind.gap}")
+    if not isinstance(hints, dict) or not all(
+        isinstance(one, int | float | bool | str) for one in hints.values()
+    ):
+        raise ValueError("agent_hints: not a table of numbers, words and switches")
+    if hints and not kind.takes_hints:
+        raise ValueError(f"agent_hints: {kind.name} takes none")
+    weight = told.get("weight")
+    return Address(
+        EngineId(name),
+        _url(told.get("url")),
+        None if weight is None else _number(weight),
+        FrontOf(kind.name, tuple(map(_url, urls)), tuple(hints.items())),
+    )
+
+
 def _aliases(value: object) -> tuple[tuple[str, str], ...]:
     """A table in TOML, `ALIAS=MODEL` separated by commas elsewhere."""
     pairs: object = value
@@ -391,6 +442,13 @@ class Settings:
         _engines,
         "several engines in place of that one, like 'a=http://HOST:PORT,b=http://HOST:PORT'; none: they are registered later",
         option="--engine",
+        default=(),
+    )
+    fronts: tuple[Address, ...] = _setting(
+        _fronts,
+        "distributed front ends beside or in place of engines, like 'main=smg http://HOST:PORT', and the engines behind each if they "
+        "are to be commanded, like 'main=smg http://HOST:PORT http://GPU-1:PORT http://GPU-2:PORT'; kinds: "
+        + ", ".join(KINDS),
         default=(),
     )
     engine_api_key: str | None = _setting(
@@ -636,9 +694,8 @@ class Settings:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Of all engines that there are from the start."""
-        if not self.engine:
-            return self.engines
-        return _registered([Address(EngineId(self.engine_name), self.engine)])
+        one = [Address(EngineId(self.engine_name), self.engine)] if self.engine else []
+        return _registered([*one, *self.engines, *self.fronts])
 
     def __post_init__(self) -> None:
         if problems := _contradictions({one.name: getattr(self, one.name) for one in fields(self)}):
@@ -691,7 +748,7 @@ class Settings:
                     problems.append(f"{spelled(name)}: {exc}")
 
         one_or_several = [
-            name for name in ("engine", "engines") if any(name in source for source, _ in sources)
+            name for name in ("engine", "engines", "fronts") if any(name in source for source, _ in sources)
         ]
         for name in needed:
             if name == "engine" and one_or_several:
@@ -766,7 +823,23 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         problems.append("engine, engines: give the one or the other")
     if values["breaker_rest_s"] > values["breaker_longest_rest_s"]:
         problems.append("breaker_rest_s: longer than breaker_longest_rest_s")
-    urls = [("engine", values["engine"]), *(("engines", one.base_url) for one in values["engines"])]
+    named = [Address(EngineId(values["engine_name"]), values["engine"])] if values["engine"] else []
+    if values["fronts"]:
+        try:
+            _registered([*named, *values["engines"], *values["fronts"]])
+        except ValueError as exc:
+            problems.append(f"fronts: {exc}")
+    for one in values["fronts"]:
+        if values["salts"] and one.front is not None and not KINDS[one.front.kind].salts:
+            problems.append(
+                f"salts: {one.front.kind} drops them on their way to engines, so simulations would share what they must not;"
+                f" take {one.name!r} out of fronts, or switch salts off"
+            )
+    urls = [
+        ("engine", values["engine"]),
+        *(("engines", one.base_url) for one in values["engines"]),
+        *(("fronts", url) for one in values["fronts"] for url in one.commanded),
+    ]
     for setting, url in urls:
         problems += _own_listeners(setting, url, values)
     return problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field, JsonValue
 
+from scalesim.engine_adapters.base import Behind
 from scalesim.proxy.core.guard import GuardState, InCharge
 from scalesim.proxy.core.placing import Why
 from scalesim.proxy.core.snapshot import EngineSnapshot
@@ -55,6 +56,8 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
     "breaker": "closed",
     "calls": 3,
     "held_tokens": 9100,
+    "front": None,
+    "behind": [],
 }
 
 
@@ -101,6 +104,27 @@ class GuardAnswer(BaseModel):
         )
 
 
+class BehindAnswer(BaseModel):
+    url: str
+    up: bool
+    description: str
+    features: list[str]
+    agents: int = Field(description="Whose calls go there, as far as is known.")
+    problem: str = Field(description="Empty if it is up.")
+
+    @classmethod
+    def of(cls, one: Behind) -> BehindAnswer:
+        found = one.capabilities
+        return cls(
+            url=one.base_url,
+            up=one.up,
+            description=describe(found) if found else "not found yet",
+            features=sorted(found.features) if found else [],
+            agents=one.agents,
+            problem=one.problem,
+        )
+
+
 class EngineAnswer(BaseModel):
     model_config = example(ENGINE_EXAMPLE)
 
@@ -141,6 +165,12 @@ class EngineAnswer(BaseModel):
     breaker: Breaker = Field(description="open: its calls fail, so it gets none for a while.")
     calls: int = Field(description="That run there or wait for it.")
     held_tokens: int = Field(description="Memory of the agents that live there, as far as placement knows.")
+    front: str | None = Field(
+        description="The kind of front end that it is, in front of several engines; null: an engine."
+    )
+    behind: list[BehindAnswer] = Field(
+        description="The engines behind it that are listed: these are commanded."
+    )
 
     @classmethod
     def of(
@@ -193,6 +223,8 @@ class EngineAnswer(BaseModel):
             breaker=breaker,
             calls=placed.running,
             held_tokens=placed.held_tokens,
+            front=None if entry.address.front is None else entry.address.front.kind,
+            behind=[BehindAnswer.of(one) for one in placed.behind],
         )
 
 

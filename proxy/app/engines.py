@@ -9,8 +9,11 @@ from dataclasses import replace
 import httpx
 
 from scalesim.engine_adapters.base import EngineAdapter
+from scalesim.engine_adapters.front import FrontAdapter
+from scalesim.engine_adapters.front_kinds import KINDS
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
@@ -27,15 +30,6 @@ TIDY_EVERY_S = 1.0
 
 def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: httpx.AsyncClient) -> Fleet:
     """Without an engine yet. `client` is for control calls."""
-
-    def adapter_for(address: Address) -> EngineAdapter:
-        return SGLangAdapter(
-            address.name,
-            address.base_url,
-            client,
-            api_key=settings.engine_api_key,
-            deadline_s=DEADLINE_S,
-        )
 
     return Fleet(
         registry=Registry(drain_s=settings.engine_drain_s),
@@ -58,8 +52,28 @@ def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: h
             ),
             ramp_s=settings.placement_ramp_s,
         ),
-        adapter_for=adapter_for,
+        adapter_for=lambda address: adapter_for(address, client, settings.engine_api_key),
         lines=lines,
+    )
+
+
+def adapter_for(address: Address, client: httpx.AsyncClient, api_key: str | None) -> EngineAdapter:
+    """Of an engine, or of a front end and the engines that are listed behind it."""
+
+    def engine(name: EngineId, url: str) -> EngineAdapter:
+        return SGLangAdapter(name, url, client, api_key=api_key, deadline_s=DEADLINE_S)
+
+    itself, front = engine(address.name, address.base_url), address.front
+    if front is None:
+        return itself
+    return FrontAdapter(
+        KINDS[front.kind],
+        itself,
+        [engine(EngineId(f"{address.name} > {url}"), url) for url in front.engines],
+        client,
+        hints=dict(front.hints),
+        api_key=api_key,
+        deadline_s=DEADLINE_S,
     )
 
 

@@ -15,16 +15,21 @@ from scalesim.proxy.core.placing import Why
 from scalesim.proxy.engines.fleet import Fleet, NoEngine
 from scalesim.proxy.engines.models import Serving
 
+from ..errors import CallRefused
 from .admission import Admission, Admissions, EngineFull
 from .body import with_fields
 from .call import Call
 from .callers import Callers
-from .headers import to_engine
-from .outgoing import Writer
+from .headers import Headers, to_engine
+from .outgoing import Outgoing, Writer
 from .queueing import Place, Ticket
 from .request import Request
 
 _NOBODY = Caller(None)
+
+
+class AdapterNotTaken(CallRefused):
+    """What is in front of the engine would drop the adapter that the agent is to have: the base model would answer."""
 
 
 class Seat(NamedTuple):
@@ -39,6 +44,7 @@ class Seat(NamedTuple):
 
 class Errand:
     __slots__ = (
+        "_from_the_client",
         "body",
         "call",
         "caller",
@@ -55,7 +61,7 @@ class Errand:
         self, request: Request, serving: Serving | None, caller: Caller = _NOBODY, call: Call | None = None
     ) -> None:
         self.request = request
-        self.headers = to_engine(request.headers)
+        self.headers = self._from_the_client = to_engine(request.headers)
         self.body = request.body
         self.serving = serving
         """None: anybody may answer it."""
@@ -82,6 +88,20 @@ class Errand:
         if ticket is not None and admission is not None and ticket.place is not Place.RUNNING:
             await admission.wait(ticket)
             self.is_late = True
+
+    def writes(self, outgoing: Outgoing) -> None:
+        """For the engine where it has a seat."""
+        self.body, self.headers = outgoing.body, self._from_the_client
+        if outgoing.headers:
+            said = {name for name, _ in self._from_the_client}
+            added = [(name, value) for name, value in outgoing.headers if name not in said]
+            self.headers = self._from_the_client + added
+
+    def answered(self, headers: Headers) -> None:
+        """The head of an answer is there."""
+        owner = None if self.call is None else self.call.outgoing.heard
+        if self.to.front is not None and owner is not None:
+            self.to.front.heard(owner, headers)
 
     def goes(self) -> None:
         """It is sent now."""
@@ -144,7 +164,7 @@ class Errands:
         """A seat at another engine; None: there is none. To be given to `move`, or back."""
         try:
             return self._seat(errand, without)
-        except (NoEngine, EngineFull):
+        except (NoEngine, EngineFull, AdapterNotTaken):
             return None
 
     def place_again(self, errand: Errand) -> None:
@@ -179,12 +199,18 @@ class Errands:
         return Caller(key, adapter)
 
     def _seat(self, errand: Errand, without: Collection[EngineId] = ()) -> Seat:
-        """Raises `NoEngine` and `EngineFull`."""
+        """Raises `NoEngine`, `EngineFull` and `AdapterNotTaken`."""
         at = self._clock()
         if errand.serving is None:
             return Seat(self._fleet.somebody(at, without), is_counted=False)
         engine, why = self._fleet.place(errand.caller, errand.serving, at, without)
         moves = why is not Why.DETOUR
+        if not self._takes_the_adapter(errand, engine):
+            self._fleet.end(engine)
+            raise AdapterNotTaken(
+                f"{errand.request.path}: the front end {engine!r} drops adapters on this route, and the agent's calls are to run on one:"
+                " use /v1/chat/completions"
+            )
         admission = None if errand.call is None else self._admissions.of(engine)
         if admission is None or errand.call is None:
             return Seat(engine, True, moves)
@@ -201,4 +227,10 @@ class Errands:
         if errand.call is not None:
             features = self._fleet.features(seat.engine)
             outgoing = self._writer.write(errand.request, errand.call.said, to, features)
-            errand.call.outgoing, errand.body = outgoing, outgoing.body
+            errand.call.outgoing = outgoing
+            errand.writes(outgoing)
+
+    def _takes_the_adapter(self, errand: Errand, engine: EngineId) -> bool:
+        front = self._fleet.adapter(engine).front
+        assigned = None if errand.call is None else errand.call.said.assigned
+        return front is None or assigned is None or front.keeps_adapter(errand.request.path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from scalesim.engine_adapters.base import EngineAdapter
 from scalesim.proxy.access.keys import Key
-from scalesim.proxy.core.model import AdapterName, Mode, SimulationId, owner_of
+from scalesim.proxy.core.model import AdapterName, Mode, Owner, SimulationId, owner_of
 from scalesim.proxy.recognition.ladder import Recognised
 
 from .body import with_fields
@@ -26,6 +26,10 @@ class Outgoing(NamedTuple):
     """On which it runs."""
     abort_id: str | None = None
     """By which the engine can abort it, if it can."""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """That it gets besides the client's, unless the client sent such itself."""
+    heard: Owner | None = None
+    """Whose call it is, for a front end: its answer may say where it went."""
 
 
 class Said(NamedTuple):
@@ -47,40 +51,47 @@ class Writer:
 
     def write(self, request: Request, said: Said, to: EngineAdapter, features: frozenset[str]) -> Outgoing:
         """For an engine with these features, as far as they are known."""
-        parsed = request.parsed
+        parsed, owner = request.parsed, self._owner_of(said)
+        heard = None if to.front is None else owner
+        headers = () if to.front is None or owner is None else to.front.headers(owner)
         if parsed is None:
-            return Outgoing(request.body)
+            return Outgoing(request.body, headers=headers, heard=heard)
         given = parsed if said.model is None else {**parsed, "model": said.model}
-        fields, abort_id = self._additions(given, request.path, said, to, features)
+        fields, abort_id = self._additions(given, request.path, said, owner, to, features)
         fields |= self._salted(request.key, said.simulation, request.path)
         if said.model is not None:
             fields["model"] = said.model
         sent = {**parsed, **fields}
         body = with_fields(request.body, parsed, fields)
-        return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id)
+        return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id, headers, heard)
+
+    def _owner_of(self, said: Said) -> Owner | None:
+        # Also in shadow: once it is switched on, the engine knows whose the memory is that it holds by then.
+        caller = said.caller
+        if caller.agent is None or self._mode_of(caller.simulation) is Mode.OFF:
+            return None
+        return owner_of(caller.simulation, caller.agent)
 
     def _additions(
         self,
         parsed: Mapping[str, object],
         path: str,
         said: Said,
+        owner: Owner | None,
         to: EngineAdapter,
         features: frozenset[str],
-    ) -> tuple[dict[str, str], str | None]:
+    ) -> tuple[dict[str, object], str | None]:
         """What the engine shall see besides, and the id by which it can abort the call."""
-        caller = said.caller
-        owner = None
-        # Also in shadow: once it is switched on, the engine knows whose the memory is that it holds by then.
-        is_off = self._mode_of(caller.simulation) is Mode.OFF
-        if caller.agent is not None and "owners" in features and not is_off:
-            owner = owner_of(caller.simulation, caller.agent)
         if path == RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
             given, own_id = parsed.get("request_id"), f"resp_{secrets.token_hex(16)}"
         else:
             given, own_id = parsed.get("rid"), secrets.token_hex(16)
+            if to.front is not None and owner is not None:
+                own_id = to.front.request_id(owner, own_id)
         request_id = given if isinstance(given, str) and given else own_id
-        fields = dict(to.additions(path, parsed, owner, request_id, said.assigned))
+        told = owner if "owners" in features else None
+        fields = dict(to.additions(path, parsed, told, request_id, said.assigned))
         can_abort = "abort" in features
         if not can_abort or given:
             # No id of ours where it is of no use, and none in place of the client's (a list: one for each of a batch).

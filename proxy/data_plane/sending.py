@@ -66,6 +66,8 @@ class Sender:
             except BaseException:  # the client has left
                 breaker.end(given, self._clock(), Verdict.NOTHING)
                 raise
+            if isinstance(answer, Answer):
+                errand.answered(answer.headers)
             if isinstance(answer, UpstreamError):
                 breaker.end(given, self._clock(), verdict_of_error(answer))
                 failure = self._failed(errand, answer)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scalesim.engine_adapters.base import EngineAdapter
+from scalesim.engine_adapters.base import Behind, EngineAdapter
 from scalesim.proxy.core.model import EngineId, Owner
 from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.proxy.core.placing import Placed
@@ -72,6 +72,8 @@ class EngineState:
     """Memory of the agents that live there."""
     problem: str
     """Why it does not serve, or why nobody knows what; empty if all is well."""
+    behind: Sequence[Behind]
+    """The engines that are listed behind it, where it is a front end."""
 
 
 class Fleet:
@@ -113,6 +115,9 @@ class Fleet:
             **self.breakers.sizes(),
             **self.placer.sizes(),
             "leaving_engines": len(self._leaving),
+            "homes_behind_fronts": sum(
+                sum(one.front.sizes().values()) for one in self._adapters.values() if one.front is not None
+            ),
         }
 
     # Calls
@@ -181,6 +186,9 @@ class Fleet:
     def forget(self, owner: Owner) -> None:
         """The agent left."""
         self.placer.forget(owner)
+        for adapter in self._adapters.values():
+            if adapter.front is not None:
+                adapter.front.forget(owner)
         for base in self.models.bases:
             self.placer.forget(f"{owner}\n{base}")
 
@@ -252,7 +260,8 @@ class Fleet:
         engine = entry.address.name
         running, held_tokens = self.placer.loads().get(engine, (0, 0))
         problem = self._silence.get(engine) or self._unlisted.get(engine, "")
-        return EngineState(entry, running, held_tokens, problem)
+        front = self._adapters[engine].front
+        return EngineState(entry, running, held_tokens, problem, [] if front is None else front.behind())
 
     def merged(self) -> Mapping[str, object] | None:
         """The answer to `/v1/models`. None: the only engine answers itself."""

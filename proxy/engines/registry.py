@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -43,11 +43,28 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FrontOf:
+    """That an address is a distributed front end, with engines of its own."""
+
+    kind: str
+    engines: tuple[str, ...] = ()
+    """Base URLs of those that are commanded."""
+    hints: tuple[tuple[str, int | float | bool | str], ...] = ()
+    """What each call of an agent says besides; by name, where the front end takes any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     name: EngineId
     base_url: str
     weight: float | None = None
     """Its size against that of the others; None: by the size of its cache."""
+    front: FrontOf | None = None
+
+    @property
+    def commanded(self) -> tuple[str, ...]:
+        """Base URLs of the engines that control calls go to, or would."""
+        return (self.base_url,) if self.front is None else (self.base_url, *self.front.engines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,8 @@ class Registry:
             )
         if entry is None:
             return self._add(address, at, configured)
+        if entry.address.front != address.front:
+            raise NameTaken(f"{address.name!r} is registered with other engines behind it: remove it first")
         entry.configured = entry.configured or configured
         entry.address = address
         if entry.state is State.DRAINING:
@@ -195,10 +214,11 @@ class Registry:
 
     def _add(self, address: Address, at: float, configured: bool) -> list[Change]:
         for other in self._entries.values():
-            if other.address.base_url == address.base_url:
-                raise NameTaken(
-                    f"{address.base_url} is registered as {other.address.name!r}: its calls would be counted twice"
-                )
+            for url in address.commanded:
+                if url in other.address.commanded:
+                    raise NameTaken(
+                        f"{url} is registered as {other.address.name!r}: its calls would be counted twice"
+                    )
         if len(self._entries) >= self._limit:
             raise RegistryFull(
                 f"there are {self._limit} engines, which is all there may be: remove one first"
@@ -225,7 +245,13 @@ def _checked(address: Address) -> Address:
         )
     if address.weight is not None and not 0 < address.weight < float("inf"):
         raise EngineRejected(f"the weight of {address.name!r} is {address.weight}, and has to be above 0")
-    return Address(address.name, _one_form(address.base_url), address.weight)
+    front = address.front
+    if front is not None:
+        front = replace(front, engines=tuple(map(_one_form, front.engines)))
+    checked = Address(address.name, _one_form(address.base_url), address.weight, front)
+    if len(set(checked.commanded)) < len(checked.commanded):
+        raise EngineRejected(f"{address.name!r} names an address twice")
+    return checked
 
 
 def _one_form(url: str) -> str:

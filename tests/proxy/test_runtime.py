@@ -122,6 +122,7 @@ class Engine(Noted):
         super().__init__()
         self.engine = engine
         self.base_url = "http://gpu"
+        self.front = None
         self.models_error: Exception | None = None
         self.is_a: Capabilities | None = EXTENDED
         self.probes = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence
+from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, Front
 from scalesim.proxy.core.actions import Action, Load, StopLoad
 from scalesim.proxy.core.model import (
     AdapterName,
@@ -39,6 +39,7 @@ class FakeAdapter:
     """
 
     def __init__(self, base_url: str = "http://127.0.0.1:1", *, engine: str = "fake") -> None:
+        self.front: Front | None = None
         self.engine = EngineId(engine)
         self.base_url = base_url
         self.capabilities = EXTENDED

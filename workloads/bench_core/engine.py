@@ -45,6 +45,7 @@ class Engine:
 
     engine = ENGINE
     base_url = "http://bench"
+    front = None
 
     def __init__(self) -> None:
         self._device: dict[Owner, None] = {}

@@ -45,6 +45,7 @@ class Near:
     def __init__(self, base_url: str) -> None:
         self.engine = ENGINE
         self.base_url = base_url
+        self.front = None
         self.aborted: list[str] = []
 
     def additions(

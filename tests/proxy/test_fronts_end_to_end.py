@@ -1,0 +1,279 @@
+"""Real front ends from PyPI between the proxy and two engines each: who gets which calls, and who is commanded."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from scalesim.engine_adapters.emulated import EmulatedEngine
+from scalesim.engine_adapters.emulated.asgi import Receive, Scope, Send
+from scalesim.engine_adapters.front_kinds import KINDS
+from scalesim.proxy.app import ServerAddresses, running
+from scalesim.proxy.settings import Settings
+from scalesim.workloads.bench_proxy.contestants import NotThere, Place
+from tests.support.serve import serve as served
+
+from .test_app import free_port
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.fronts]
+
+AGENTS = [f"agent-{number}" for number in range(8)]
+PATIENCE_S = 90.0
+"""The programs are built for servers: on two busy cores they take long to start."""
+QUICK: dict[str, Any] = {
+    "port": 0,
+    "admin_port": 0,
+    "tick_ms": 1,
+    "report_every_s": 0.05,
+    "probe_every_s": 0.1,
+    "breaker_rest_s": 0.05,
+    "guard": False,
+}
+ROUTE = {"sglang-router": "/v1/completions", "smg": "/v1/chat/completions"}
+"""On which the engines hear whose a call is."""
+COMMON = (
+    "--cb-failure-threshold",
+    "1",
+    "--cb-timeout-duration-secs",
+    "1",
+    "--health-check-interval-secs",
+    "1",
+)
+"""As docs/serving.md recommends it: what they wait for by default loses calls."""
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sglang-router": (("bin", "python"), ("-m", "sglang_router.launch_router", "--policy", "manual")),
+    "smg": (("bin", "smg"), ("launch", "--policy", "manual", "--disable-tokenizer-autoload")),
+}
+STICKY = ("--policy", "cache_aware", "--routing-key-override")
+"""smg's other way to keep calls of a key together: it reads the ids of requests, too."""
+
+
+@dataclass
+class Town:
+    kind: str
+    client: httpx.AsyncClient
+    addresses: ServerAddresses
+    engines: dict[str, EmulatedEngine] = field(default_factory=dict)
+    """By URL."""
+    up: dict[str, AsyncExitStack] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    """By the engine that they reached."""
+
+    async def start(self, url: str) -> None:
+        stack = self.up[url] = AsyncExitStack()
+        engine = self.engines[url] = EmulatedEngine(capacity_tokens=60_000, host_tokens=60_000)
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            self.calls[url] += scope["type"] == "http" and scope["path"].endswith("/completions")
+            await engine.app(scope, receive, send)
+
+        await stack.enter_async_context(served(counted, int(url.rpartition(":")[2])))
+
+    async def stop(self, url: str) -> None:
+        await self.up.pop(url).aclose()
+
+    async def call(self, agent: str, route: str | None = None) -> httpx.Response:
+        text = f"You are {agent}. " + "What do you do next? " * 20
+        route = route or ROUTE[self.kind]
+        said: dict[str, Any] = (
+            {"prompt": text}
+            if route == "/v1/completions"
+            else {"messages": [{"role": "user", "content": text}]}
+        )
+        answer = await self.client.post(
+            self.addresses.data + route,
+            json={"model": "emulated", "max_tokens": 2, **said},
+            headers={"x-agent-id": agent, "x-simulation-id": "town"},
+        )
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    async def answerer(self, agent: str, route: str | None = None) -> str:
+        """The engine that a call reached."""
+        before = self.calls.copy()
+        await self.call(agent, route)
+        (url,) = self.calls - before
+        return url
+
+    async def front(self) -> Any:
+        return (await self.client.get(f"{self.addresses.admin}/admin/v1/engines/main")).json()
+
+    async def hint(self) -> None:
+        body = {"unit": "steps", "distances": {name: number + 1 for number, name in enumerate(AGENTS)}}
+        url = f"{self.addresses.admin}/admin/v1/simulations/town/distances"
+        assert (await self.client.post(url, json=body)).status_code == 200
+
+    def ordered(self, url: str) -> set[str]:
+        ledger = self.engines[url].ledger
+        assert ledger is not None
+        return {owner.partition("/")[2] for owner in ledger.distances}
+
+
+async def until(met: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await met():  # noqa: ASYNC110  another process works, and tells nobody
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def town(
+    kind: str, folder: Path, *more: str, listed: bool = True, **options: Any
+) -> AsyncIterator[Town]:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    port, metrics_port = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    program, arguments = COMMANDS[kind]
+    try:
+        path = Place("127.0.0.1", port, urls[0], folder).program(kind, *program)
+    except NotThere as exc:
+        pytest.skip(str(exc))
+    behind = " ".join(urls) if listed else ""
+    settings = Settings.load({"fronts": f"main={kind} {url} {behind}", **QUICK, **options}, {})
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S))
+        made = Town(kind, client, ServerAddresses("", ""))
+        for one in urls:
+            await made.start(one)
+        log = stack.enter_context((folder / "front.log").open("wb"))
+        process = subprocess.Popen(  # noqa: ASYNC220  it forks at once
+            [
+                *(
+                    path,
+                    *arguments,
+                    *more,
+                    "--worker-urls",
+                    *urls,
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(port),
+                ),
+                *("--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port)),
+                *("--log-level", "warn", *COMMON),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+
+        async def is_ready() -> bool:
+            assert process.poll() is None, (folder / "front.log").read_text()
+            try:
+                return (await client.get(f"{url}/readiness")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(is_ready)
+        made.addresses = await stack.enter_async_context(running(settings))
+
+        async def is_up() -> bool:
+            told = await made.front()
+            return told["state"] == "up" and all(one["up"] for one in told["behind"])
+
+        try:
+            await until(is_up)
+            yield made
+        finally:
+            for one in list(made.up):
+                await made.stop(one)
+
+
+@pytest.mark.parametrize(("kind", "more"), [("sglang-router", ()), ("smg", ()), ("smg", STICKY)])
+async def test_every_call_of_an_agent_reaches_the_same_engine_and_both_are_commanded(
+    kind: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with town(kind, tmp_path, *more) as made:
+        homes = {agent: await made.answerer(agent) for agent in AGENTS}
+        for _ in range(3):
+            assert {agent: await made.answerer(agent) for agent in AGENTS} == homes
+        if more == ():  # a policy of its own may have put all of them together
+            assert set(homes.values()) == set(made.engines), "by chance once in 128"
+
+        async def homes_are_known() -> bool:
+            told = {one["url"]: one["agents"] for one in (await made.front())["behind"]}
+            return told == {url: list(homes.values()).count(url) for url in made.engines}
+
+        await until(homes_are_known)
+        await made.hint()
+
+        async def each_is_told_of_its_own() -> bool:
+            return all(
+                made.ordered(url) == {agent for agent, home in homes.items() if home == url}
+                for url in made.engines
+            )
+
+        await until(each_is_told_of_its_own)
+        told = await made.front()
+        assert (told["front"], told["commanded"]) == (kind, True)
+        assert told["capacity_tokens"] == 120_000
+        if KINDS[kind].gap:
+            assert told["problem"] in ("", KINDS[kind].gap)
+            assert KINDS[kind].gap in told["description"]
+        else:
+            assert told["extended"] is True
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_calls_on_every_route_stay_together(kind: str, tmp_path: Path) -> None:
+    async with town(kind, tmp_path) as made:
+        for agent in AGENTS[:4]:
+            routes = ("/v1/chat/completions", "/v1/completions")
+            assert len({await made.answerer(agent, route) for route in routes for _ in range(2)}) == 1
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_a_dead_engine_behind_it_is_survived_and_used_again_when_it_is_back(
+    kind: str, tmp_path: Path
+) -> None:
+    async with town(kind, tmp_path) as made:
+        homes = {agent: await made.answerer(agent) for agent in AGENTS}
+        gone = homes[AGENTS[0]]
+        (left,) = set(made.engines) - {gone}
+        await made.stop(gone)
+        assert [await made.answerer(agent) for agent in AGENTS] == [left] * len(AGENTS), "no call is lost"
+
+        async def is_missed() -> bool:
+            told = await made.front()
+            return {one["url"]: one["up"] for one in told["behind"]} == {gone: False, left: True}
+
+        await until(is_missed)
+        await made.hint()
+
+        async def the_other_is_told_of_all() -> bool:
+            return made.ordered(left) == set(AGENTS)
+
+        await until(the_other_is_told_of_all)
+        assert (await made.front())["state"] == "up"
+        await made.start(gone)
+
+        async def is_back() -> bool:
+            told = await made.front()
+            return all(one["up"] for one in told["behind"])
+
+        await until(is_back)
+        for agent in AGENTS:
+            await made.call(agent)
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_alone_it_serves_and_nothing_is_commanded(kind: str, tmp_path: Path) -> None:
+    async with town(kind, tmp_path, listed=False) as made:
+        homes = {agent: await made.answerer(agent) for agent in AGENTS}
+        assert {agent: await made.answerer(agent) for agent in AGENTS} == homes
+        await made.hint()
+        told = await made.front()
+        assert (told["features"], told["behind"]) == ([], [])
+        assert "no engines are listed behind it" in told["description"]
+        assert not any(made.ordered(url) for url in made.engines)
+        models = (await made.client.get(f"{made.addresses.data}/v1/models")).json()
+        assert [one["id"] for one in models["data"]] == ["emulated"]
