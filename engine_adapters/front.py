@@ -70,7 +70,7 @@ class _Engine:
 
 class FrontAdapter:
     """`itself` speaks to the front end as to an engine, for what both have; `engines` are those behind it that are listed. `hints`: what each
-    call of an agent says besides, where the front end takes hints. `deadline_s`: for those who ask; what is asked of engines takes less."""
+    call says besides, where the front end takes hints. `deadline_s`: for those who ask; what is asked of engines takes less."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class FrontAdapter:
     ) -> Mapping[str, object]:
         told = self._spokesman().additions(path, body, owner, request_id, adapter)
         added = {name: value for name, value in told.items() if self._kind.keeps(path, name)}
-        if self._hints and body.get("nvext") is None:
+        if self._hints and path in self._kind.kept and body.get("nvext") is None:
             added["nvext"] = {"agent_hints": self._hints}
         return added
 

@@ -292,9 +292,9 @@ def _fronts(value: object) -> tuple[Address, ...]:
         for part in filter(None, map(str.strip, value.split(","))):
             name, _, said = part.partition("=")
             kind, *urls = said.split() or [""]
-            if name in told or not urls:
+            if name in told:
                 raise ValueError(f"{part!r} is not a front end of its own, like NAME=KIND URL [ENGINE ...]")
-            told[name] = {"kind": kind, "url": urls[0], "engines": urls[1:]}
+            told[name] = {"kind": kind, "url": next(iter(urls), None), "engines": urls[1:]}
     elif isinstance(value, dict):
         told = value
     if not told:

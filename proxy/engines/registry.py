@@ -50,7 +50,7 @@ class FrontOf:
     engines: tuple[str, ...] = ()
     """Base URLs of those that are commanded."""
     hints: tuple[tuple[str, int | float | bool | str], ...] = ()
-    """What each call of an agent says besides; by name, where the front end takes any."""
+    """What each call says besides, by name; where the front end takes any."""
 
 
 @dataclass(frozen=True, slots=True)

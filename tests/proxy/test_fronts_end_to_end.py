@@ -67,13 +67,24 @@ class Town:
     up: dict[str, AsyncExitStack] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     """By the engine that they reached."""
+    aborts: Counter[str] = field(default_factory=Counter)
+    loads: Counter[str] = field(default_factory=Counter)
+    capacity_tokens: int = 60_000
+    decode_s_per_token: float = 0.0
 
     async def start(self, url: str) -> None:
         stack = self.up[url] = AsyncExitStack()
-        engine = self.engines[url] = EmulatedEngine(capacity_tokens=60_000, host_tokens=60_000)
+        engine = self.engines[url] = EmulatedEngine(
+            capacity_tokens=self.capacity_tokens,
+            host_tokens=60_000,
+            decode_s_per_token=self.decode_s_per_token,
+        )
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            self.calls[url] += scope["type"] == "http" and scope["path"].endswith("/completions")
+            if scope["type"] == "http":
+                self.calls[url] += scope["path"].endswith("/completions")
+                self.aborts[url] += scope["path"] == "/abort_request"
+                self.loads[url] += scope["path"] == "/scalesim/v1/load"
             await engine.app(scope, receive, send)
 
         await stack.enter_async_context(served(counted, int(url.rpartition(":")[2])))
@@ -81,7 +92,7 @@ class Town:
     async def stop(self, url: str) -> None:
         await self.up.pop(url).aclose()
 
-    async def call(self, agent: str, route: str | None = None) -> httpx.Response:
+    async def call(self, agent: str, route: str | None = None, max_tokens: int = 2) -> httpx.Response:
         text = f"You are {agent}. " + "What do you do next? " * 20
         route = route or ROUTE[self.kind]
         said: dict[str, Any] = (
@@ -91,7 +102,7 @@ class Town:
         )
         answer = await self.client.post(
             self.addresses.data + route,
-            json={"model": "emulated", "max_tokens": 2, **said},
+            json={"model": "emulated", "max_tokens": max_tokens, **said},
             headers={"x-agent-id": agent, "x-simulation-id": "town"},
         )
         assert answer.status_code == 200, answer.text
@@ -107,10 +118,17 @@ class Town:
     async def front(self) -> Any:
         return (await self.client.get(f"{self.addresses.admin}/admin/v1/engines/main")).json()
 
-    async def hint(self) -> None:
-        body = {"unit": "steps", "distances": {name: number + 1 for number, name in enumerate(AGENTS)}}
+    async def hint(self, first: str = "") -> None:
+        """Distances for all, nearer ones first, and one of them before all others."""
+        order = sorted(AGENTS, key=lambda name: (name != first, name))
+        body = {"unit": "steps", "distances": {name: number + 1 for number, name in enumerate(order)}}
         url = f"{self.addresses.admin}/admin/v1/simulations/town/distances"
         assert (await self.client.post(url, json=body)).status_code == 200
+
+    def missing(self, url: str, agent: str) -> bool:
+        """Whether the engine would have to load some of what the agent needs."""
+        _, missing_bytes = self.engines[url].loads.stores["kv_prefix"].report(f"town/{agent}")
+        return missing_bytes > 0
 
     def ordered(self, url: str) -> set[str]:
         ledger = self.engines[url].ledger
@@ -126,7 +144,13 @@ async def until(met: Callable[[], Awaitable[object]]) -> None:
 
 @asynccontextmanager
 async def town(
-    kind: str, folder: Path, *more: str, listed: bool = True, **options: Any
+    kind: str,
+    folder: Path,
+    *more: str,
+    listed: bool = True,
+    capacity_tokens: int = 60_000,
+    decode_s_per_token: float = 0.0,
+    **options: Any,
 ) -> AsyncIterator[Town]:
     urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     port, metrics_port = free_port(), free_port()
@@ -140,7 +164,13 @@ async def town(
     settings = Settings.load({"fronts": f"main={kind} {url} {behind}", **QUICK, **options}, {})
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S))
-        made = Town(kind, client, ServerAddresses("", ""))
+        made = Town(
+            kind,
+            client,
+            ServerAddresses("", ""),
+            capacity_tokens=capacity_tokens,
+            decode_s_per_token=decode_s_per_token,
+        )
         for one in urls:
             await made.start(one)
         log = stack.enter_context((folder / "front.log").open("wb"))
@@ -277,3 +307,47 @@ async def test_alone_it_serves_and_nothing_is_commanded(kind: str, tmp_path: Pat
         assert not any(made.ordered(url) for url in made.engines)
         models = (await made.client.get(f"{made.addresses.data}/v1/models")).json()
         assert [one["id"] for one in models["data"]] == ["emulated"]
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_a_call_whose_client_leaves_is_aborted_in_the_engine_behind_it(
+    kind: str, tmp_path: Path
+) -> None:
+    async with town(kind, tmp_path, decode_s_per_token=0.02) as made:
+        call = asyncio.create_task(made.call("Ann", max_tokens=50_000))
+
+        async def it_runs() -> bool:
+            return any(engine.scheduler.running for engine in made.engines.values())
+
+        await until(it_runs)
+        call.cancel()
+
+        async def it_has_ended() -> bool:
+            return not await it_runs()
+
+        await until(it_has_ended)
+        assert set(made.aborts) == set(made.engines), "nobody may know yet which of them has it"
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_prefixes_are_brought_back_ahead_of_calls_where_their_agents_call(
+    kind: str, tmp_path: Path
+) -> None:
+    async with town(kind, tmp_path, capacity_tokens=260) as made:
+        homes = {agent: await made.answerer(agent) for agent in AGENTS * 2}
+        crowded = max(made.engines, key=list(homes.values()).count)
+        first, *_ = [agent for agent, home in homes.items() if home == crowded]
+
+        async def it_was_evicted() -> bool:
+            await made.call(next(agent for agent in AGENTS if homes[agent] == crowded and agent != first))
+            return made.missing(crowded, first)
+
+        await until(it_was_evicted)
+        await made.hint(first)
+
+        async def it_is_back() -> bool:
+            return not made.missing(crowded, first)
+
+        await until(it_is_back)
+        assert made.loads[crowded] > 0
+        assert {agent: await made.answerer(agent) for agent in AGENTS} == homes

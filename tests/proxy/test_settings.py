@@ -16,7 +16,7 @@ from scalesim.proxy.core.placing import Bounds
 from scalesim.proxy.data_plane.joining import JoinRules
 from scalesim.proxy.data_plane.retrying import RetryRules
 from scalesim.proxy.engines.breaker import BreakerRules
-from scalesim.proxy.engines.registry import Address
+from scalesim.proxy.engines.registry import Address, FrontOf
 from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
@@ -89,6 +89,80 @@ def test_a_table_of_engines_has_nothing_but_urls_and_weights(tmp_path: Path) -> 
     assert "may have a url and a weight" in problem
     (problem,) = refusal(write(tmp_path, '[engines]\na = { url = "http://one:1", weight = 0 }\n'))
     assert "the weight of 'a' is 0" in problem
+
+
+MAIN = Address(
+    EngineId("main"), "http://f:1", front=FrontOf("smg", ("http://gpu-1:30000", "http://gpu-2:30000"))
+)
+
+
+def test_a_front_end_stands_in_place_of_engines_or_beside_them(tmp_path: Path) -> None:
+    told = "main=smg http://f:1/ http://gpu-1:30000 http://gpu-2:30000"
+    assert Settings.load({}, {"SCALESIM_FRONTS": told}).addresses == (MAIN,)
+    other = Address(EngineId("other"), "http://g:1", front=FrontOf("dynamo"))
+    both = {"SCALESIM_FRONTS": f"{told}, other=dynamo http://g:1"}
+    assert Settings.load(ENGINE, both).addresses[1:] == (MAIN, other)
+
+
+def test_a_front_end_has_a_table(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """
+        [fronts]
+        main = { url = "http://f:1", kind = "smg", engines = ["http://gpu-1:30000", "http://gpu-2:30000"] }
+        far = { url = "http://g:1", kind = "dynamo", weight = 2, agent_hints = { priority = 5 } }
+        """,
+    )
+    far = Address(EngineId("far"), "http://g:1", 2.0, FrontOf("dynamo", hints=(("priority", 5),)))
+    assert Settings.load(file, {}).addresses == (MAIN, far)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('main = "http://f:1"', "main: it has agent_hints, engines, kind, url, weight"),
+        ('main = { url = "http://f:1", kind = "smg", header = "x" }', "main: it has agent_hints"),
+        ('main = { url = "http://f:1" }', "main: None is not one of sglang-router, smg, dynamo"),
+        ('main = { kind = "smg" }', "main: None is not the URL of an engine"),
+        ('main = { url = "http://f:1", kind = "smg", engines = "http://a" }', "engines: not a list of URLs"),
+        ('main = { url = "http://f:1", kind = "smg", engines = ["a"] }', "'a' is not the URL of an engine"),
+        (
+            'main = { url = "http://f:1", kind = "dynamo", engines = ["http://a"] }',
+            "main: engines: of no use. Dynamo's workers",
+        ),
+        (
+            'main = { url = "http://f:1", kind = "smg", agent_hints = { priority = 1 } }',
+            "main: agent_hints: smg takes none",
+        ),
+        (
+            'main = { url = "http://f:1", kind = "dynamo", agent_hints = { priority = [1] } }',
+            "agent_hints: not a table of numbers",
+        ),
+        ('main = { url = "http://f:1", kind = "smg", engines = ["http://f:1"] }', "names an address twice"),
+    ],
+)
+def test_a_front_end_that_cannot_be_is_refused(tmp_path: Path, line: str, wrong: str) -> None:
+    (problem,) = refusal(write(tmp_path, f"[fronts]\n{line}\n"))
+    assert wrong in problem
+
+
+def test_an_engine_behind_a_front_end_is_not_listed_once_more() -> None:
+    given = {"engines": ["a=http://gpu-1:30000"], "fronts": "main=smg http://f:1 http://gpu-1:30000"}
+    (problem,) = refusal(given)
+    assert problem.startswith("fronts: http://gpu-1:30000 is registered as 'a'")
+
+
+@pytest.mark.parametrize("told", ["http://localhost:8000", "http://f:1 http://localhost:8001"])
+def test_neither_a_front_end_nor_what_is_behind_it_is_the_proxy_itself(told: str) -> None:
+    (problem,) = refusal({"fronts": f"main=smg {told}"})
+    assert problem.startswith("fronts: 'http://localhost:800")
+
+
+def test_salts_are_not_given_to_what_drops_them() -> None:
+    """Who trusts in them would share what he must not."""
+    (problem,) = refusal({"fronts": "main=sglang-router http://f:1", "salts": "on"})
+    assert problem.startswith("salts: sglang-router drops them")
+    assert Settings.load({"fronts": "main=smg http://f:1", "salts": "on"}, {}).salts
 
 
 def test_aliases_are_a_table_or_pairs(tmp_path: Path) -> None:
@@ -179,6 +253,10 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("ENGINES", "a=http://a:1,a=http://b:1", "two engines are called 'a'"),
         ("ENGINES", "a=http://a:80,b=http://a", "http://a is registered as 'a'"),
         ("ENGINES", "http://a:1,whoever", "engine-1: 'whoever' is not the URL of an engine"),
+        ("FRONTS", "", "'' is not a table of front ends"),
+        ("FRONTS", "main=smg", "main: None is not the URL of an engine"),
+        ("FRONTS", "main=nginx http://f:1", "main: 'nginx' is not one of sglang-router, smg, dynamo"),
+        ("FRONTS", "main=smg http://f:1, main=smg http://g:1", "is not a front end of its own"),
         ("ALIASES", "gpt", "'gpt' is not a table of names and models"),
         ("ALIASES", "gpt=llama,gpt=qwen", "names an alias twice"),
         ("ALIASES", "gpt=llama,best=gpt", "an alias stands for a model"),

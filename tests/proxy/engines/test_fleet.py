@@ -25,6 +25,7 @@ EMPTY = {
     "placed_agents": 0,
     "placed_engines": 0,
     "leaving_engines": 0,
+    "homes_behind_fronts": 0,
 }
 
 

@@ -12,6 +12,7 @@ from scalesim.proxy.engines.registry import (
     Change,
     Drains,
     EngineRejected,
+    FrontOf,
     NameTaken,
     Registry,
     RegistryFull,
@@ -226,3 +227,45 @@ def test_events_alone_tell_which_engines_may_be_used(steps: list[tuple[str, Engi
                     there.remove(one)
         assert registry.usable == usable
         assert {entry.address.name for entry in registry} == there
+
+
+def front(name: EngineId, url: str, *engines: str, kind: str = "smg") -> Address:
+    return Address(name, url, front=FrontOf(kind, engines))
+
+
+def test_addresses_behind_a_front_end_have_one_form_too() -> None:
+    registry = Registry()
+    (added,) = registry.register(front(A, "http://F:80/", "http://GPU:1/"), 0.0)
+    assert added == Added(front(A, "http://f", "http://gpu:1"))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Address(B, "http://gpu:1"),
+        front(B, "http://g", "http://gpu:1"),
+        front(B, "http://gpu:1"),
+        Address(B, "http://f"),
+    ],
+)
+def test_an_engine_behind_a_front_end_is_nobody_else_s(second: Address) -> None:
+    """Two lines of command to one engine would outrank each other."""
+    registry = Registry()
+    registry.register(front(A, "http://f", "http://gpu:1"), 0.0)
+    with pytest.raises(NameTaken, match="is registered as 'a'"):
+        registry.register(second, 0.0)
+
+
+@pytest.mark.parametrize("twice", ["http://f", "http://gpu:1/"])
+def test_a_front_end_names_each_address_once(twice: str) -> None:
+    with pytest.raises(EngineRejected, match="names an address twice"):
+        Registry().register(front(A, "http://f", "http://gpu:1", twice), 0.0)
+
+
+def test_what_is_behind_a_front_end_is_changed_by_removing_it_first() -> None:
+    registry = Registry()
+    registry.register(front(A, "http://f", "http://gpu:1"), 0.0)
+    assert registry.register(front(A, "http://f", "http://gpu:1"), 1.0) == []
+    for other in (front(A, "http://f"), Address(A, "http://f")):
+        with pytest.raises(NameTaken, match="other engines behind it"):
+            registry.register(other, 2.0)
