@@ -35,7 +35,8 @@ class FrontKind:
     engine_header: bytes | None = None
     """Of an answer: the URL of the engine that gave it. None: it does not say."""
     id_is_key: bool = False
-    """A request's `rid`, without an `_t` and digits at its end, may count as the key, before the header."""
+    """A request's `rid`, without an `_t` and digits at its end, may count as the key. In smg 1.13 the header comes before it, in its
+    documentation of later releases behind it."""
     salts: bool = True
     """Salts reach the engines wherever engines take some, or the request is refused."""
     commands: bool = True
