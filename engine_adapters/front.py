@@ -198,7 +198,9 @@ class FrontAdapter:
             else:
                 self._fell_silent(one, what)
         there = {url: one.capabilities if one.up else None for url, one in self._engines.items()}
-        return as_one(self._kind.name, there, self._kind.gap)
+        closes = self._kind.closes_gap
+        is_closed = all(one is None or closes in one.features for one in there.values())
+        return as_one(self._kind.name, there, "" if is_closed else self._kind.gap)
 
     async def _greet(self) -> None:
         try:

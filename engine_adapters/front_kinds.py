@@ -6,6 +6,7 @@ Found by running sglang-router 0.3.2 and smg 1.13.0, field by field and route by
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,7 +23,10 @@ _EMBEDDINGS = "/v1/embeddings"
 _GENERATE = "/generate"
 
 _ALL = frozenset({"rid", OWNER, ADAPTER, SALT})
-_KEY_CHARS = 32
+_MOST_KEY_CHARS = 128
+_DIGEST_CHARS = 32
+_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_TURN = re.compile(r"_[tr]\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class FrontKind:
     """`nvext.agent_hints`."""
     gap: str = ""
     """What it does not pass on, for people; empty if that is nothing."""
+    closes_gap: str = ""
+    """The feature of engines that can do without it."""
 
     def keeps(self, path: str, field: str) -> bool:
         return field in self.kept.get(path, ())
@@ -67,8 +73,9 @@ KINDS: Mapping[str, FrontKind] = {
                 _GENERATE: frozenset({"rid", ADAPTER}),
             },
             salts=False,
-            gap=f"sglang-router passes the agent on to its engines on {_COMPLETIONS} alone: what they keep of other calls is left to"
-            " recency",
+            gap=f"sglang-router passes the agent's name on to its engines on {_COMPLETIONS} alone, and their plugin is too old to read its"
+            " header: what they keep of other calls is left to recency",
+            closes_gap="routing_keys",
         ),
         FrontKind(
             "smg",
@@ -92,9 +99,11 @@ KINDS: Mapping[str, FrontKind] = {
 
 
 def key_of(owner: Owner) -> str:
-    """The same for every call of an agent, and of no other. A digest: names may be longer than a header's 128 bytes, hold any
-    character, or end like a turn (`bob_t2`), which smg takes off; and front ends write keys into their logs."""
-    return hashlib.sha256(owner.encode()).hexdigest()[:_KEY_CHARS]
+    """The same for every call of an agent, and of no other. The name itself, so that engines that read the header know whom a plan is
+    about; a digest of one that is too long, is not printable, or ends like a turn (`bob_t2`), which smg takes off."""
+    if len(owner) <= _MOST_KEY_CHARS and _PLAIN.fullmatch(owner) and not _TURN.search(owner):
+        return owner
+    return hashlib.sha256(owner.encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 def turn_of(owner: Owner, unique: str) -> str:

@@ -14,7 +14,7 @@ from scalesim.proxy.core.model import (
     Pool,
 )
 
-_EACH_BY_ITSELF = frozenset({"order", "pin", "evict", "residency", "owners", "abort"})
+_EACH_BY_ITSELF = frozenset({"order", "pin", "evict", "residency", "owners", "routing_keys", "abort"})
 """And loads: what is asked of those that can, whatever the others can. All else has to hold wherever a call may go."""
 _NEEDS_A_CHOICE = frozenset({"warm_up"})
 """Whoever sends such a prompt has to know which engine computes it."""

@@ -46,6 +46,9 @@ _GENERATION = {
     "/v1/completions": asks.parse_completion,
     "/generate": asks.parse_generate,
 }
+_KEYED = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Where SGLang reads the header."""
+_KEY = b"x-smg-routing-key"
 _OPEN_PATHS = ("/health", "/ready", "/metrics")
 
 
@@ -209,7 +212,7 @@ class EmulatedEngine:
             if body is None:
                 return
             if parse is not None and scope["method"] == "POST":
-                asked = json_object(body)
+                asked = self._with_owner(json_object(body), path, scope)
                 ask = self._checked(parse(asked))
                 async with self._adapter_for(path, asked) as adapter:
                     await self._generate(path, ask, adapter, receive, send)
@@ -217,6 +220,13 @@ class EmulatedEngine:
                 await self._answer(path, scope, body, send)
         except BadRequest as exc:
             await send_json(send, 400, openai_error(400, str(exc)))
+
+    def _with_owner(self, asked: Json, path: str, scope: Scope) -> Json:
+        """As SGLang with the plugin: the header by which routers keep calls together says whose a call is, if nothing else does."""
+        if self.ledger is None or asked.get("session_id") is not None or path not in _KEYED:
+            return asked
+        key = next((value.decode("latin-1") for name, value in scope["headers"] if name == _KEY), None)
+        return asked if key is None else {**asked, "session_id": key}
 
     def _lets_in(self, path: str, scope: Scope) -> bool:
         if self._api_key is None or path.startswith(_OPEN_PATHS):

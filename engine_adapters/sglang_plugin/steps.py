@@ -108,9 +108,20 @@ class Steps:
                 self.cache.prefixes.call_runs(request.session_id, request.host_loaded_length)
 
     def call_came(self, request: Any) -> None:
+        self._hear_whose(request)
         if self.slots is not None and not getattr(request, "scalesim_came", False):
             request.scalesim_came = True
             self.slots.call_came(request.lora_id)
+
+    def _hear_whose(self, request: Any) -> None:
+        """sglang-router drops `session_id`, but passes on the header by which it keeps calls together: SGLang's routing key. Where
+        sessions have a memory of their own in SGLang, one that was never opened there is not made up."""
+        if (
+            request.session_id is None
+            and getattr(request, "session", None) is None
+            and not getattr(self._scheduler, "enable_session_radix_cache", False)
+        ):
+            request.session_id = getattr(request, "routing_key", None)
 
     # --- calls whose memory is ready go first --------------------------------------------------------------------
 

@@ -30,7 +30,10 @@ PROTOCOL = 2
 PREFIX = "/scalesim/v1"
 BACKEND = "scalesim"
 """The name for `--radix-cache-backend`."""
-FEATURES = ("order", "pin", "evict", "residency", "owners", "abort", "warm_up", "ready_first", "by_recency")
+FEATURES = (
+    *("order", "pin", "evict", "residency", "owners", "routing_keys"),
+    *("abort", "warm_up", "ready_first", "by_recency"),
+)
 """Of every active plugin."""
 HOST_TIER_FEATURES = ("load_kv_prefix", "host_copy")
 """Besides, with a hierarchical cache."""

@@ -138,7 +138,7 @@ class Capabilities:
     version: str
     extended: bool
     features: frozenset[str] = frozenset()
-    """Out of: order, pin, evict, residency, owners, abort; load_kv_prefix and load_lora (or load_ and another kind: its
+    """Out of: order, pin, evict, residency, owners, abort; routing_keys (an owner may also be told by a router's header); load_kv_prefix and load_lora (or load_ and another kind: its
     `Load` is understood); adapters (`Order.adapters` counts); fetch_adapters (adapters come and go at run time);
     ready_first; by_recency; host_copy (`Order.no_host_copy` counts); warm_up (a prompt may be sent that generates nothing)."""
     boot_id: str | None = None

@@ -245,6 +245,14 @@ async def test_an_engine_that_hangs_holds_up_the_others_once(
         await rig.front.report()
 
 
+async def test_what_a_front_end_drops_is_told_unless_its_engines_can_do_without() -> None:
+    async with made("sglang-router") as rig:
+        assert "passes the agent's name on" in (await rig.front.probe()).reason
+        for one in rig.engines.values():
+            one.capabilities = replace(ALL, features=ALL.features | {"routing_keys"})
+        assert (await rig.front.probe()).extended
+
+
 # Who is told what
 
 
