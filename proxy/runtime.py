@@ -139,8 +139,8 @@ class Runtime:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
         was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
         hears how engines are (a function, as both know each other)."""
-        self.fence_token = time.time_ns() // 1_000_000 if fence_token is None else fence_token
-        self._takes_over = fence_token is None
+        self.fence_token = _wall_ms() if fence_token is None else fence_token
+        self._has_own_token = fence_token is None
         self.plans = 0
         self.planning_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()
@@ -171,7 +171,7 @@ class Runtime:
         dispatch = Dispatch(
             adapter,
             self.fence_token,
-            takes_over=self._takes_over,
+            is_outranked_by=self._is_outranked_by,
             clock=self._clock,
             deadline_s=self._deadline_s,
             warm_up=self._warm_up,
@@ -211,6 +211,10 @@ class Runtime:
         line = self._lines.get(engine)
         if line is not None:
             line.doubted.set()
+
+    def _is_outranked_by(self, token: int) -> bool:
+        """A time to come is nobody's start: the clock was set back since."""
+        return not self._has_own_token or token <= _wall_ms()
 
     def post(self, event: Event) -> None:
         """Never raises and never waits: a request must not fail because the core did."""
@@ -479,6 +483,10 @@ class Runtime:
         log.warning("%s lost: %s", engine, why)
         line.dispatch.clear("the engine is lost")
         self.post(EngineLost(self._clock(), engine, why))
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:
