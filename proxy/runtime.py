@@ -407,7 +407,11 @@ class Runtime:
                 await asyncio.sleep(self._probe_every_s)
                 continue
             if line.up and line.capabilities != found:
-                self._lost(line, "it was started anew")
+                # To the core both are the same: what is believed to be there may not be.
+                self._lost(
+                    line,
+                    "it was started anew" if line.adapter.front is None else "what is behind it has changed",
+                )
             if self._clock() >= line.models_due or not line.up:
                 await self._ask_for_models(line)
             if not line.up:

@@ -119,9 +119,13 @@ class Steps:
         if (
             request.session_id is None
             and getattr(request, "session", None) is None
-            and not getattr(self._scheduler, "enable_session_radix_cache", False)
+            and not self._has_sessions
         ):
             request.session_id = getattr(request, "routing_key", None)
+
+    @property
+    def _has_sessions(self) -> bool:
+        return bool(getattr(self._scheduler, "enable_session_radix_cache", False))
 
     # --- calls whose memory is ready go first --------------------------------------------------------------------
 
@@ -176,6 +180,8 @@ class Steps:
         left_out = set() if self._can_load_adapters else {"load_lora", "ready_first"}
         if self.cache.is_write_back:
             left_out.add("host_copy")  # every prefix that leaves the device is copied there
+        if self._has_sessions:
+            left_out.add("routing_keys")
         return [feature for feature in known if feature not in left_out]
 
     def stats(self) -> dict[str, Any]:

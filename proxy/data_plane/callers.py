@@ -15,7 +15,7 @@ from .call import Call, Listeners
 from .headers import shown
 from .identity import Recogniser
 from .outgoing import Said
-from .request import RESPONSES, Request
+from .request import CHAT, RESPONSES, Request
 
 Recognise = Callable[[CallId, float, Told, str, Mapping[str, object]], Recognised | None]
 """Says whose call it is: by what the client told, and the route and the body of the request. None: nobody knows. Must not
@@ -54,6 +54,6 @@ class Callers:
         if assigned is not None and path == RESPONSES:
             raise CallRefused(
                 f"{RESPONSES}: the engine uses no adapters on this route, and the calls of the agent "
-                f"{shown(caller.agent)} are to run on the adapter {shown(assigned)}: use /v1/chat/completions"
+                f"{shown(caller.agent)} are to run on the adapter {shown(assigned)}: use {CHAT}"
             )
         return assigned

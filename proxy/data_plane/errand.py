@@ -23,7 +23,7 @@ from .callers import Callers
 from .headers import Headers, to_engine
 from .outgoing import Outgoing, Writer
 from .queueing import Place, Ticket
-from .request import Request
+from .request import CHAT, Request
 
 _NOBODY = Caller(None)
 
@@ -168,7 +168,7 @@ class Errands:
             return None
 
     def place_again(self, errand: Errand) -> None:
-        """The engine where it has a place may not be asked any more. Raises `NoEngine` and `EngineFull`."""
+        """The engine where it has a place may not be asked any more. Raises as `_seat` does."""
         self.move(errand, self._seat(errand))
 
     def move(self, errand: Errand, seat: Seat) -> None:
@@ -205,12 +205,9 @@ class Errands:
             return Seat(self._fleet.somebody(at, without), is_counted=False)
         engine, why = self._fleet.place(errand.caller, errand.serving, at, without)
         moves = why is not Why.DETOUR
-        if not self._takes_the_adapter(errand, engine):
+        if (why_not := self._loses_the_adapter(errand, engine)) is not None:
             self._fleet.end(engine)
-            raise AdapterNotTaken(
-                f"{errand.request.path}: the front end {engine!r} drops adapters on this route, and the agent's calls are to run on one:"
-                " use /v1/chat/completions"
-            )
+            raise AdapterNotTaken(why_not)
         admission = None if errand.call is None else self._admissions.of(engine)
         if admission is None or errand.call is None:
             return Seat(engine, True, moves)
@@ -230,7 +227,11 @@ class Errands:
             errand.call.outgoing = outgoing
             errand.writes(outgoing)
 
-    def _takes_the_adapter(self, errand: Errand, engine: EngineId) -> bool:
-        front = self._fleet.adapter(engine).front
+    def _loses_the_adapter(self, errand: Errand, engine: EngineId) -> str | None:
+        """Why the engine would not hear of the adapter that an operator assigned; None: it does."""
+        front, path = self._fleet.adapter(engine).front, errand.request.path
         assigned = None if errand.call is None else errand.call.said.assigned
-        return front is None or assigned is None or front.keeps_adapter(errand.request.path)
+        if front is None or assigned is None or front.keeps_adapter(path):
+            return None
+        instead = f": use {CHAT}" if front.keeps_adapter(CHAT) else ""
+        return f"{path}: the front end {engine!r} drops adapters here, and the agent's calls are to run on {assigned!r}{instead}"

@@ -17,11 +17,10 @@ from .entrance import KEY
 from .headers import Headers, shown
 from .identity import address_of
 
+CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 
-GENERATION_ROUTES = frozenset(
-    {"/v1/chat/completions", "/v1/completions", RESPONSES, "/v1/embeddings", "/generate"}
-)
+GENERATION_ROUTES = frozenset({CHAT, "/v1/completions", RESPONSES, "/v1/embeddings", "/generate"})
 """POST to one of these is a call of the core's words. Everything else passes through unseen."""
 
 _CONTROL_ROUTES = "scalesim"

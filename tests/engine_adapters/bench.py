@@ -56,6 +56,16 @@ class Bench:
         assert answer.status_code == 200, answer.text
         return int(answer.json()["meta_info"]["cached_tokens"])
 
+    async def complete(self, prompt: str, routing_key: str, **fields: str) -> None:
+        """One request as it comes through a router."""
+        (card, *_) = await self.adapter.models()
+        assert isinstance(card, dict)
+        body = {"model": card["id"], "prompt": prompt, "max_tokens": 1, **fields}
+        answer = await self.client.post(
+            "/v1/completions", json=body, headers={"x-smg-routing-key": routing_key}
+        )
+        assert answer.status_code == 200, answer.text
+
     async def keep(self) -> None:
         """As a proxy would meanwhile: how long an engine takes over calls must not decide what is in force."""
         if self.ages:

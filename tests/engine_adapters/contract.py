@@ -62,6 +62,14 @@ class ExtendedContract:
         assert await bench.call(prompt) == bench.unit - 1
         assert await bench.call(prompt + bench.prompt("more", 20)) == bench.unit
 
+    async def test_a_router_s_header_says_whose_a_call_is_where_the_body_does_not(self, bench: Bench) -> None:
+        ann, bob, cyd = owners(3)
+        await bench.complete("Ann walks along the river and thinks of nothing. " * 4, ann)
+        assert await bench.resident(ann) > 0
+        await bench.complete("Bob sits in the market and waits for the rain. " * 4, cyd, session_id=bob)
+        assert await bench.resident(bob) > 0
+        assert await bench.resident(cyd) == 0
+
     # --- order -----------------------------------------------------------------------------------------------------
 
     async def test_without_a_plan_the_longest_unused_leaves_first(self, bench: Bench) -> None:

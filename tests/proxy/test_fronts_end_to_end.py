@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.fronts]
 
 CHAT = "/v1/chat/completions"
 AGENTS = [f"agent-{number}" for number in range(8)]
+NO_ENGINE = ("no_available_workers", "call_upstream_request_error")
 PATIENCE_S = 90.0
 """The programs are built for servers: on two busy cores they take long to start."""
 QUICK: dict[str, Any] = {
@@ -67,6 +69,8 @@ class Town:
     """By the engine that they reached."""
     aborts: Counter[str] = field(default_factory=Counter)
     loads: Counter[str] = field(default_factory=Counter)
+    program: subprocess.Popen[bytes] | None = None
+    """The front end."""
     capacity_tokens: int = 60_000
     decode_s_per_token: float = 0.0
 
@@ -91,19 +95,22 @@ class Town:
         await self.up.pop(url).aclose()
 
     async def call(self, agent: str, route: str = CHAT, max_tokens: int = 2) -> httpx.Response:
+        answer = await self.ask(agent, route, max_tokens)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    async def ask(self, agent: str, route: str = CHAT, max_tokens: int = 2) -> httpx.Response:
         text = f"You are {agent}. " + "What do you do next? " * 20
         said: dict[str, Any] = (
             {"prompt": text}
             if route == "/v1/completions"
             else {"messages": [{"role": "user", "content": text}]}
         )
-        answer = await self.client.post(
+        return await self.client.post(
             self.addresses.data + route,
             json={"model": "emulated", "max_tokens": max_tokens, **said},
             headers={"x-agent-id": agent, "x-simulation-id": "town"},
         )
-        assert answer.status_code == 200, answer.text
-        return answer
 
     async def answerer(self, agent: str, route: str = CHAT) -> str:
         """The engine that a call reached."""
@@ -171,7 +178,7 @@ async def town(
         for one in urls:
             await made.start(one)
         log = stack.enter_context((folder / "front.log").open("wb"))
-        process = subprocess.Popen(  # noqa: ASYNC220  it forks at once
+        process = made.program = subprocess.Popen(  # noqa: ASYNC220  it forks at once
             [
                 *(
                     path,
@@ -285,6 +292,40 @@ async def test_a_dead_engine_behind_it_is_survived_and_used_again_when_it_is_bac
         await until(is_back)
         for agent in AGENTS:
             await made.call(agent)
+
+
+@pytest.mark.parametrize("kind", ["sglang-router", "smg"])
+async def test_who_gets_no_answer_is_told_why(kind: str, tmp_path: Path) -> None:
+    async with town(kind, tmp_path) as made:
+        await made.call("Ann")
+        for url in made.engines:
+            await made.stop(url)
+        refused = await made.ask("Ann")
+        # In the front end's own words, which depend on whether its own breakers are open by then.
+        assert refused.status_code >= 500
+        assert refused.json()["error"]["code"] in NO_ENGINE, refused.text
+
+        async def both_are_missed() -> bool:
+            return not any(one["up"] for one in (await made.front())["behind"])
+
+        await until(both_are_missed)
+        told = await made.front()
+        assert (told["state"], told["features"]) == ("up", [])
+        assert all(url in told["problem"] and "no answer" in told["problem"] for url in made.engines)
+        assert all("ConnectError" in one["problem"] for one in told["behind"])
+
+        assert made.program is not None
+        made.program.kill()
+        made.program.wait()
+        refused = await made.ask("Ann")
+        assert refused.status_code in (502, 503)
+        assert f"'main' at {told['url']} is" in refused.json()["error"]["message"]
+        assert re.search("Connect call failed|ConnectError", refused.json()["error"]["message"])
+
+        async def it_is_missed() -> bool:
+            return bool((await made.front())["state"] == "lost")
+
+        await until(it_is_missed)
 
 
 @pytest.mark.parametrize("kind", ["sglang-router", "smg"])

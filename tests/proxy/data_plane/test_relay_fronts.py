@@ -116,7 +116,9 @@ async def test_an_assigned_adapter_that_would_be_dropped_refuses_the_call_and_le
     async with rig(engine, assigned=assigned, adapter_type=InFront) as r, client() as c:
         refused = await c.post(r.url + "/v1/embeddings", json={}, headers={"X-Agent-ID": "Ann"})
         assert refused.status_code == 400
-        assert "drops adapters on this route" in refused.json()["error"]["message"]
+        told = refused.json()["error"]["message"]
+        assert "drops adapters here" in told
+        assert told.endswith("are to run on 'pirate': use /v1/chat/completions")
         assert r.running("fake") == 0
         assert (await c.post(r.url + CHAT, json={}, headers={"X-Agent-ID": "Ann"})).status_code == 200
         await c.post(r.url + "/v1/embeddings", json={}, headers={"X-Agent-ID": "Bob"})
