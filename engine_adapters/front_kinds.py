@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from scalesim.proxy.core.model import Owner
 
@@ -25,8 +26,9 @@ _GENERATE = "/generate"
 _ALL = frozenset({"rid", OWNER, ADAPTER, SALT})
 _MOST_KEY_CHARS = 128
 _DIGEST_CHARS = 32
-_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-_TURN = re.compile(r"_[tr]\d+$")
+_NOT_ENCODED = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
+_PLAIN = re.compile(r"[!-$&-~](?:[ -$&-~]*[!-$&-~])?")
+_TURN = re.compile(r"_([tr]\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,13 @@ KINDS: Mapping[str, FrontKind] = {
 
 
 def key_of(owner: Owner) -> str:
-    """The same for every call of an agent, and of no other. The name itself, so that engines that read the header know whom a plan is
-    about; a digest of one that is too long, is not printable, or ends like a turn (`bob_t2`), which smg takes off."""
+    """The same for every call of an agent, and of no other. Engines read the name back (`wire.owner_of_key`), so that they know whom a
+    plan is about. Encoded is what a header cannot hold, and the mark of a turn (`bob_t2`), which smg would take off; of what is too long
+    then there is a digest."""
     if len(owner) <= _MOST_KEY_CHARS and _PLAIN.fullmatch(owner) and not _TURN.search(owner):
         return owner
-    return hashlib.sha256(owner.encode()).hexdigest()[:_DIGEST_CHARS]
+    key = _TURN.sub(r"%5F\1", quote(owner, safe=_NOT_ENCODED))
+    return key if len(key) <= _MOST_KEY_CHARS else hashlib.sha256(owner.encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 def turn_of(owner: Owner, unique: str) -> str:

@@ -226,7 +226,7 @@ class EmulatedEngine:
         if self.ledger is None or asked.get("session_id") is not None or path not in _KEYED:
             return asked
         key = next((value.decode("latin-1") for name, value in scope["headers"] if name == _KEY), None)
-        return asked if key is None else {**asked, "session_id": key}
+        return asked if key is None else {**asked, "session_id": wire.owner_of_key(key)}
 
     def _lets_in(self, path: str, scope: Scope) -> bool:
         if self._api_key is None or path.startswith(_OPEN_PATHS):

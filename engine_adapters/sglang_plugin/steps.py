@@ -121,7 +121,8 @@ class Steps:
             and getattr(request, "session", None) is None
             and not self._has_sessions
         ):
-            request.session_id = getattr(request, "routing_key", None)
+            key = getattr(request, "routing_key", None)
+            request.session_id = None if key is None else wire.owner_of_key(key)
 
     @property
     def _has_sessions(self) -> bool:

@@ -17,6 +17,9 @@ Every body of a POST carries `"fence": [token, sequence]`. Answers are JSON obje
                                answers when the memory is usable, or will not be: {"ok", "state", "moved_bytes"}, where
                                state is loaded, resident, stopped, absent or no_room
     POST /scalesim/v1/stop     {"fence", "kind": KIND, "key": NAME}    ends that load at its next safe place
+
+A generation call says by `session_id` whose it is. If it says nothing, the header `x-smg-routing-key` does (`routing_keys`),
+which is the one thing that some routers pass on.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 PROTOCOL = 2
 PREFIX = "/scalesim/v1"
@@ -59,6 +63,11 @@ _FIELDS = {
 UNORDERED = frozenset({"load", "stop"})
 """Sent side by side with others: of their fence only the token counts."""
 MAX_WITHIN_S = 3600.0
+
+
+def owner_of_key(key: str) -> str:
+    """Whom a routing key names: in it, `%` and two digits stand for what a header cannot hold."""
+    return unquote(key)
 
 
 class Malformed(ValueError):

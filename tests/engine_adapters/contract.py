@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -69,6 +70,9 @@ class ExtendedContract:
         await bench.complete("Bob sits in the market and waits for the rain. " * 4, cyd, session_id=bob)
         assert await bench.resident(bob) > 0
         assert await bench.resident(cyd) == 0
+        zoe = f"{cyd}-Zoë"
+        await bench.complete("Zoe stands on the bridge and counts the boats. " * 4, quote(zoe))
+        assert await bench.resident(Owner(zoe)) > 0
 
     # --- order -----------------------------------------------------------------------------------------------------
 

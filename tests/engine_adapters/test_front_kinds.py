@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from scalesim.engine_adapters.front_kinds import KINDS, SALT, key_of, turn_of
+from scalesim.engine_adapters.sglang_plugin.wire import owner_of_key
 from scalesim.engine_adapters.sglang_requests import (
     ADAPTER_PATHS,
     REQUEST_ID_FIELDS,
@@ -46,8 +49,22 @@ def test_a_key_is_printable_and_short_whatever_the_agent_is_called(name: str) ->
 
 @pytest.mark.parametrize("name", ["town/bob", "town/Bob Smith", "t/" + "x" * 126, 'a/"b" {1}'])
 def test_the_key_is_the_name_where_it_can_be(name: str) -> None:
-    """Engines that read the header know it from plans."""
-    assert key_of(Owner(name)) == name
+    assert key_of(Owner(name)) == name == owner_of_key(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["town/Zoë", "town/李明", "a b/ c ", "town/100%", "town/%41", "town/bob_t2", "a_t1_r2", "x\r\ny: 1"],
+)
+def test_engines_read_the_name_of_an_agent_out_of_its_key(name: str) -> None:
+    """They know it from plans."""
+    assert owner_of_key(key_of(Owner(name))) == name
+
+
+def test_what_is_too_long_has_a_key_that_names_nobody() -> None:
+    assert (
+        key_of(Owner("town/" + "李" * 20)) == hashlib.sha256(("town/" + "李" * 20).encode()).hexdigest()[:32]
+    )
 
 
 def test_agents_whose_names_end_like_turns_have_keys_of_their_own() -> None:

@@ -27,7 +27,7 @@ from .test_app import free_port
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.fronts]
 
 CHAT = "/v1/chat/completions"
-AGENTS = [f"agent-{number}" for number in range(8)]
+AGENTS = [*(f"agent-{number}" for number in range(6)), "Zoë Müller", "李明_t2"]
 NO_ENGINE = ("no_available_workers", "call_upstream_request_error")
 PATIENCE_S = 90.0
 """The programs are built for servers: on two busy cores they take long to start."""
@@ -109,7 +109,7 @@ class Town:
         return await self.client.post(
             self.addresses.data + route,
             json={"model": "emulated", "max_tokens": max_tokens, **said},
-            headers={"x-agent-id": agent, "x-simulation-id": "town"},
+            headers={"x-agent-id": agent.encode(), "x-simulation-id": "town"},
         )
 
     async def answerer(self, agent: str, route: str = CHAT) -> str:
