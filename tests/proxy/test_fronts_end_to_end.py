@@ -340,6 +340,15 @@ async def test_alone_it_serves_and_nothing_is_commanded(kind: str, tmp_path: Pat
         assert not any(made.ordered(url) for url in made.engines)
         models = (await made.client.get(f"{made.addresses.data}/v1/models")).json()
         assert [one["id"] for one in models["data"]] == ["emulated"]
+        await made.call("Ann", "/v1/completions")
+        given = {"text": "Ann waits.", "sampling_params": {"max_new_tokens": 2}}
+        named = {"x-agent-id": "Ann"}
+        answer = await made.client.post(f"{made.addresses.data}/generate", json=given, headers=named)
+        assert answer.json()["meta_info"]["completion_tokens"] == 2
+        asked = {"model": "emulated", "messages": [{"role": "user", "content": "Go on."}], "stream": True}
+        told = await made.client.post(made.addresses.data + CHAT, json=asked, headers=named)
+        assert told.text.rstrip().endswith("data: [DONE]")
+        assert (await made.client.get(f"{made.addresses.data}/health")).status_code == 200
 
 
 @pytest.mark.parametrize(("kind", "route"), [("sglang-router", "/v1/completions"), ("smg", CHAT)])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from scalesim.engine_adapters.base import (
     EngineUnreachable,
     Fence,
     FenceLost,
+    Front,
 )
 from scalesim.proxy import runtime as runtime_module
 from scalesim.proxy.core.actions import Action, FetchAdapter, Load, Order, Pin, Renew, StopLoad
@@ -122,7 +123,7 @@ class Engine(Noted):
         super().__init__()
         self.engine = engine
         self.base_url = "http://gpu"
-        self.front = None
+        self.front: Front | None = None
         self.models_error: Exception | None = None
         self.is_a: Capabilities | None = EXTENDED
         self.probes = 0
@@ -543,6 +544,15 @@ async def test_an_engine_that_was_started_anew_is_lost_and_found() -> None:
     kinds = [type(event) for event in core.events if isinstance(event, EngineFound | EngineLost)]
     assert kinds == [EngineFound, EngineLost, EngineFound]
     assert core.all(EngineLost)[0].why == "it was started anew"
+
+
+async def test_of_a_front_end_it_is_told_that_something_behind_it_has_changed() -> None:
+    core, engine = StandIn(), Engine()
+    engine.front = cast(Front, object())
+    async with started(core, engine):
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+    assert core.all(EngineLost)[0].why == "what is behind it has changed"
 
 
 async def test_an_engine_without_reports_is_kept() -> None:
