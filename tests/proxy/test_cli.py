@@ -219,6 +219,18 @@ async def test_the_doctor_asks_each_of_several_engines() -> None:
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@pytest.mark.parametrize("both", [True, False])
+async def test_the_doctor_looks_behind_a_front_end(both: bool) -> None:
+    async with served(EmulatedEngine().app) as front, served(EmulatedEngine().app) as engine:
+        fronts = f"main=smg {front} {engine} {'' if both else NOBODY}"
+        code, out, _ = await to_thread.run_sync(told_by, ["doctor"], {"SCALESIM_FRONTS": fronts})
+    assert code == (0 if both else PROBLEM)
+    assert re.findall("in front of 1 of [12]", out) == [f"in front of 1 of {1 if both else 2}"]
+    assert (f"{NOBODY}: no answer" in out) is not both
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
 async def test_the_status_of_a_proxy_with_its_engine_is_good() -> None:
     async with served(EmulatedEngine().app) as url, running(settings_for(url)) as addresses:
         async with httpx.AsyncClient(trust_env=False) as client:
