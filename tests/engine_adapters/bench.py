@@ -56,13 +56,14 @@ class Bench:
         assert answer.status_code == 200, answer.text
         return int(answer.json()["meta_info"]["cached_tokens"])
 
-    async def complete(self, prompt: str, routing_key: str, **fields: str) -> None:
+    async def routed(self, path: str, routing_key: str, **said: object) -> None:
         """One request as it comes through a router."""
         (card, *_) = await self.adapter.models()
         assert isinstance(card, dict)
-        body = {"model": card["id"], "prompt": prompt, "max_tokens": 1, **fields}
         answer = await self.client.post(
-            "/v1/completions", json=body, headers={"x-smg-routing-key": routing_key}
+            path,
+            json={"model": card["id"], "max_tokens": 1, **said},
+            headers={"x-smg-routing-key": routing_key},
         )
         assert answer.status_code == 200, answer.text
 

@@ -65,14 +65,16 @@ class ExtendedContract:
 
     async def test_a_router_s_header_says_whose_a_call_is_where_the_body_does_not(self, bench: Bench) -> None:
         ann, bob, cyd = owners(3)
-        await bench.complete("Ann walks along the river and thinks of nothing. " * 4, ann)
+        await bench.routed("/v1/completions", ann, prompt="Ann walks along the river and thinks. " * 4)
         assert await bench.resident(ann) > 0
-        await bench.complete("Bob sits in the market and waits for the rain. " * 4, cyd, session_id=bob)
+        prompt = "Bob sits in the market and waits for the rain. " * 4
+        await bench.routed("/v1/completions", cyd, prompt=prompt, session_id=bob)
         assert await bench.resident(bob) > 0
         assert await bench.resident(cyd) == 0
-        zoe = f"{cyd}-Zoë"
-        await bench.complete("Zoe stands on the bridge and counts the boats. " * 4, quote(zoe))
-        assert await bench.resident(Owner(zoe)) > 0
+        zoe = Owner(f"{cyd}-Zoë")
+        messages = [{"role": "user", "content": "Zoe stands on the bridge and counts the boats. " * 4}]
+        await bench.routed("/v1/chat/completions", quote(zoe), messages=messages)
+        assert await bench.resident(zoe) > 0
 
     # --- order -----------------------------------------------------------------------------------------------------
 
