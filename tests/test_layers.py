@@ -112,7 +112,7 @@ def _shell_of(module: str) -> tuple[str, ...]:
     if within(module, f"{SHELL}.settings"):
         own.append(f"{ADAPTERS}.front_kinds")  # which there are
     top = {path.stem for path in (ROOT / "proxy").glob("*.py")} - {*parts, "__init__"}
-    return (*own, *(f"{SHELL}.{part}" for part in top))
+    return (*own, f"{SHELL}.settings", *(f"{SHELL}.{part}" for part in top))
 
 
 MODULES = dict(_modules())
