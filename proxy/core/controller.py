@@ -47,10 +47,10 @@ from .events import (
     StepTicked,
     Ticked,
 )
+from .keeping import Keeping
 from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
-from .keeping import Keeping
 from .loading import Loading
 from .model import AdapterName, AgentName, Mode, Outcome, SimulationId
 from .planner import Planner

@@ -10,7 +10,7 @@ told them can be kept), who met whom in space and how many meetings came, what t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple, cast
 
 from .accuracy import Accuracy, Followed, Measured
@@ -24,6 +24,7 @@ from .call import Call
 from .clock import StepClock
 from .counters import Counters
 from .durations import Reading
+from .events import CallStarted
 from .handovers import Handovers
 from .mean import Mean
 from .misses import LastCall
@@ -203,12 +204,26 @@ class _Beside(NamedTuple):
     """In the space of its simulation."""
 
 
+class Settings(NamedTuple):
+    """What operators set for all of a simulation."""
+
+    mode: Mode
+    reading: Reading | None
+    host_copy: dict[str, bool]
+
+
 class _Running(NamedTuple):
     simulation: SimulationId
     agent: AgentName | None
     engine: EngineId
     adapter: AdapterName | None
     first: bool
+
+
+def running(started: CallStarted) -> Plain:
+    """A call that is known by its beginning alone, as `restore_call` takes it."""
+    known = _Running(started.simulation, started.agent, started.engine, started.adapter, False)
+    return _RUNNING.write(known, 0.0)
 
 
 _MOMENTS = Forms().of(Moment)
@@ -245,7 +260,21 @@ class Keeping:
     def simulations(self) -> list[SimulationId]:
         return list(self._population.simulations)
 
-    def agents(self, simulation: SimulationId) -> Iterable[AgentName]:
+    def settings(self, simulation: SimulationId) -> Settings | None:
+        """None of an unknown one."""
+        known = self._population.simulations.get(simulation)
+        return None if known is None else Settings(known.mode, known.reading, dict(known.host_copy))
+
+    def engine_of(self, simulation: SimulationId, agent: AgentName) -> EngineId | None:
+        """Where its memory is; None if that is not known."""
+        of = self._population.simulations.get(simulation)
+        known = None if of is None else of.agents.get(agent)
+        return None if known is None or known.engine is None else known.engine.id
+
+    def has_call(self, call: CallId) -> bool:
+        return call in self._world.calls
+
+    def agents(self, simulation: SimulationId) -> Collection[AgentName]:
         """To be used up before the next event."""
         known = self._population.simulations.get(simulation)
         return () if known is None else known.agents.keys()
@@ -278,6 +307,11 @@ class Keeping:
             None if of.space is None else of.space.motion_of(name, of.now(of.space.rules.clock, at)),
         )
         return [_written(agent, _AGENT, shift), _BESIDE.write(beside, shift)]
+
+    def calls_of(self, plain: Plain) -> tuple[SimulationId, AgentName | None, EngineId, AdapterName | None]:
+        """What a call is known by that was written down."""
+        known = cast("_Running", _RUNNING.read(plain, 0.0))
+        return known.simulation, known.agent, known.engine, known.adapter
 
     def call(self, call: CallId) -> Plain:
         """None of one that does not run."""

@@ -95,10 +95,7 @@ class Forms:
 
     def _union(self, args: tuple[object, ...]) -> Form:
         some = [one for one in args if one is not types.NoneType]
-        if len(some) > 1:
-            form = self._tagged(some)
-        else:
-            form = self.of(some[0])
+        form = self._tagged(some) if len(some) > 1 else self.of(some[0])
         if len(some) == len(args):
             return form
         write, read = form

@@ -54,7 +54,10 @@ class Town:
             for talk in talks:
                 talk.end(call, prompt=prompt, acts_for=acts_for, clock=Clock.SECONDS, outcome=outcome)
         elif kind < 0.85:
-            distance, clock = float(self.random.randrange(9)), self.random.choice([Clock.STEPS, Clock.SECONDS])
+            distance, clock = (
+                float(self.random.randrange(9)),
+                self.random.choice([Clock.STEPS, Clock.SECONDS]),
+            )
             for talk in talks:
                 talk.hint(clock if self.ticks else Clock.SECONDS, **{name: distance})
         elif self.ticks:
@@ -239,7 +242,8 @@ def test_an_agent_takes_little_room() -> None:
 
 
 @pytest.mark.parametrize(
-    "plain", [None, 7, [], [1, 2], [[], []], [[True] * 17, [None] * 4], [["x"] * 17, [None, None, None, None]]]
+    "plain",
+    [None, 7, [], [1, 2], [[], []], [[True] * 17, [None] * 4], [["x"] * 17, [None, None, None, None]]],
 )
 def test_what_is_garbled_is_refused_and_changes_nothing(plain: Any) -> None:
     talk = Conversation()

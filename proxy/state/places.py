@@ -1,0 +1,84 @@
+"""Where agents' memory is, as far as rendezvous hashing does not tell it by itself: the exceptions that all members follow. Pure.
+
+Every member finds the same engine for an agent that is no exception, as long as it has the same engines with the same parts; so
+these travel beside the exceptions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import islice
+
+from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.core.placing import Site, highest
+
+from .tables import Table
+
+HOMES = 200_000
+_PIECE = 200
+"""Agents that are looked at in one piece when the engines have changed: less than a millisecond."""
+
+
+def home_by_rendezvous(key: str, parts: Mapping[EngineId, float]) -> EngineId | None:
+    sites = [Site(name, part) for name, part in sorted(parts.items())]
+    return highest(key, sites).engine if sites else None
+
+
+class Places:
+    """Of the leader: it writes `table`."""
+
+    def __init__(self, table: Table, limit: int = HOMES) -> None:
+        self._table = table
+        self._limit = limit
+        self._homes: OrderedDict[str, EngineId] = OrderedDict()
+        self._parts: dict[EngineId, float] = {}
+        self._behind = 0
+        """Agents that are still to be looked at, from the oldest on."""
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    @property
+    def behind(self) -> bool:
+        return self._behind > 0
+
+    def came(self, key: str, engine: EngineId) -> None:
+        """An agent's memory is there from now on."""
+        if self._homes.get(key) != engine:
+            self._homes[key] = engine
+            self._write(key, engine)
+        self._homes.move_to_end(key)
+        if len(self._homes) > self._limit:
+            oldest, _ = self._homes.popitem(last=False)
+            self._table.put(oldest, None)
+
+    def left(self, key: str) -> None:
+        if self._homes.pop(key, None) is not None:
+            self._table.put(key, None)
+
+    def simulation_left(self, prefix: str) -> None:
+        for key in [one for one in self._homes if one.startswith(prefix)]:
+            self.left(key)
+
+    def parts_are(self, parts: Mapping[EngineId, float]) -> None:
+        """These engines may be used. If they are others than before, `work` has to be done."""
+        if parts != self._parts:
+            self._parts = dict(parts)
+            self._behind = len(self._homes)
+
+    def work(self) -> None:
+        """A piece: of those who were not looked at for longest."""
+        for key in list(islice(self._homes, min(_PIECE, self._behind))):
+            self._write(key, self._homes[key])
+            self._homes.move_to_end(key)
+        self._behind = max(0, self._behind - _PIECE)
+
+    def keep_no_others(self) -> None:
+        """All homes are known: what else stands in the table is of nobody."""
+        for key in self._table.fields().keys() - self._homes.keys():
+            self._table.put(key, None)
+
+    def _write(self, key: str, engine: EngineId) -> None:
+        usual = home_by_rendezvous(key, self._parts)
+        self._table.put(key, None if engine == usual else engine.encode())

@@ -1,0 +1,405 @@
+"""Members of one group on a real Redis: who leads, what they hear, what they know, and what becomes of it when something dies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from scalesim.proxy.core.events import (
+    AdapterAssigned,
+    AdapterRegistered,
+    CallEnded,
+    CallStarted,
+    DistanceHinted,
+    EdgesGiven,
+    ModeSet,
+)
+from scalesim.proxy.core.model import AgentName, Clock, EngineId, Mode, SimulationId
+from scalesim.proxy.state.store import NotTheLeader, StateAway
+
+from .group import GPU, TOWN, Engine, Proxy, leader_of, leaders, running, until
+from .servers import RedisServer, redis_server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+FAILOVER_S = 3.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+async def bounded(server: RedisServer) -> AsyncIterator[None]:
+    """After the test nothing is in Redis that stays there for ever."""
+    yield
+    async with redis.asyncio.Redis.from_url(server.url(), protocol=2) as client:
+        keys = [key async for key in client.scan_iter()]
+        assert keys
+        for_ever = [key for key in keys if await client.pttl(key) < 0]
+        assert for_ever == []
+        assert all(b"{test}" in key for key in keys)
+
+
+async def settled(*proxies: Proxy) -> None:
+    """All that was told until now is written down."""
+    leader = await leader_of(*proxies)
+    for one in proxies:
+        await until(lambda one=one: one.member.sizes()["outbox"] == 0, "an empty outbox")
+    before = leader.store.writes
+    await until(lambda: leader.store.writes >= before + 3, "three writings")
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_exactly_one_of_three_leads(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "abc"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        until_then = time.monotonic() + 2.5
+        while time.monotonic() < until_then:
+            assert leaders(proxies) == [leader]
+            await asyncio.sleep(0.01)
+        assert [len(one.roles) for one in proxies if one is not leader] == [0, 0]
+        others = [one for one in proxies if one is not leader]
+        assert {one.member.status().leader_url for one in others} == {f"http://{leader.name}"}
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_what_all_members_learn_arrives_once_and_in_the_order_of_each(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "abc"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        for number in range(100):
+            for one in proxies:
+                one.call(f"{one.name}{number % 7}")
+                one.member.post(
+                    DistanceHinted(
+                        time.monotonic(), TOWN, Clock.SECONDS, {AgentName(one.name): float(number)}
+                    )
+                )
+            await asyncio.sleep(0)
+        await until(lambda: len(leader.heard(CallEnded)) == 300, "all calls")
+        for one in proxies:
+            first = one.member.first_call
+            own = [event.call for event in leader.heard(CallStarted) if first < event.call <= first + 100]
+            assert own == [first + number for number in range(1, 101)]
+            hints = [
+                event.distances[one.name]
+                for event in leader.heard(DistanceHinted)
+                if one.name in event.distances
+            ]
+            assert hints == [float(number) for number in range(100)]
+        assert len(leader.heard(CallStarted)) == 300
+        assert leader.controller.totals().unknown_calls == 0
+        assert [len(one.heard(CallStarted)) for one in proxies if one is not leader] == [0, 0]
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_when_the_leader_dies_another_one_knows_its_agents_within_three_seconds(
+    server: RedisServer,
+) -> None:
+    proxies = [Proxy(name, server.url()) for name in "abc"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        others = [one for one in proxies if one is not leader]
+        for number in range(200):
+            proxies[number % 3].call(f"agent-{number}", prompt=100 + number)
+        call = others[0].start("runs")
+        orphan = leader.start("orphan")
+        await until(lambda: len(leader.heard(CallEnded)) == 200 and len(leader.agents()) == 202, "all calls")
+        await settled(*proxies)
+        others[1].call("after the last writing")
+        known = leader.agents()
+        died_at = time.monotonic()
+        await leader.crash()
+        heir = await leader_of(*others)
+        took_s = time.monotonic() - died_at
+        assert took_s < FAILOVER_S
+        assert heir.agents().keys() == known.keys() | {"after the last writing"}
+        for name, one in known.items():
+            now = heir.agents()[name]
+            assert (now.size_tokens, now.engine, now.activations) == (
+                one.size_tokens,
+                one.engine,
+                one.activations,
+            )
+            assert now.used_at == pytest.approx(one.used_at, abs=0.05)
+        assert heir.agents()["runs"].running_calls == 1
+        others[0].end(call)
+        await until(lambda: heir.agents()["runs"].running_calls == 0, "the end of the running call")
+        assert heir.controller.totals().unknown_calls == 0
+        assert heir.agents()["orphan"].running_calls == 1
+        assert orphan in heir.controller.keeping.calls()
+        heir.controller.check()
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_leader_that_is_cut_off_stops_before_another_one_begins_and_can_write_nothing(
+    server: RedisServer,
+) -> None:
+    engine, proxies = Engine(), [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        old = await leader_of(*proxies)
+        new = next(one for one in proxies if one is not old)
+        old_token = old.member.lease.token
+        assert old_token is not None
+        assert engine.command(old_token, old.name)
+        old.store.cut = True
+        await until(lambda: not old.member.may_command(), "the end of the lease")
+        stopped_at = time.monotonic()
+        await until(new.member.may_command, "another leader")
+        assert new.roles[0][0] > stopped_at
+        new_token = new.member.lease.token
+        assert new_token is not None
+        assert engine.command(new_token, new.name)
+        # What was on its way when it was stopped comes too late.
+        assert not engine.command(old_token, old.name)
+        old.store.cut = False
+        with pytest.raises(NotTheLeader):
+            await old.store.write(old_token, [("SET", old.store.keys.head, b"mine")])
+        await until(lambda: not old.member.leads, "its release")
+        assert leaders(proxies) == [new]
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_former_leader_forgets_what_has_grown_old_and_may_lead_again(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        old = await leader_of(*proxies)
+        new = next(one for one in proxies if one is not old)
+        old.call("Ann")
+        old.member.post(ModeSet(time.monotonic(), TOWN, Mode.SHADOW))
+        await settled(*proxies)
+        old.store.cut = True
+        await until(new.member.may_command, "another leader")
+        new.call("Bob")
+        old.store.cut = False
+        await until(lambda: not old.agents(), "its forgetting")
+        assert old.controller.mode(TOWN) is Mode.SHADOW
+        await settled(*proxies)
+        new.store.cut = True
+        await until(old.member.may_command, "the first leader again")
+        assert old.agents().keys() == {"Ann", "Bob"}
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_what_operators_tell_one_member_all_members_know(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "abc"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        one, other = (proxy for proxy in proxies if proxy is not leader)
+        at = time.monotonic()
+        for path in ("/one", "/two"):
+            one.member.post(AdapterRegistered(at, "poet", path))
+        one.member.post(AdapterAssigned(at, TOWN, AgentName("Ann"), "poet"))
+        one.member.post(ModeSet(at, TOWN, Mode.OFF))
+        assert one.controller.mode(TOWN) is Mode.OFF
+        assert one.controller.adapter_of(TOWN, AgentName("Ann")) == "poet@2"
+        await until(lambda: other.controller.adapter_of(TOWN, AgentName("Ann")) == "poet@2", "the adapter")
+        await until(lambda: other.controller.mode(TOWN) is Mode.OFF, "the mode")
+        assert leader.controller.adapter_of(TOWN, AgentName("Ann")) == "poet@2"
+        other.member.post(AdapterAssigned(time.monotonic(), TOWN, AgentName("Ann"), None))
+        await until(lambda: one.controller.adapter_of(TOWN, AgentName("Ann")) is None, "its end")
+        assert other.controller.adapter_of(TOWN, AgentName("Ann")) is None
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_members_place_agents_where_their_memory_is(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    engines = [EngineId(f"gpu-{number}") for number in range(4)]
+    for one in proxies:
+        one.parts = {name: {"part": 1.0} for name in engines}
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        other = next(one for one in proxies if one is not leader)
+        await until(lambda: len(other.member.engines()) == 4, "the engines")
+        homes = {f"a{number}": engines[number % 4] for number in range(40)}
+        for agent, engine in homes.items():
+            leader.call(agent, engine=engine)
+        await until(
+            lambda: all(other.member.home_of(f"town/{agent}") == home for agent, home in homes.items()),
+            "all homes",
+        )
+        exceptions = other.member.sizes()["shared_places"]
+        assert 0 < exceptions < len(homes)
+        # One engine leaves, and its agents are no exceptions to anything that is known of the others.
+        leader.parts = {name: {"part": 1.0} for name in engines[1:]}
+        await until(lambda: len(other.member.engines()) == 3, "three engines")
+        stay = {agent: home for agent, home in homes.items() if home != engines[0]}
+        await until(
+            lambda: all(other.member.home_of(f"town/{agent}") == home for agent, home in stay.items()),
+            "who stays",
+        )
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_redis_that_is_started_anew_and_empty_learns_all_again(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "abc"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        others = [one for one in proxies if one is not leader]
+        for number in range(60):
+            proxies[number % 3].call(f"agent-{number}")
+        call = others[0].start("runs")
+        ended = others[1].start("ends meanwhile")
+        await until(lambda: len(leader.agents()) == 62, "all agents")
+        await settled(*proxies)
+        token = leader.member.lease.token
+        assert token is not None
+        server.kill()
+        await until(lambda: not leaders(proxies), "nobody to lead")
+        others[1].end(ended)
+        others[0].call("while it was away")
+        server.start()
+        again = await leader_of(*proxies)
+        assert again is leader
+        assert (again.member.lease.token or 0) > token
+        await until(lambda: "while it was away" in leader.agents(), "what was told meanwhile")
+        await until(lambda: leader.agents()["ends meanwhile"].running_calls == 0, "the end")
+        assert leader.agents()["runs"].running_calls == 1
+        assert len(leader.agents()) == 63
+        await settled(*proxies)
+        await leader.crash()
+        heir = await leader_of(*others)
+        assert len(heir.agents()) == 63
+        others[0].end(call)
+        await until(lambda: heir.agents()["runs"].running_calls == 0, "the end of the running call")
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_while_redis_hangs_nobody_commands_and_serving_goes_on(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        other = next(one for one in proxies if one is not leader)
+        server.stop()
+        try:
+            stopped_at = time.monotonic()
+            await until(lambda: not leaders(proxies), "nobody to lead")
+            assert time.monotonic() - stopped_at < 1.6
+            began = time.perf_counter()
+            for number in range(200):
+                other.call(f"agent-{number}")
+            assert time.perf_counter() - began < 1.0
+            assert other.member.home_of("town/agent-1") == GPU
+        finally:
+            server.go_on()
+        await until(lambda: leaders(proxies), "a leader again")
+        again = leaders(proxies)[0]
+        await until(lambda: len(again.agents()) == 200, "all that was told meanwhile")
+        assert not any(one.running_calls for one in again.agents().values())
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_the_calls_of_a_member_that_died_are_ended(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalesim.proxy.state.senders.SILENT_S", 1.5)
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        other = next(one for one in proxies if one is not leader)
+        other.start("Ann")
+        await until(lambda: leader.agents() and leader.agents()["Ann"].running_calls, "the call")
+        await other.crash()
+        await until(lambda: not leader.agents()["Ann"].running_calls, "its end")
+        await settled(leader)
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_graph_is_known_to_the_next_leader(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        heir = next(one for one in proxies if one is not leader)
+        edges = [(AgentName(f"a{number}"), AgentName(f"a{number + 1}")) for number in range(300)]
+        for start in range(0, 300, 50):
+            heir.member.post(EdgesGiven(time.monotonic(), TOWN, edges[start : start + 50]))
+        await until(lambda: leader.controller.graph_size(TOWN) == (301, 300), "the graph")
+        await settled(*proxies)
+        await leader.crash()
+        await leader_of(heir)
+        assert heir.controller.graph_size(TOWN) == (301, 300)
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_member_that_ends_gives_the_lease_back_at_once(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        other = next(one for one in proxies if one is not leader)
+        call = leader.start("Ann")
+        await settled(*proxies)
+        assert leader.task is not None
+        ended_at = time.monotonic()
+        leader.task.cancel()
+        await until(other.member.may_command, "another leader")
+        assert time.monotonic() - ended_at < 1.0
+        await until(lambda: other.agents()["Ann"].running_calls == 0, "the end of its calls")
+        assert call not in other.controller.keeping.calls()
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_simulation_that_ended_leaves_nothing_behind(server: RedisServer) -> None:
+    from scalesim.proxy.core.events import SimulationEnded
+
+    one = Proxy("a", server.url())
+    async with running(one), redis.asyncio.Redis.from_url(server.url(), protocol=2) as client:
+        await leader_of(one)
+        for number in range(50):
+            one.call(f"agent-{number}")
+        one.member.post(ModeSet(time.monotonic(), TOWN, Mode.SHADOW))
+        await settled(one)
+        assert [key async for key in client.scan_iter("*:agents:*")]
+        one.member.post(SimulationEnded(time.monotonic(), TOWN))
+        await settled(one)
+        assert [key async for key in client.scan_iter("*:agents:*")] == []
+        assert await client.hkeys(one.store.keys.learned) == []
+        assert await client.hkeys(one.store.keys.table("simulations")) == []
+
+
+async def test_groups_do_not_hear_each_other(server: RedisServer) -> None:
+    one, other = Proxy("a", server.url(), "one"), Proxy("b", server.url(), "two")
+    async with running(one, other):
+        await until(lambda: len(leaders([one, other])) == 2, "two leaders")
+        one.call("Ann")
+        await until(lambda: one.agents(), "the call")
+        await asyncio.sleep(0.1)
+        assert not other.controller.knows(TOWN)
+
+
+async def test_a_wrong_password_is_a_problem_that_is_told(tmp_path: Path) -> None:
+    with redis_server(tmp_path, "--requirepass", "secret") as server:
+        one = Proxy("a", server.url(":wrong@"))
+        async with running(one):
+            await until(
+                lambda: "assword" in one.member.status().problem or "AUTH" in one.member.status().problem
+            )
+            assert not one.member.leads
+            one.call("Ann")
+            assert one.member.sizes()["outbox"] >= 2
+
+
+async def test_with_the_password_it_works(tmp_path: Path) -> None:
+    with redis_server(tmp_path, "--requirepass", "secret") as server:
+        one = Proxy("a", server.url(":secret@"))
+        async with running(one):
+            await leader_of(one)
+            one.call("Ann")
+            await until(lambda: one.agents(), "the call")
+
+
+async def test_what_is_no_redis_is_a_problem_that_is_told(tmp_path: Path) -> None:
+    one = Proxy("a", "redis://127.0.0.1:1/0")
+    async with running(one):
+        await until(lambda: "onnect" in one.member.status().problem)
+        with pytest.raises(StateAway):
+            await one.store.time()
+        assert SimulationId("town") not in one.controller.keeping.simulations()
