@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalesim.proxy.core.controller import Controller, ControllerConfig
-from scalesim.proxy.core.events import CallEnded, CallStarted, EngineFound, EngineLost, Event, Ticked
+from scalesim.proxy.core.events import CallEnded, CallStarted, EngineFound, EngineLost, Event
 from scalesim.proxy.core.model import (
     AgentName,
     CallId,
@@ -20,6 +20,7 @@ from scalesim.proxy.core.model import (
     SimulationId,
     Usage,
 )
+from scalesim.proxy.core.snapshot import AgentSnapshot
 from scalesim.proxy.state.member import Member
 from scalesim.proxy.state.store import Command, StateAway, Store
 from tests.support.patience import PATIENCE_S
@@ -62,10 +63,11 @@ class Engine:
 
 
 class Proxy:
-    """What the runtime is to a member."""
+    """What the runtime is to a member. Its lease lasts longer than usual, unless that is what is tested: the machine may be busy with
+    other things."""
 
     def __init__(
-        self, name: str, url: str, group: str = "test", ttl_s: float = 1.5, number: int | None = None
+        self, name: str, url: str, group: str = "test", ttl_s: float = 4.0, number: int | None = None
     ) -> None:
         self.name = name
         self.controller = Controller(ControllerConfig(guard=False))
@@ -118,11 +120,16 @@ class Proxy:
     def heard(self, *kinds: type[Any]) -> list[Any]:
         return [one for one in self.events if isinstance(one, kinds)]
 
-    def agents(self) -> dict[str, Any]:
+    def names(self) -> set[str]:
+        return set(self.controller.keeping.agents(TOWN))
+
+    def agents(self) -> dict[str, AgentSnapshot]:
+        """All of them: not to be asked for again and again."""
         return {one.name: one for one in self.controller.agents(TOWN)}
 
-    def tick(self) -> None:
-        self.controller.handle(Ticked(time.monotonic()))
+    def runs(self, agent: str) -> int | None:
+        known = self.controller.agent(TOWN, AgentName(agent))
+        return None if known is None else known.running_calls
 
     async def crash(self) -> None:
         """As kill -9 does it: nobody is told."""

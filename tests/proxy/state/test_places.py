@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.state.places import Places, home_by_rendezvous
+from scalesim.proxy.state.tables import Table
+
+ENGINES = {EngineId(f"gpu-{number}"): 1.0 for number in range(4)}
+NAMES = list(ENGINES)
+
+
+def found(table: Table, key: str, parts: dict[EngineId, float]) -> EngineId | None:
+    told = table.get(key)
+    return home_by_rendezvous(key, parts) if told is None else EngineId(told.decode())
+
+
+def work(places: Places) -> None:
+    while places.behind:
+        places.work()
+
+
+def test_only_who_is_not_where_rendezvous_says_is_an_exception() -> None:
+    table = Table(1000)
+    places = Places(table)
+    places.parts_are(ENGINES)
+    for number in range(200):
+        key = f"town/a{number}"
+        usual = home_by_rendezvous(key, ENGINES)
+        assert usual is not None
+        places.came(key, usual if number % 2 else NAMES[number % 4])
+    assert len(table) < 100
+    assert all(found(table, f"town/a{number}", ENGINES) for number in range(200))
+    places.came("town/a1", home_by_rendezvous("town/a1", ENGINES) or NAMES[0])
+    assert table.get("town/a1") is None
+
+
+def test_agents_stay_found_when_engines_come_and_go() -> None:
+    table = Table(1000)
+    places = Places(table)
+    homes = {f"town/a{number}": NAMES[number % 3] for number in range(900)}
+    for parts in (ENGINES, dict.fromkeys(NAMES[:3], 1.0), {**ENGINES, NAMES[0]: 5.0}):
+        places.parts_are(parts)
+        for key, home in homes.items():
+            places.came(key, home)
+        work(places)
+        assert all(found(table, key, parts) == home for key, home in homes.items())
+    places.parts_are(ENGINES)
+    work(places)
+    assert all(found(table, key, ENGINES) == home for key, home in homes.items())
+
+
+def test_all_members_put_a_key_on_the_same_engine_in_whatever_order_they_know_them() -> None:
+    back = dict(reversed(ENGINES.items()))
+    assert all(
+        home_by_rendezvous(f"k{number}", ENGINES) == home_by_rendezvous(f"k{number}", back)
+        for number in range(100)
+    )
+    assert home_by_rendezvous("k", {}) is None
+
+
+def test_who_left_is_no_exception_any_more_and_homes_are_bounded() -> None:
+    table = Table(1000)
+    places = Places(table, limit=50)
+    for number in range(200):
+        places.came(f"town/a{number}", NAMES[0])
+    assert len(places) == 50
+    assert len(table) == 50
+    places.left("town/a199")
+    places.simulation_left("town/")
+    assert (len(places), len(table)) == (0, 0)
+
+
+def test_what_nobody_knows_of_is_taken_out_of_the_table() -> None:
+    table = Table(10)
+    table.put("old", b"gpu-1")
+    places = Places(table)
+    places.came("new", NAMES[1])
+    places.keep_no_others()
+    assert list(table.fields()) == ["new"]
