@@ -81,7 +81,7 @@ class Changed:
             self.note(simulation, agents)
 
     def take_agents(self, most: int) -> list[Whom]:
-        taken = []
+        taken: list[Whom] = []
         while self._agents and len(taken) < most:
             taken.append(self._agents.popitem(last=False)[0])
         return taken

@@ -36,7 +36,7 @@ from .clocks import GroupClock
 from .facts import Facts
 from .head import Head, head_of
 from .marks import START, Again, Entry, Mark, Resumed
-from .senders import Senders, Steps
+from .senders import Running, Senders, Steps
 from .store import KEEP_S, Command, StateAway, Store, kept, table_commands
 
 log = logging.getLogger(__name__)
@@ -208,10 +208,10 @@ class Leading:
             await asyncio.sleep(0)
         for event in facts.all_events(at):
             self._post(event)
-        for piece in graphs:
-            for record in piece:
-                for one in self._events(record):
-                    self._post(replace(one, at=at))
+        for told_of_it in graphs:
+            for record in told_of_it:
+                for told in self._events(record):
+                    self._post(replace(told, at=at))
                 await asyncio.sleep(0)
         marks: dict[Whom, Mark] = {}
         facts.places.parts_are(facts.parts())
@@ -313,7 +313,7 @@ class Leading:
         self._hear(sender, first, items, entry)
 
     def _hear(
-        self, sender: int, first: int, items: list[Event | records.Running | None], entry: Entry | None
+        self, sender: int, first: int, items: list[Event | Running | None], entry: Entry | None
     ) -> None:
         at = self._clock()
         for heard in self.senders.entry(sender, first, items, at):
@@ -362,7 +362,7 @@ class Leading:
         except Garbled:
             self.garbled += 1
             return []
-        return [one for one in found if one is not None and not isinstance(one, records.Running)]
+        return [one for one in found if one is not None and not isinstance(one, Running)]
 
     # Writing
 
@@ -505,11 +505,9 @@ class Leading:
             else:
                 value = orjson.dumps([mark.read, mark.leader, mark.told, plain])
                 there.setdefault(key, []).extend((field, value))
-        return [
-            *(("HSET", key, *parts) for key, parts in there.items()),
-            *(("HDEL", key, *fields) for key, fields in gone.items()),
-            *kept(list(there)),
-        ]
+        commands: list[Command] = [("HSET", key, *parts) for key, parts in there.items()]
+        commands += [("HDEL", key, *fields) for key, fields in gone.items()]
+        return [*commands, *kept(list(there))]
 
     def _simulation(self, name: SimulationId) -> Command:
         plain = self._core.keeping.simulation(name, self._group_clock.shift)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event
 from scalesim.proxy.core.model import CallId, EngineId
+from scalesim.proxy.core.plain import Garbled
 
 from . import records
 from .clocks import GroupClock
@@ -129,6 +130,7 @@ class Member:
         )
         self._following = Following(store, self.facts, lambda: core.keeping, post, clock, self.number)
         self._lead_task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._stale = False
         """The core knows what this process led to, and others may have led since."""
         self._away = False
@@ -237,6 +239,8 @@ class Member:
         token = self.lease.token
         self._stop_leading("this process ends")
         self.lease.end()
+        if self._ending:
+            await asyncio.wait(self._ending)
         # Else it ends by itself, a little later.
         with suppress(StateAway, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
@@ -338,13 +342,15 @@ class Member:
         """Tables are read as every follower reads them."""
         try:
             await self._following.look()
-        except records.Garbled as exc:
+        except Garbled as exc:
             log.warning("what the group has written down cannot be used: %s", exc)
 
     def _stop_leading(self, why: str) -> None:
         task, self._lead_task = self._lead_task, None
         if task is not None:
             task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
             if task.done() and not task.cancelled() and (failed := task.exception()) is not None:
                 log.error("leading failed: %s", failed, exc_info=failed)
                 self.failures += 1

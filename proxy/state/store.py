@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -21,8 +21,6 @@ from scalesim.proxy.core.model import AgentName, SimulationId
 
 from .marks import Entry, entry_of, text_of
 from .tables import Changes, Version
-
-R = TypeVar("R")
 
 ANSWER_S = 1.0
 CONNECT_S = 0.5
@@ -189,11 +187,6 @@ class Store:
         )
         return [_come(entry, fields) for _, entries in found or () for entry, fields in entries]
 
-    async def last_entry(self) -> Entry | None:
-        await self._connected()
-        found = await _answer(self._client.xrevrange(self.keys.events, count=1))
-        return entry_of(found[0][0].decode()) if found else None
-
     async def time(self) -> float:
         await self._connected()
         if isinstance(self._client, RedisCluster):
@@ -277,13 +270,14 @@ def _options() -> dict[str, Any]:
     }
 
 
-async def _answer(asked: Awaitable[R] | R) -> R:
+async def _answer(asked: Any) -> Any:
+    """Untyped: for redis each answer may be of every form that any protocol and setting gives it."""
     task = asyncio.current_task()
     assert task is not None, "only tasks ask"
     before = task.cancelling()
     try:
         async with asyncio.timeout(ANSWER_S + CONNECT_S):
-            answer = await cast("Awaitable[R]", asked)
+            answer = await asked
     except (RedisError, OSError, TimeoutError) as exc:
         raise StateAway(f"{type(exc).__name__}: {exc}") from exc
     finally:

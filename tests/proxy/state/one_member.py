@@ -17,8 +17,7 @@ async def main(url: str, name: str, agents: int) -> None:
         while True:
             await until(one.member.may_command, "the lease")
             print("leads", one.member.lease.token, len(one.names()), flush=True)
-            while one.member.may_command():
-                await asyncio.sleep(0.01)
+            await until(lambda: not one.member.may_command(), "its end")
             print("stopped", flush=True)
 
 
