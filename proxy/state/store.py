@@ -139,6 +139,7 @@ class Store:
         self._url = url
         self._client: Redis | RedisCluster = Redis.from_url(url, **_options(), max_connections=CONNECTIONS)
         self._looked = False
+        self._looking = asyncio.Lock()
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -246,11 +247,14 @@ class Store:
         """Finds out once whether this is a cluster."""
         if self._looked:
             return
-        info = await _answer(self._client.info("cluster"))
-        if info.get("cluster_enabled"):
-            await self._client.aclose()
-            self._client = RedisCluster.from_url(self._url, **_options())
-        self._looked = True
+        async with self._looking:
+            if self._looked:
+                return
+            info = await _answer(self._client.info("cluster"))
+            if info.get("cluster_enabled"):
+                single, self._client = self._client, RedisCluster.from_url(self._url, **_options())
+                await single.aclose()
+            self._looked = True
 
 
 _TIME = """

@@ -435,7 +435,7 @@ async def test_over_tls_the_certificate_is_checked(tls_server: RedisServer) -> N
 def cluster(tmp_path: Path) -> Iterator[RedisServer]:
     """Of one node, with all slots."""
     with (
-        redis_server(tmp_path, "--cluster-enabled", "yes") as server,
+        redis_server(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server,
         socket.create_connection(("127.0.0.1", server.port)) as link,
     ):
         link.sendall(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
