@@ -74,13 +74,15 @@ class Proxy:
         self.events: list[Event] = []
         self.roles: list[tuple[float, int | None]] = []
         self.parts: dict[EngineId, dict[str, object]] = {GPU: {"part": 1.0}}
+        self.ahead_s = 0.0
+        """Of the time, for the member."""
         self.store = CutStore(url, group, name)
         self.member = Member(
             self.store,
             self.controller,
             self.handle,
             self,
-            time.monotonic,
+            lambda: time.monotonic() + self.ahead_s,
             engines=lambda: self.parts,
             url=f"http://{name}",
             ttl_s=ttl_s,

@@ -174,6 +174,18 @@ async def test_a_leader_that_is_cut_off_stops_before_another_one_begins_and_can_
 
 
 @pytest.mark.usefixtures("bounded")
+async def test_who_was_stopped_may_not_command_even_before_its_loop_has_turned(server: RedisServer) -> None:
+    one = Proxy("a", server.url())
+    async with running(one):
+        await leader_of(one)
+        one.ahead_s = 60.0
+        assert one.member.leads
+        assert not one.member.may_command()
+        one.ahead_s = 0.0
+        assert one.member.may_command()
+
+
+@pytest.mark.usefixtures("bounded")
 async def test_a_former_leader_forgets_what_has_grown_old_and_may_lead_again(server: RedisServer) -> None:
     proxies = [Proxy(name, server.url()) for name in "ab"]
     async with running(*proxies):
