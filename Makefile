@@ -16,13 +16,13 @@ MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3
 # Behind names of results: nothing for the usual scenario.
 OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
-FAST := not slow and not engine and not containers and not clients
+FAST := not slow and not engine and not containers and not clients and not faults
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        proxies bench-proxy \
-        search-stock calibrate-link gpu-acceptance check audit test test-compose clients test-clients engine model smollm2 clean
+        proxies bench-proxy bench-engines soak \
+        search-stock calibrate-link gpu-acceptance check audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -139,6 +139,13 @@ test: setup          ## every test, the real engine included; of the slow ones w
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
 	.venv/bin/pytest -m containers tests/deploy
 
+# Processes are killed and wires cut: how long it takes depends on the machine. A disk of 1 MB is mounted where that is allowed.
+test-faults: .venv/.ready  ## what becomes of 200 calls when engines, proxies, wires, disks and clocks fail; each without its protection too (about 5 minutes)
+	.venv/bin/pytest -m faults tests/faults
+
+fuzz: .venv/.ready   ## hostile requests at both ports [REQUESTS=20000] (about 15 minutes)
+	.venv/bin/pytest -m faults -s tests/fuzz --fuzz-requests=$(or $(REQUESTS),20000) --fuzz-seed=$(SEED)
+
 # Simulations of others, each in an environment of its own. torch by itself first, so that nothing else chooses its build.
 .clients/%/.ready: tests/clients/requirements/%.txt tests/clients/requirements/%-constraints.txt
 	@echo "Building the environment of $* in .clients/$* ($(SIZE_$*) of packages) ..."
@@ -183,6 +190,12 @@ proxies: .proxies/nginx/.ready .proxies/smg/.ready .proxies/sglang-router/.ready
 
 bench-proxy: .venv/.ready proxies  ## what proxies add to a call and what it costs them, side by side (about 15 minutes; two cores)
 	$(PY) -m workloads bench-proxy --seed $(SEED) --json $(or $(OUT),out/bench-proxy.json)
+
+bench-engines: .venv/.ready  ## 1 to 8 emulated engines behind one proxy: rates, and hits beside Belady's (about 5 minutes; two cores)
+	$(PY) -m workloads bench-engines --seed $(SEED) --json $(or $(OUT),out/bench-engines.json)
+
+soak: .venv/.ready   ## 500 mixed clients for a long time: nothing may be lost, and nothing may grow [MINUTES=30]
+	$(PY) -m workloads soak --minutes $(or $(MINUTES),30) --seed $(SEED) --json $(or $(OUT),out/soak.json)
 
 # In an environment of its own: it brings forty packages along that we do not depend on.
 .audit/.ready:

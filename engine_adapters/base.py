@@ -6,7 +6,7 @@ their own: whoever calls them decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,7 +48,11 @@ class AdapterNameTaken(EngineRefused):
 
 
 class FenceLost(EngineRefused):
-    """Somebody with a higher fence commands this engine: stop sending."""
+    """Somebody with a higher fence commands this engine: stop sending. `token`: theirs, if the engine says it."""
+
+    def __init__(self, engine: EngineId, message: str, token: int | None = None) -> None:
+        super().__init__(engine, message)
+        self.token = token
 
 
 class EngineAdapter(Protocol):
@@ -73,6 +77,11 @@ class EngineAdapter(Protocol):
 
     async def report(self) -> EngineReport:
         """Raises `EngineError`; `EngineRefused` where the engine has no residency to report."""
+        ...
+
+    async def models(self) -> Sequence[object]:
+        """What it says that it serves: the cards of an OpenAI model list, as they are. Raises `EngineError`; `EngineRefused`
+        where it has no such list."""
         ...
 
     async def abort(self, request_id: str) -> None:

@@ -52,6 +52,9 @@ from .sglang_requests import can_be_told
 CONNECT_S = 5.0
 """For the connection of a control call alone: even a busy engine accepts it at once."""
 
+_RESET_AT_ONCE = AttributeError
+"""What comes out of httpx, by way of anyio on uvloop, when a connection is reset before anybody has looked at it."""
+
 
 class SGLangAdapter:
     """One engine. `client` belongs to the caller, as do its connections; `deadline_s` bounds each control call.
@@ -220,6 +223,12 @@ class SGLangAdapter:
                 self._engine, f"its stats are not of protocol {wire.PROTOCOL}: {exc!r}"
             ) from exc
 
+    async def models(self) -> Sequence[object]:
+        cards = (await self._call("GET", "/v1/models")).get("data")
+        if not isinstance(cards, list):
+            raise EngineRefused(self._engine, "its answer to /v1/models is no list of models")
+        return cards
+
     async def abort(self, request_id: str) -> None:
         self._needs("abort")
         self._check(await self._send("POST", "/abort_request", {"rid": request_id}))
@@ -283,7 +292,7 @@ class SGLangAdapter:
             response = await self._client.request(
                 method, self._base_url + path, json=body, headers=self._headers, timeout=timeout
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        except (httpx.HTTPError, httpx.InvalidURL, _RESET_AT_ONCE) as exc:
             raise EngineUnreachable(self._engine, f"{method} {path}: {_named(exc)}") from exc
         if response.status_code >= 500:
             raise EngineUnreachable(self._engine, f"{method} {path}: {_told(response)}")
@@ -291,7 +300,7 @@ class SGLangAdapter:
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code == 409:
-            raise FenceLost(self._engine, _told(response))
+            raise FenceLost(self._engine, _told(response), _token_in(response))
         if response.status_code >= 400:
             raise EngineRefused(self._engine, f"{response.request.url.path}: {_told(response)}")
 
@@ -348,6 +357,11 @@ def _json_object(response: httpx.Response) -> dict[str, Any]:
 def _told(response: httpx.Response) -> str:
     error = mapping(_json_object(response).get("error"))
     return f"HTTP {response.status_code}: {error.get('message') or response.text:.300}"
+
+
+def _token_in(response: httpx.Response) -> int | None:
+    token = mapping(_json_object(response).get("error")).get("token")
+    return token if isinstance(token, int) else None
 
 
 def _why(response: httpx.Response) -> str:

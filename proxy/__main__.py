@@ -28,7 +28,8 @@ from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
 from .app import CannotListen, serve
-from .core.model import Capabilities, EngineId
+from .core.model import Capabilities
+from .engines.registry import Address
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -52,7 +53,14 @@ cli = typer.Typer(
 
 # Options are strings here: Settings parses them, with the same words as for the environment and the file. Secrets
 # have no option, because everybody on the machine can read a command line.
-Engine = Annotated[str | None, typer.Option(help="URL of the engine, without /v1.", metavar="URL")]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        help="URL of the engine, without /v1. For several engines, once for each: NAME=URL.",
+        metavar="[NAME=]URL",
+    ),
+]
 Config = Annotated[str | None, typer.Option(help="Config file (TOML).", metavar="FILE")]
 
 
@@ -72,7 +80,7 @@ def about(version: Annotated[bool, typer.Option("--version", help="Say the versi
 
 @cli.command("serve")
 def serve_command(
-    engine: Engine = None,
+    engine: Engines = None,
     host: Annotated[str | None, typer.Option(help="Where clients reach the proxy [127.0.0.1].")] = None,
     port: Annotated[str | None, typer.Option(help="Port for clients [8000].", metavar="PORT")] = None,
     admin_host: Annotated[
@@ -110,7 +118,7 @@ def serve_command(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     config: Config = None,
 ) -> None:
-    """Run the proxy in front of an engine.
+    """Run the proxy in front of an engine, or of several.
 
     Every option can be given in the environment (SCALESIM_PORT) and in the config file (port) too. `scalesim settings` lists
     those that have no option as well.
@@ -313,17 +321,23 @@ def _recorded(call: Call, text: Text) -> Recorded:
 
 
 @cli.command()
-def doctor(engine: Engine = None, config: Config = None) -> None:
-    """Ask an engine what it can do for the proxy, and say what to change."""
+def doctor(engine: Engines = None, config: Config = None) -> None:
+    """Ask each engine what it can do for the proxy, and say what to change."""
     settings = _settings({"engine": engine, "config": config})
+    are_well = [_examine(settings, address) for address in settings.addresses]
+    if not all(are_well):
+        raise typer.Exit(PROBLEM)
+
+
+def _examine(settings: Settings, address: Address) -> bool:
+    """Whether there is nothing to change."""
+    print(f"engine        {address.base_url}")
     try:
-        found = asyncio.run(_probe(settings))
+        found = asyncio.run(_probe(settings, address))
     except (EngineError, TimeoutError) as exc:
-        print(f"engine        {settings.engine}")
         print(f"answers       no: {exc or 'not in time'}")
         print("to do         start the engine, or give its address with --engine")
-        raise typer.Exit(PROBLEM) from None
-    print(f"engine        {settings.engine}")
+        return False
     print("answers       yes")
     print(f"kind          {found.kind} {found.version}")
     print(
@@ -337,12 +351,12 @@ def doctor(engine: Engine = None, config: Config = None) -> None:
         print(f"adapters      {found.adapter_slots} slots, {held} in host memory")
     if found.extended:
         print("to do         nothing")
-        return
+        return True
     print("to do         install the plugin into the engine's environment, and start the engine with")
     print(
         "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
     )
-    raise typer.Exit(PROBLEM)
+    return False
 
 
 @cli.command("settings")
@@ -365,11 +379,22 @@ def main() -> None:
 
 def _settings(arguments: Mapping[str, object], **options: Any) -> Settings:
     try:
-        return Settings.load(arguments, os.environ, **options)
+        return Settings.load(_told_apart(arguments), os.environ, **options)
     except SettingsError as exc:
         for problem in exc.problems:
             typer.echo(problem, err=True)
         raise typer.Exit(USAGE) from None
+
+
+def _told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:
+    """One engine without a name, and any others, are settings of their own."""
+    match arguments.get("engine"):
+        case [str(url)] if url != "none" and "=" not in url.partition("/")[0]:
+            return {**arguments, "engine": url}
+        case None | []:
+            return {**arguments, "engine": None}
+        case given:
+            return {**arguments, "engine": None, "engines": given}
 
 
 def _fail(message: str, code: int = PROBLEM) -> NoReturn:
@@ -377,11 +402,11 @@ def _fail(message: str, code: int = PROBLEM) -> NoReturn:
     raise typer.Exit(code)
 
 
-async def _probe(settings: Settings) -> Capabilities:
+async def _probe(settings: Settings, address: Address) -> Capabilities:
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(DEADLINE_S):
         adapter = SGLangAdapter(
-            EngineId(settings.engine_name),
-            settings.engine,
+            address.name,
+            address.base_url,
             client,
             api_key=settings.engine_api_key,
             deadline_s=DEADLINE_S,
@@ -392,9 +417,8 @@ async def _probe(settings: Settings) -> Capabilities:
 def _show(told: Mapping[str, Any]) -> None:
     console = Console()
     for one in told["engines"]:
-        state = "up" if one["up"] else "lost"
         console.print(
-            f"engine {one['engine']} at {one['url']}: {state}, {one['description']}",
+            f"engine {one['engine']} at {one['url']}: {one['state']}, {one['description']}",
             markup=False,
             soft_wrap=True,
         )

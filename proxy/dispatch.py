@@ -92,11 +92,16 @@ class Dispatch:
         ended: Callable[[Action, Outcome], None],
         refused: Callable[[Action, Outcome], None],
         survived: Callable[[str], None],
+        takes_over: bool = False,
     ) -> None:
-        """`deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
+        """`takes_over`: where somebody has a higher token, ours becomes higher still, as long as nothing of ours was carried
+        out. `deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
         an `except` for whatever an adapter should not have raised."""
         self._adapter = adapter
         self._fence_token = fence_token
+        self._takes_over = takes_over
+        self._commanded = False
+        """The engine took something that needs a fence."""
         self._sequence = 0
         self._clock = clock
         self._deadline_s = deadline_s
@@ -247,9 +252,32 @@ class Dispatch:
                 return await self._warm_up.load(self._adapter, action)
             self._warm_up.stop(action)
             return None
-        fence = Fence(self._fence_token, self._sequence)
-        self._sequence += 1
-        return await self._adapter.carry_out(action, fence)
+        while True:
+            fence = Fence(self._fence_token, self._sequence)
+            self._sequence += 1
+            try:
+                load = await self._adapter.carry_out(action, fence)
+            except FenceLost as exc:
+                if not self._outranks(fence, exc):
+                    raise
+            else:
+                self._commanded = self._commanded or not isinstance(action, FetchAdapter | DropAdapter)
+                return load
+
+    def _outranks(self, fence: Fence, lost: FenceLost) -> bool:
+        """Whether it is to be sent again, with a higher token.
+
+        Tokens are times, and the clock may have been set back since the proxy before us was started: whoever commanded
+        until now is then outranked all the same. Whoever has commanded and meets a higher token has been replaced.
+        """
+        if (
+            self._takes_over
+            and not self._commanded
+            and lost.token is not None
+            and fence.token == self._fence_token
+        ):
+            self._fence_token = max(self._fence_token, lost.token) + 1
+        return fence.token < self._fence_token
 
     def _deadline_of(self, action: Action) -> float:
         match action:

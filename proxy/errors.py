@@ -7,11 +7,21 @@ class ScaleSimError(Exception):
     """Root of what this package raises on purpose."""
 
 
+def error_body(status: int, kind: str, message: str) -> dict[str, object]:
+    return {"error": {"message": message, "type": kind, "code": status}}
+
+
 class CallRefused(ScaleSimError):
     """The client's request cannot be passed on as it is: it is answered with `status`, and nothing was sent or learned."""
 
     status = 400
     kind = "invalid_request_error"
+    retry_after_s: float | None = None
+    """When the client may come again with the same request; None: it would be refused again."""
+
+    def body(self) -> dict[str, object]:
+        """In the form that OpenAI's clients show to their users."""
+        return error_body(self.status, self.kind, str(self))
 
 
 class BodyTooLarge(CallRefused):
@@ -26,16 +36,21 @@ class UpstreamError(ScaleSimError):
     kind = "engine_unreachable"
     what = "is unreachable"
     """Said of the engine."""
+    retry_after_s: float | None = None
+    """When the client may send it again without a doubt; None: it may have been generated."""
 
 
 class UpstreamUnreachable(UpstreamError):
     """No connection: nothing reached the engine."""
+
+    retry_after_s = 1.0
 
 
 class UpstreamTimedOut(UpstreamError):
     """No connection within the time for it: nothing reached the engine."""
 
     status = 503
+    retry_after_s = 1.0
 
 
 class UpstreamBusy(UpstreamError):
@@ -44,6 +59,7 @@ class UpstreamBusy(UpstreamError):
     status = 503
     kind = "engine_busy"
     what = "is busy"
+    retry_after_s = 1.0
 
 
 class UpstreamBroke(UpstreamError):

@@ -2,7 +2,7 @@
 
 `post` is `def`: it hands an event to the core and returns, whatever the engines do. Everything that waits runs in
 `run()`: one planner, and per engine a dispatch that carries actions out and a watcher that finds, looks at and loses
-the engine.
+the engine. Engines come and go while it runs.
 
 One proxy commands one engine: whoever started last has the higher fence token and the engine refuses all others.
 Leases that let several proxies share the command do not exist yet.
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -22,7 +23,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
 from .core.actions import Action, Load
-from .core.events import EngineFound, EngineLost, Event, Idled, Reported, Settled, Ticked
+from .core.events import EngineFound, EngineLost, EngineRemoved, Event, Idled, Reported, Settled, Ticked
 from .core.model import Capabilities, EngineId, EngineReport
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
@@ -40,6 +41,8 @@ PIECE_EVERY_S = 0.001
 """From one piece to the next of what the core works out beside its plans; a piece takes about half of it."""
 RESTART_S = 1.0
 """Before a part of the loop that failed runs again."""
+MODELS_EVERY_S = 30.0
+"""An engine is asked so often what it serves: adapters come and go."""
 
 
 class Core(Protocol):
@@ -63,7 +66,37 @@ class Core(Protocol):
     def handle(self, event: Event) -> list[Action]: ...
 
 
-@dataclass(slots=True)
+class Health(Protocol):
+    """Who is told how engines are, besides the core."""
+
+    def answered(self, engine: EngineId, boot_id: str | None, capacity_tokens: int | None, at: float) -> None:
+        """At every look."""
+        ...
+
+    def silent(self, engine: EngineId, at: float, why: str) -> None: ...
+
+    def listed(self, engine: EngineId, cards: Sequence[object]) -> None:
+        """What it serves: before it first answered, if it says so then."""
+        ...
+
+    def unlisted(self, engine: EngineId, why: str) -> None:
+        """It will not say what it serves."""
+        ...
+
+
+class _Nobody:
+    def answered(
+        self, engine: EngineId, boot_id: str | None, capacity_tokens: int | None, at: float
+    ) -> None: ...
+
+    def silent(self, engine: EngineId, at: float, why: str) -> None: ...
+
+    def listed(self, engine: EngineId, cards: Sequence[object]) -> None: ...
+
+    def unlisted(self, engine: EngineId, why: str) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
 class _Line:
     """What the loop knows of one engine."""
 
@@ -79,6 +112,9 @@ class _Line:
     capabilities: Capabilities | None = None
     report: EngineReport | None = None
     problem: str = "not found yet"
+    models_due: float = -math.inf
+    """When it is to be asked what it serves."""
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class Runtime:
@@ -98,10 +134,13 @@ class Runtime:
         renew_s: float = RENEW_S,
         warm_up: WarmUp | None = None,
         listener: Callable[[Event], None] | None = None,
+        health: Callable[[], Health] | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
-        was started anew outranks the one it replaces. `listener` is told each event after the core."""
+        was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
+        hears how engines are (a function, as both know each other)."""
         self.fence_token = time.time_ns() // 1_000_000 if fence_token is None else fence_token
+        self._takes_over = fence_token is None
         self.plans = 0
         self.planning_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()
@@ -119,22 +158,59 @@ class Runtime:
         self._renew_s = renew_s
         self._warm_up = warm_up
         self._listener = self.guarded("listener", listener) if listener else None
+        self._health: Callable[[], Health] = health or _Nobody
+        self._tasks: asyncio.TaskGroup | None = None
         self._lines = {one.engine: self._line(one) for one in adapters}
         self._woken = asyncio.Event()
         self._overdue: deque[Settled] = deque()
 
     def _line(self, adapter: EngineAdapter) -> _Line:
+        def ended(action: Action, outcome: Outcome) -> None:
+            self._ended(line, action, outcome)
+
         dispatch = Dispatch(
             adapter,
             self.fence_token,
+            takes_over=self._takes_over,
             clock=self._clock,
             deadline_s=self._deadline_s,
             warm_up=self._warm_up,
-            ended=self._ended,
+            ended=ended,
             refused=self._fail_later,
             survived=self._survived,
         )
-        return _Line(adapter, dispatch, since=self._clock())
+        line = _Line(adapter, dispatch, since=self._clock())
+        return line
+
+    def add_engine(self, adapter: EngineAdapter) -> None:
+        """It is looked for from now on. Raises `ValueError` for a name that is taken."""
+        if adapter.engine in self._lines:
+            raise ValueError(f"there is an engine {adapter.engine!r} already")
+        line = self._lines[adapter.engine] = self._line(adapter)
+        if self._tasks is not None:
+            self._begin(line, self._tasks)
+
+    def remove_engine(self, engine: EngineId) -> None:
+        """Nothing more is asked of it, and what waits for it ends. Calls may still run there: until `forget_engine` the core
+        knows it as lost."""
+        line = self._lines.get(engine)
+        if line is None:
+            return
+        self._lost(line, "it was removed")
+        del self._lines[engine]
+        line.looked.set()  # nobody waits for what will not come
+        for task in line.tasks:
+            task.cancel()
+
+    def forget_engine(self, engine: EngineId) -> None:
+        """The last call there has ended."""
+        self.post(EngineRemoved(self._clock(), engine))
+
+    def doubt(self, engine: EngineId) -> None:
+        """It did not answer somebody else: it is looked at, at once if it was thought to be up."""
+        line = self._lines.get(engine)
+        if line is not None:
+            line.doubted.set()
 
     def post(self, event: Event) -> None:
         """Never raises and never waits: a request must not fail because the core did."""
@@ -186,8 +262,8 @@ class Runtime:
         Also while it is lost: it may only be busy, and then its calls still want their owners and their abort ids. An
         engine that knows neither by now ignores them.
         """
-        found = self._lines[engine].capabilities
-        return found.features if found else frozenset()
+        line = self._lines.get(engine)
+        return line.capabilities.features if line and line.capabilities else frozenset()
 
     def sizes(self) -> Mapping[str, int]:
         return {
@@ -199,16 +275,27 @@ class Runtime:
 
     async def looked(self) -> None:
         """Returns once every engine was asked what it is, whether it answered or not. Needs `run`."""
-        for line in self._lines.values():
+        for line in list(self._lines.values()):
             await line.looked.wait()
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._kept_running("planner", self._plan))
-            for engine, line in self._lines.items():
-                tasks.create_task(self._kept_running(f"sender of {engine}", line.dispatch.run))
-                tasks.create_task(self._kept_running(f"watcher of {engine}", partial(self._watch, line)))
+            for line in self._lines.values():
+                self._begin(line, tasks)
+            self._tasks = tasks
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
+
+    def _begin(self, line: _Line, tasks: asyncio.TaskGroup) -> None:
+        engine = line.adapter.engine
+        line.tasks = [
+            tasks.create_task(self._kept_running(f"sender of {engine}", line.dispatch.run)),
+            tasks.create_task(self._kept_running(f"watcher of {engine}", partial(self._watch, line))),
+        ]
 
     async def _kept_running(self, place: str, part: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -263,9 +350,8 @@ class Runtime:
         self._overdue.append(Settled(self._clock(), action, outcome.error, outcome.load))
         self._woken.set()
 
-    def _ended(self, action: Action, outcome: Outcome) -> None:
+    def _ended(self, line: _Line, action: Action, outcome: Outcome) -> None:
         self._count(action, outcome)
-        line = self._lines[action.engine]
         match outcome.result:
             case "done" if line.up and line.commanded:
                 line.problem = ""
@@ -306,18 +392,23 @@ class Runtime:
             self._found(line, line.capabilities)
 
     async def _watch(self, line: _Line) -> None:
+        engine = line.adapter.engine
         while True:
             line.doubted.clear()
             found = await self._probe(line)
             if isinstance(found, str):
                 self._lost(line, found)
+                self._health().silent(engine, self._clock(), found)
                 line.looked.set()
                 await asyncio.sleep(self._probe_every_s)
                 continue
             if line.up and line.capabilities != found:
                 self._lost(line, "it was started anew")
+            if self._clock() >= line.models_due or not line.up:
+                await self._ask_for_models(line)
             if not line.up:
                 self._found(line, found)
+            self._health().answered(engine, found.boot_id, found.capacity_tokens, self._clock())
             line.looked.set()
             await self._look_until_in_doubt(line, found)
 
@@ -331,12 +422,25 @@ class Runtime:
         except EngineError as exc:
             return str(exc)
 
+    async def _ask_for_models(self, line: _Line) -> None:
+        """What cannot be had now is asked for again with the next look."""
+        engine = line.adapter.engine
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                self._health().listed(engine, await line.adapter.models())
+        except EngineRefused as exc:
+            self._health().unlisted(engine, str(exc))
+        except (TimeoutError, EngineError) as exc:
+            log.warning("%s does not say what it serves: %s", engine, exc or "no answer in time")
+            return
+        line.models_due = self._clock() + MODELS_EVERY_S
+
     async def _look_until_in_doubt(self, line: _Line, found: Capabilities) -> None:
         """Returns when a probe must say what the engine is now."""
         reports = "residency" in found.features
         while True:
             await _set_within(line.doubted, self._report_every_s if reports else self._probe_every_s)
-            if line.doubted.is_set() or not reports:
+            if line.doubted.is_set() or not reports or self._clock() >= line.models_due:
                 return
             try:
                 async with asyncio.timeout(self._deadline_s):
@@ -350,6 +454,7 @@ class Runtime:
                 return
             line.report = report
             self.post(Reported(self._clock(), line.adapter.engine, report))
+            self._health().answered(line.adapter.engine, found.boot_id, found.capacity_tokens, self._clock())
 
     def _found(self, line: _Line, capabilities: Capabilities) -> None:
         """Without the command an engine is, for the core, one that can do nothing."""

@@ -11,7 +11,7 @@ import dataclasses
 import ipaddress
 import math
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import StrEnum
@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .access.keys import Key, digest_of
-from .core import policies
+from .core import placement, policies
 from .core.durations import Scale
-from .core.model import Clock, Mode, Part, SimulationId
+from .core.model import Clock, EngineId, Mode, Part, SimulationId
+from .engines.models import AliasImpossible, Models
+from .engines.registry import Address, EngineRejected, Registry
 from .errors import ScaleSimError
 from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
 
@@ -159,6 +161,16 @@ def _count(most: int, noun: str) -> Callable[[object], int]:
     return parse
 
 
+def _from_zero_count(most: int, noun: str) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        number = _number(value)
+        if not (0 <= number <= most and number.is_integer()):
+            raise ValueError(f"{value} is not a number of {noun} (a whole one, 0 to {most})")
+        return int(number)
+
+    return parse
+
+
 def _bytes(least: int, most: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         number = _number(value)
@@ -220,6 +232,71 @@ def _url(value: object) -> str:
     if parts.path.rstrip("/").endswith("/v1"):
         raise ValueError(f"{value!r} ends with /v1; give the engine's own address without it")
     return value.rstrip("/")
+
+
+def _engine_name(value: object) -> str:
+    _registered([Address(EngineId(_text(value)), "http://engine")])
+    return _text(value)
+
+
+def _registered(addresses: Sequence[Address]) -> tuple[Address, ...]:
+    """As engines are known by then. Raises `ValueError` for what cannot be registered together."""
+    registry = Registry()
+    try:
+        for address in addresses:
+            if registry.get(address.name) is not None:
+                raise ValueError(f"two engines are called {address.name!r}")
+            registry.register(address, 0.0)
+    except EngineRejected as exc:
+        raise ValueError(str(exc)) from None
+    return tuple(entry.address for entry in registry)
+
+
+def _engines(value: object) -> tuple[Address, ...]:
+    """A list of URLs or NAME=URL (separated by commas, but in TOML), or in TOML a table: a URL, or a table of `url` and
+    `weight`, for each name. What has no name is called engine-0, engine-1 and so on."""
+    if value in ("none", ["none"]):
+        return ()
+    given = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    told: list[tuple[str, object, object]] = []
+    if isinstance(given, dict):
+        for name, one in given.items():
+            entry = one if isinstance(one, dict) else {"url": one}
+            if not entry.keys() <= {"url", "weight"}:
+                raise ValueError(f"{name!r} may have a url and a weight, and nothing else")
+            told.append((name, entry.get("url"), entry.get("weight")))
+    elif isinstance(given, list | tuple) and all(isinstance(part, str) for part in given):
+        for number, part in enumerate(given):
+            named, equals, url = part.partition("=")
+            is_named = bool(equals) and "/" not in named
+            told.append((named, url, None) if is_named else (f"engine-{number}", part, None))
+    if not told:
+        raise ValueError(f"{value!r} is not a list of engines, like NAME=http://HOST:PORT, nor none")
+    addresses = []
+    for name, url, weight in told:
+        try:
+            size = None if weight is None else _number(weight)
+            addresses.append(Address(EngineId(name), _url(url), size))
+        except ValueError as exc:
+            raise ValueError(f"{name}: {exc}") from None
+    return _registered(addresses)
+
+
+def _aliases(value: object) -> tuple[tuple[str, str], ...]:
+    """A table in TOML, `ALIAS=MODEL` separated by commas elsewhere."""
+    pairs: object = value
+    if isinstance(value, str):
+        parted = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        pairs = {alias: model for alias, _, model in parted} if all(one[1] for one in parted) else None
+        if isinstance(pairs, dict) and len(pairs) < len(parted):
+            raise ValueError(f"{value!r} names an alias twice")
+    if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
+        raise ValueError(f"{value!r} is not a table of names and models, like ALIAS=MODEL")
+    try:
+        Models(pairs)
+    except AliasImpossible as exc:
+        raise ValueError(str(exc)) from None
+    return tuple(pairs.items())
 
 
 def _secret(value: object) -> str:
@@ -306,10 +383,93 @@ def _setting(
 class Settings:
     """`about` of each field is its documentation; secrets are left out of the repr."""
 
-    engine: str = _setting(_url, "URL of the engine, without /v1")
-    engine_name: str = _setting(_text, "the engine's name in status, metrics and logs", default="engine-0")
+    engine: str = _setting(_url, "URL of the engine, without /v1", default="")
+    engine_name: str = _setting(
+        _engine_name, "the engine's name in status, metrics and logs", default="engine-0"
+    )
+    engines: tuple[Address, ...] = _setting(
+        _engines,
+        "several engines in place of that one, like 'a=http://HOST:PORT,b=http://HOST:PORT'; none: they are registered later",
+        option="--engine",
+        default=(),
+    )
     engine_api_key: str | None = _setting(
-        _secret, "key for control calls to the engine", default=None, repr=False
+        _secret, "key for control calls to the engines", default=None, repr=False
+    )
+    aliases: tuple[tuple[str, str], ...] = _setting(
+        _aliases,
+        "other names of models, like 'gpt-4o=llama'; * stands for every name that nobody serves",
+        default=(),
+    )
+    placement: str = _setting(
+        _one_of(*placement.names()), "what decides which engine gets a call", default=placement.DEFAULT
+    )
+    placement_spare_calls: float = _setting(
+        _from_zero(100, "shares"),
+        "so much more than its fair share of the calls an engine may run, as a share of that",
+        default=0.25,
+    )
+    placement_unhurried_calls: int = _setting(
+        _from_zero_count(1_000_000, "calls"), "an engine may run so many calls in any case", default=16
+    )
+    placement_spare_memory: float = _setting(
+        _from_zero(100, "shares"),
+        "so much more than its fair share of agents' memory an engine may hold, and still get new agents",
+        default=0.1,
+    )
+    placement_spare_together: float = _setting(
+        _from_zero(100, "shares"),
+        "the same for agents that share an adapter or the beginning of their prompts with those it has",
+        default=0.25,
+    )
+    placement_ramp_s: float = _setting(
+        _from_zero(3600, "seconds"),
+        "an engine that comes up while others have work has its whole share after so long",
+        default=30.0,
+    )
+    engine_drain_s: float = _setting(
+        _above_zero(86_400, "seconds"),
+        "an engine that is removed leaves after so long, whatever still runs there",
+        default=600.0,
+    )
+    engine_concurrency: int = _setting(
+        _from_zero_count(1_000_000, "calls"),
+        "calls that an engine is sent at a time, the others wait in the proxy; 0: any number",
+        default=0,
+    )
+    queue_limit: int = _setting(
+        _count(1_000_000, "calls"), "most calls that wait for one engine", default=1024
+    )
+    queue_wait_s: float = _setting(
+        _from_zero(86_400, "seconds"),
+        "most that a call waits for its place; 0: as long as its client",
+        default=0.0,
+    )
+    retry_attempts: int = _setting(
+        _count(10, "attempts"), "how often a call is sent at most, with the first time", default=3
+    )
+    retry_wait_s: float = _setting(
+        _from_zero(600, "seconds"), "most that a call waits between its attempts, all together", default=10.0
+    )
+    breaker_failures: int = _setting(
+        _count(10_000, "calls"), "so many in a row that got no answer open an engine's breaker", default=5
+    )
+    breaker_rest_s: float = _setting(
+        _above_zero(3600, "seconds"), "an engine is left alone for so long then, the first time", default=2.0
+    )
+    breaker_longest_rest_s: float = _setting(
+        _above_zero(86_400, "seconds"), "and at most for so long, when it fails again and again", default=60.0
+    )
+    join_grace_s: float = _setting(
+        _from_zero(3600, "seconds"),
+        "a call with an idempotency key goes on for so long when its client leaves; 0: it is stopped",
+        default=10.0,
+    )
+    answers_kept_s: float = _setting(
+        _from_zero(86_400, "seconds"), "answers of such calls are kept for so long", default=60.0
+    )
+    answers_kept_mb: float = _setting(
+        _above_zero(1_000_000, "megabytes"), "for all such answers together", default=64.0
     )
     host: str = _setting(_host, "where clients reach the proxy", default="127.0.0.1")
     port: int = _setting(_port, "port for clients", default=8000)
@@ -366,8 +526,22 @@ class Settings:
         default=64.0,
     )
     max_body_mb: float = _setting(_above_zero(1024, "megabytes"), "largest request body taken", default=16.0)
-    connect_timeout_s: float = _setting(_above_zero(300, "seconds"), "to reach the engine", default=5.0)
-    max_connections: int = _setting(_count(65_535, "connections"), "to the engine at a time", default=1000)
+    connect_timeout_s: float = _setting(_above_zero(300, "seconds"), "to reach an engine", default=5.0)
+    first_byte_timeout_s: float = _setting(
+        _from_zero(86_400, "seconds"), "until an engine begins to answer; 0: for ever", default=0.0
+    )
+    chunk_timeout_s: float = _setting(
+        _from_zero(86_400, "seconds"), "for a silence in the middle of an answer; 0: for ever", default=0.0
+    )
+    total_timeout_s: float = _setting(
+        _from_zero(604_800, "seconds"), "for a call as a whole; 0: for ever", default=0.0
+    )
+    drain_s: float = _setting(
+        _from_zero(86_400, "seconds"),
+        "running calls have so long to finish when the proxy ends",
+        default=20.0,
+    )
+    max_connections: int = _setting(_count(65_535, "connections"), "to an engine at a time", default=1000)
     tick_ms: float = _setting(_above_zero(1000, "milliseconds"), "least time between two plans", default=50.0)
     report_every_s: float = _setting(
         _above_zero(60, "seconds"), "between two looks at a found engine", default=0.5
@@ -459,6 +633,13 @@ class Settings:
     )
     log_level: str = _setting(_one_of(*LOG_LEVELS), "what is logged", default="info")
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Of all engines that there are from the start."""
+        if not self.engine:
+            return self.engines
+        return _registered([Address(EngineId(self.engine_name), self.engine)])
+
     def __post_init__(self) -> None:
         if problems := _contradictions({one.name: getattr(self, one.name) for one in fields(self)}):
             raise SettingsError(*problems)
@@ -496,6 +677,9 @@ class Settings:
             (given, lambda name: options.get(name) or "--" + name.replace("_", "-")),
         ]
         for source, spelled in sources:
+            for one, other in (("engine", "engines"), ("engines", "engine")):
+                if one in source:  # in place of what a weaker one says
+                    values.pop(other, None)
             for name, value in source.items():
                 if name not in known:
                     nearest = get_close_matches(name, [*known, "config"], n=1, cutoff=0.0)[0]
@@ -506,7 +690,12 @@ class Settings:
                 except ValueError as exc:
                     problems.append(f"{spelled(name)}: {exc}")
 
+        one_or_several = [
+            name for name in ("engine", "engines") if any(name in source for source, _ in sources)
+        ]
         for name in needed:
+            if name == "engine" and one_or_several:
+                continue
             if name not in values and not any(name in source for source, _ in sources):
                 problems.append(
                     f"{name}: missing; give --{name}, {PREFIX}{name.upper()}, or `{name}` in the config file"
@@ -514,7 +703,7 @@ class Settings:
         problems += _contradictions({one.name: one.default for one in fields(cls)} | values)
         if problems:
             raise SettingsError(*problems)
-        return cls(**{"engine": "", **values})
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,17 +762,32 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         problems.append("record_full_text: nothing is recorded; give `record`, the file, too")
     if values["record"] is not None and values["record"] == values["record_salt"]:
         problems.append(f"record_salt: {values['record_salt']!r} is the trace itself; give a file of its own")
-    for prefix, whose in (("", "clients"), ("admin_", "operators")):
-        if _reaches(values["engine"], values[prefix + "host"], values[prefix + "port"]):
-            problems.append(
-                f"engine: {values['engine']!r} is where the proxy itself listens for {whose}; "
-                f"give the engine's own address, or another {prefix}port"
-            )
+    if values["engine"] and values["engines"]:
+        problems.append("engine, engines: give the one or the other")
+    if values["breaker_rest_s"] > values["breaker_longest_rest_s"]:
+        problems.append("breaker_rest_s: longer than breaker_longest_rest_s")
+    urls = [("engine", values["engine"]), *(("engines", one.base_url) for one in values["engines"])]
+    for setting, url in urls:
+        problems += _own_listeners(setting, url, values)
     return problems
 
 
+def leads_to_ourselves(settings: Settings, url: str) -> list[str]:
+    """What is wrong with an engine's URL, if it does."""
+    return _own_listeners("url", url, {one.name: getattr(settings, one.name) for one in fields(settings)})
+
+
+def _own_listeners(what: str, url: object, values: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{what}: {url!r} is where the proxy itself listens for {whose}; "
+        f"give the engine's own address, or another {prefix}port"
+        for prefix, whose in (("", "clients"), ("admin_", "operators"))
+        if _reaches(url, values[prefix + "host"], values[prefix + "port"])
+    ]
+
+
 def _reaches(url: object, host: str, port: int) -> bool:
-    """Whether `url` (of an engine, if one was given) leads to our listener there. Other names of this machine than
+    """Whether `url` (of an engine, if it is one) leads to our listener there. Other names of this machine than
     those of loopback are not looked up."""
     if not isinstance(url, str):
         return False

@@ -14,7 +14,16 @@ import typer
 from rich.console import Console
 
 from . import command_line as common
-from . import core_cli, memory_cli, placement_cli, proxy_cli, recognition_cli, robustness_cli
+from . import (
+    core_cli,
+    memory_cli,
+    placement_cli,
+    proxy_cli,
+    recognition_cli,
+    robustness_cli,
+    scaling_cli,
+    soak_cli,
+)
 from .builds import Flavour
 from .command_line import DEFAULT
 from .compare import Order, compare
@@ -57,6 +66,8 @@ robustness_cli.add_to(app)
 recognition_cli.add_to(app)
 placement_cli.add_to(app)
 proxy_cli.add_to(app)
+soak_cli.add_to(app)
+scaling_cli.add_to(app)
 
 
 @app.command("compare")

@@ -24,6 +24,7 @@ from .turns import WarmUpFailed
 
 DEFAULT = Installation()
 PROBLEM = 1
+WIDTH_IN_FILES = 130
 
 ScenarioName = Annotated[str, typer.Option(help=f"One of: {', '.join(scenarios.names())}.")]
 Agents = Annotated[int, typer.Option(help="Simulated agents.")]
@@ -51,6 +52,14 @@ PngPath = Annotated[Path | None, typer.Option("--png", help="The picture (beside
 EngineEnv = Annotated[Path, typer.Option(help="The engine's virtual environment, or its interpreter.")]
 ProxyCommand = Annotated[Path, typer.Option(help="The proxy's command.")]
 OutDir = Annotated[Path | None, typer.Option(help="For logs and raw records (out/COMMAND-TIME).")]
+
+
+def console() -> Console:
+    """As wide as its terminal is, and else wide enough for our tables."""
+    made = Console()
+    if not made.is_terminal:
+        made.width = WIDTH_IN_FILES
+    return made
 
 
 def new_out_dir(name: str) -> Path:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from .servers import ROOT
@@ -28,6 +29,18 @@ def commit() -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def provenance(schema: int, seed: int, settings: Mapping[str, object]) -> dict[str, object]:
+    """What every file of results begins with."""
+    return {
+        "schema": schema,
+        "command": command(),
+        "commit": commit(),
+        "machine": machine(),
+        "seed": seed,
+        "settings": dict(settings),
+    }
 
 
 def machine() -> str:

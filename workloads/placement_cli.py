@@ -69,7 +69,8 @@ def placement_command(
     for by_distance in (False, True):
         for rule in sorted(placement.names(), reverse=True):
             fleet = Fleet(engines, capacity, rule, by_distance, HORIZON_STEPS, away=gone)
-            outcome = play(program, prompts, fleet)
+            with common.understood():
+                outcome = play(program, prompts, fleet)
             table.add_row("distance" if by_distance else "recency", rule, *row(outcome, gone))
     console.print(table)
 

@@ -22,7 +22,7 @@ from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.proxy.core.placing import Bounds, Why
 
 from .emulated import DECODE_S_PER_STEP, MOST_RUNNING, PREFILL_S_PER_TOKEN
-from .program import Activation, Program, Step
+from .program import Activation, Impossible, Program, Step
 from .robustness_play import Prompts
 
 SIMULATION = SimulationId("town")
@@ -92,6 +92,15 @@ class Outcome:
 
 
 def play(program: Program, prompts: Prompts, fleet: Fleet) -> Outcome:
+    """Raises `Impossible` where an engine is too small for a call: it would wait for ever."""
+    largest = max(
+        (len(prompts.of(call.messages)) + call.max_tokens + 1 for _, _, _, call in program.calls()), default=0
+    )
+    if largest > fleet.capacity_tokens:
+        raise Impossible(
+            f"the largest call needs {largest:,} tokens, and an engine has {fleet.capacity_tokens:,}:"
+            " more room, or fewer engines"
+        )
     return _Play(program, prompts, fleet).run()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
 from . import command_line as common
 from .bench_proxy.bench import Order, bench_proxy
@@ -20,8 +19,6 @@ Choice = TypeVar("Choice")
 
 _CONTESTANTS = {one.name: one for one in contestants()}
 _LOADS = {one.name: one for one in LOADS}
-_WIDTH = 130
-"""In files, where nothing else says how much there is room for."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,9 +49,6 @@ def bench_proxy_command(
     out_dir: common.OutDir = None,
 ) -> None:
     """Measures what proxies add to a call and what a call costs them, on the same mock engine."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
     with common.understood():
         order = Order(
             contestants=chosen("proxy", proxies, _CONTESTANTS),
@@ -68,7 +62,7 @@ def bench_proxy_command(
             out_dir=out_dir or common.new_out_dir("bench-proxy"),
             json_path=json_path,
         )
-    common.finish(bench_proxy(order, console))
+    common.finish(bench_proxy(order, common.console()))
 
 
 def chosen(what: str, names: list[str] | None, known: Mapping[str, Choice]) -> list[Choice]:

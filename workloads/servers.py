@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import os
+import secrets
 import shlex
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +32,8 @@ from .engines import http_client
 ROOT = Path(__file__).resolve().parent.parent
 POLL_S = 0.2
 LAST_LINES = 25
+_PORTS = range(20_000, 32_000)
+_PORTS_TRIED = 100
 
 
 class ServerFailed(Exception):
@@ -112,12 +117,19 @@ class Installation:
         return [str(self.engine_python), "-c", COUNT, str(self.model / "tokenizer.json")]
 
     def proxy_command(
-        self, engine_url: str, port: int, admin_port: int, mode: str, parts: Sequence[str] | None = None
+        self,
+        engines: str | Mapping[str, str],
+        port: int,
+        admin_port: int,
+        mode: str,
+        parts: Sequence[str] | None = None,
     ) -> list[str]:
-        """`parts` of memory control that are on; None leaves it to the proxy."""
+        """`engines`: the URL of one, or of several by their names. `parts` of memory control that are on; None leaves it to
+        the proxy."""
+        named = [engines] if isinstance(engines, str) else [f"{name}={url}" for name, url in engines.items()]
         return [
-            *(str(self.scalesim), "serve", "--engine", engine_url, "--port", str(port)),
-            *("--admin-port", str(admin_port), "--mode", mode),
+            *(str(self.scalesim), "serve", *(word for one in named for word in ("--engine", one))),
+            *("--port", str(port), "--admin-port", str(admin_port), "--mode", mode),
             *(("--parts", ",".join(parts) or "none") if parts is not None else ()),
         ]
 
@@ -139,9 +151,21 @@ class Server:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Not one of those that systems give to outgoing connections: any of them may have it before a server is up. Raises
+    `OSError` if none is found."""
+    for _ in range(_PORTS_TRIED):
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        with socket.socket() as probe, suppress(OSError):
+            # As servers do: the last connections of an ended one keep nobody from its port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return port
+    raise OSError(errno.EADDRINUSE, f"no free port among {_PORTS_TRIED} of {_PORTS[0]} to {_PORTS[-1]}")
+
+
+def on_core(core: int | None, command: Sequence[str]) -> list[str]:
+    """From its first moment on: runtimes count the cores when they start."""
+    return list(command) if core is None else ["taskset", "--cpu-list", str(core), *command]
 
 
 class Servers:
@@ -178,12 +202,20 @@ class Servers:
         await self.healthy(engine, f"{engine.url}/health", self.installation.engine_timeout_s)
 
     async def proxy(
-        self, name: str, engine_url: str, mode: str, parts: Sequence[str] | None = None
+        self,
+        name: str,
+        engines: str | Mapping[str, str],
+        mode: str,
+        parts: Sequence[str] | None = None,
+        *,
+        core: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Server:
-        """A proxy that serves, in front of a running engine. Raises `ServerFailed`."""
+        """A proxy that serves, in front of running engines: the URL of one, or of several by their names. On that core of the
+        machine, if one is given. Raises `ServerFailed`."""
         port, admin_port = free_port(), free_port()
-        command = self.installation.proxy_command(engine_url, port, admin_port, mode, parts)
-        server = self.spawn(name, command, {}, f"http://{self.installation.host}:{port}")
+        command = on_core(core, self.installation.proxy_command(engines, port, admin_port, mode, parts))
+        server = self.spawn(name, command, environment or {}, f"http://{self.installation.host}:{port}")
         server.admin_url = f"http://{self.installation.host}:{admin_port}"
         # Ready, not only healthy: the proxy has found the engine and what it can do.
         for url in (f"{server.admin_url}/ready", f"{server.url}/v1/models"):

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 import scalesim
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -16,6 +17,7 @@ from . import problems
 from .adapters import adapter_routes
 from .answer_rules import answer_routes
 from .desk import Desk, Loop, Sized
+from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
@@ -33,9 +35,12 @@ def create_admin(
     settings: Settings,
     clock: Callable[[], float],
     *tables: Sized,
+    fleet: Fleet,
+    is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
 ) -> FastAPI:
-    """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told."""
+    """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
+    new calls are refused."""
     app = FastAPI(
         title="ScaleSim admin API",
         version=scalesim.__version__,
@@ -47,15 +52,18 @@ def create_admin(
     desk = Desk(
         runtime,
         controller,
+        fleet,
         callers,
         (relay, callers, *tables),
         settings,
         clock,
         began=clock(),
+        is_ending=is_ending,
         recording=recording,
     )
     for routes in (
         status_routes,
+        engine_routes,
         simulation_routes,
         story_routes,
         hint_routes,

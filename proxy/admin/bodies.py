@@ -33,6 +33,8 @@ AgentPath = Annotated[Name, Path(examples=["Ann"])]
 ADAPTER_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
 """Without @, which begins the version in the names that engines are given."""
 AdapterPath = Annotated[str, Path(pattern=ADAPTER_PATTERN, examples=["pirate"])]
+ENGINE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+EnginePath = Annotated[str, Path(pattern=ENGINE_PATTERN, examples=["engine-0"])]
 AdapterId = Annotated[str, StringConstraints(pattern=ADAPTER_PATTERN)]
 MOST = 1e12
 """Steps or seconds (30,000 years of them); more would only swallow the small ones when they are added."""
@@ -113,6 +115,20 @@ class AdapterBody(BaseModel):
 
     path: Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = Field(
         description="As the engine's machine sees it. Another path is another version."
+    )
+
+
+class EngineBody(BaseModel):
+    model_config = _example(name="gpu-2", url="http://10.0.0.2:30000")
+
+    name: Annotated[str, StringConstraints(pattern=ENGINE_PATTERN)] = Field(
+        description="In status, metrics and logs."
+    )
+    url: Annotated[str, StringConstraints(max_length=2000)] = Field(
+        description="Its own address, without /v1. The key for control calls is sent there."
+    )
+    weight: Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False, strict=True)] | None = Field(
+        None, description="Its size; an engine of the usual size has 1. null: by the size of its cache."
     )
 
 

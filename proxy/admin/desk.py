@@ -14,6 +14,7 @@ from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
+from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -61,11 +62,14 @@ UPLOADS = 4
 class Desk:
     runtime: Loop
     controller: Controller
+    fleet: Fleet
     callers: Ladder
     tables: Sequence[Sized]
     settings: Settings
     clock: Callable[[], float]
     began: float
+    is_ending: Callable[[], bool] = lambda: False
+    """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None
     """None: calls are not recorded."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
@@ -134,7 +138,7 @@ class Desk:
         self.runtime.post(Idled(self.clock()))
 
     def sizes(self) -> dict[str, int]:
-        sizes = {**self.controller.sizes(), **self.runtime.sizes()}
+        sizes = {**self.controller.sizes(), **self.runtime.sizes(), **self.fleet.sizes()}
         for table in self.tables:
             sizes.update(table.sizes())
         return sizes

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, JsonValue
 
 from scalesim.proxy.core.guard import GuardState, InCharge
+from scalesim.proxy.core.placing import Why
 from scalesim.proxy.core.snapshot import EngineSnapshot
 from scalesim.proxy.engine_status import EngineStatus, describe
+from scalesim.proxy.engines.breaker import State as Breaker
+from scalesim.proxy.engines.fleet import EngineState
+from scalesim.proxy.engines.registry import State
 
 from .answers import example
+from .desk import Desk
 
 ENGINE_EXAMPLE: dict[str, JsonValue] = {
     "engine": "engine-0",
@@ -44,6 +49,12 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
         "rehearses": False,
     },
     "problem": "",
+    "state": "up",
+    "configured": True,
+    "weight": None,
+    "breaker": "closed",
+    "calls": 3,
+    "held_tokens": 9100,
 }
 
 
@@ -121,9 +132,26 @@ class EngineAnswer(BaseModel):
         description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
     )
     problem: str = Field(description="Empty if all is well.")
+    state: State = Field(
+        description="starting: it has not answered yet; up; lost: it does not answer; draining: it gets no more calls and "
+        "leaves with its last one."
+    )
+    configured: bool = Field(description="By the settings: it is there again after a restart of the proxy.")
+    weight: float | None = Field(description="As it was given; null: by the size of its cache.")
+    breaker: Breaker = Field(description="open: its calls fail, so it gets none for a while.")
+    calls: int = Field(description="That run there or wait for it.")
+    held_tokens: int = Field(description="Memory of the agents that live there, as far as placement knows.")
 
     @classmethod
-    def of(cls, status: EngineStatus, known: EngineSnapshot | None, now: float) -> EngineAnswer:
+    def of(
+        cls,
+        status: EngineStatus,
+        known: EngineSnapshot | None,
+        now: float,
+        placed: EngineState,
+        breaker: Breaker,
+    ) -> EngineAnswer:
+        entry = placed.entry
         found = status.capabilities
         capacity = found.capacity_tokens if found else None
         return cls(
@@ -158,7 +186,13 @@ class EngineAnswer(BaseModel):
             loads_in_flight=status.loads,
             loading_bytes=known.loading_bytes if known else 0,
             guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
-            problem=status.problem,
+            problem=status.problem or placed.problem,
+            state=entry.state,
+            configured=entry.configured,
+            weight=entry.address.weight,
+            breaker=breaker,
+            calls=placed.running,
+            held_tokens=placed.held_tokens,
         )
 
 
@@ -166,3 +200,64 @@ class EnginesAnswer(BaseModel):
     model_config = example({"engines": [ENGINE_EXAMPLE]})
 
     engines: list[EngineAnswer]
+
+
+def engines_of(desk: Desk) -> list[EngineAnswer]:
+    known = {one.id: one for one in desk.controller.engines()}
+    placed = {one.entry.address.name: one for one in desk.fleet.states()}
+    now = desk.clock()
+    breakers = desk.fleet.breakers.states(now)
+    return [
+        EngineAnswer.of(
+            one,
+            known.get(one.engine),
+            now,
+            placed[one.engine],
+            breakers.get(one.engine, Breaker.CLOSED),
+        )
+        for one in desk.runtime.engines()
+    ]
+
+
+class PlacedAnswer(BaseModel):
+    engine: str
+    calls: int = Field(description="That run there or wait for it.")
+    held_tokens: int = Field(description="Memory of the agents that live there.")
+
+
+class PlacementAnswer(BaseModel):
+    model_config = example(
+        {
+            "rule": "by_memory",
+            "calls": {"home": 5210, "new": 48, "detour": 7},
+            "moved": 3,
+            "agents": 48,
+            "engines": [{"engine": "engine-0", "calls": 3, "held_tokens": 9100}],
+        }
+    )
+
+    rule: str
+    calls: dict[Why, int] = Field(
+        description="By the reason for their place. home: its memory is there; detour: its memory stays where it is, this call "
+        "alone comes here; new: nobody knows of memory of it; forgotten: the engine with it started anew; lost: that engine is "
+        "gone; spread: it had left the device of a crowded engine; alone: nobody knows who calls; rule: the rule looks at no "
+        "memory."
+    )
+    moved: int = Field(description="Agents that got another home while they did not call.")
+    agents: int = Field(description="Of which it is known where they live.")
+    engines: list[PlacedAnswer]
+
+    @classmethod
+    def of(cls, desk: Desk) -> PlacementAnswer:
+        placer = desk.fleet.placer
+        loads = placer.loads()
+        return cls(
+            rule=desk.settings.placement,
+            calls={why: count for why, count in placer.placed.items() if count},
+            moved=placer.moved,
+            agents=placer.sizes()["placed_agents"],
+            engines=[
+                PlacedAnswer(engine=name, calls=calls, held_tokens=held)
+                for name, (calls, held) in loads.items()
+            ],
+        )

@@ -26,7 +26,7 @@ _OF_MANY = re.compile(
     r"/v1/update|/admin/v1/simulations/[^/]+/"
     r"(?:distances|actions|positions|interactions|graph|activations|adapters)"
 )
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/docs", "/openapi.json"})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import scalesim
 from scalesim.proxy.core.guard import InCharge
+from scalesim.proxy.engines.breaker import State as Breaker
 
 from .desk import Desk
 from .prometheus import Family
@@ -16,6 +17,7 @@ def families(desk: Desk) -> list[Family]:
     return [
         *_of_simulations(desk),
         *_of_engines(desk),
+        *_of_placement(desk),
         *_of_guards(desk),
         *_of_callers(desk),
         *_of_the_loop(desk),
@@ -101,6 +103,32 @@ def _of_engines(desk: Desk) -> list[Family]:
                 pools.add(pool.capacity_bytes, engine=one.engine, pool=pool.name)
                 free.add(pool.free_bytes, engine=one.engine, pool=pool.name)
     return [up, extended, commanded, capacity, pinned, pools, free, slots, running, loads]
+
+
+def _of_placement(desk: Desk) -> list[Family]:
+    fleet = desk.fleet
+    states = Family("scalesim_engine_state", "gauge", "1 for the state that an engine is in.")
+    breakers = Family(
+        "scalesim_engine_breaker_open",
+        "gauge",
+        "1 while an engine's calls fail, so that it gets few or none.",
+    )
+    calls = Family("scalesim_engine_calls", "gauge", "Calls that run on an engine or wait for it.")
+    held = Family("scalesim_engine_held_tokens", "gauge", "Memory of the agents that live on an engine.")
+    open_or_not = fleet.breakers.states(desk.clock())
+    for one in fleet.states():
+        name = one.entry.address.name
+        states.add(1, engine=name, state=one.entry.state)
+        breakers.add(open_or_not.get(name, Breaker.CLOSED) is not Breaker.CLOSED, engine=name)
+        calls.add(one.running, engine=name)
+        held.add(one.held_tokens, engine=name)
+    placed = Family("scalesim_placed_calls_total", "counter", "Calls, by the reason for their place.")
+    for why, count in fleet.placer.placed.items():
+        placed.add(count, why=why)
+    moved = Family(
+        "scalesim_moved_agents_total", "counter", "Agents that got another home while they did not call."
+    )
+    return [states, breakers, calls, held, placed, moved.add(fleet.placer.moved)]
 
 
 def _of_guards(desk: Desk) -> list[Family]:

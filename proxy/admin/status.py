@@ -12,7 +12,7 @@ from scalesim.proxy.core.model import Mode
 
 from .answers import SIMULATION_EXAMPLE, SimulationAnswer, example
 from .desk import Desk
-from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, EnginesAnswer
+from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, engines_of
 from .metrics import families
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
@@ -59,22 +59,30 @@ class HealthAnswer(BaseModel):
     model_config = example({"status": "alive", "engines": {"engine-0": "up"}})
 
     status: str
-    engines: dict[str, str] = Field(description="up or lost")
+    engines: dict[str, str] = Field(description="starting, up, draining or lost")
 
 
 def status_routes(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["status"])
 
     @router.get("/health")
+    @router.get("/healthz")
     async def health() -> HealthAnswer:
         """The process is alive; a lost engine does not change that."""
         return HealthAnswer(status="alive", engines=_states())
 
     @router.get("/ready")
+    @router.get("/readyz")
     async def ready() -> HealthAnswer:
-        """200 while an engine is up, else 503."""
+        """200 while an engine is up, else 503; also while the proxy is about to end."""
         states = _states()
-        if "up" not in states.values():
+        if desk.is_ending():
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the proxy is about to end, and takes no new calls",
+                engines=states,
+            )
+        if not desk.fleet.is_ready:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "no engine is up", engines=states)
         return HealthAnswer(status="ready", engines=states)
 
@@ -98,7 +106,7 @@ def status_routes(desk: Desk) -> APIRouter:
             mode=desk.settings.mode,
             policy=desk.settings.policy,
             parts=sorted(desk.settings.parts),
-            engines=_engines(),
+            engines=engines_of(desk),
             simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],
             plans=runtime.plans,
             planning_s=round(runtime.planning_s, 6),
@@ -108,18 +116,8 @@ def status_routes(desk: Desk) -> APIRouter:
             recording=None if desk.recording is None else RecordingAnswer.of(desk.recording()),
         )
 
-    @router.get("/admin/v1/engines")
-    async def engines() -> EnginesAnswer:
-        """What each engine is, and what is believed of it."""
-        return EnginesAnswer(engines=_engines())
-
-    def _engines() -> list[EngineAnswer]:
-        known = {one.id: one for one in desk.controller.engines()}
-        now = desk.clock()
-        return [EngineAnswer.of(one, known.get(one.engine), now) for one in desk.runtime.engines()]
-
     def _states() -> dict[str, str]:
-        return {one.engine: "up" if one.up else "lost" for one in desk.runtime.engines()}
+        return {entry.address.name: entry.state for entry in desk.fleet.registry}
 
     return router
 

@@ -81,7 +81,7 @@ class Activations:
         self._stories.expects(agent, at)
         accuracy = agent.simulation.accuracy
         # What was told during an activation may be meant for it, and is taken at its word when it ends.
-        if not agent.in_activation(at) and accuracy.follows(agent.name):
+        if accuracy.follows(agent.name) and not agent.in_activation(at):
             accuracy.predicted(agent.name, [(known.source, known.moment) for known in known_of(agent, at)])
 
     def _hand_over(self, agent: Agent, at: float) -> None:

@@ -239,10 +239,10 @@ class Agenda:
             ):
                 return
         self._leave(agent)
-        key = simulation, clock
-        if key not in self._groups:
-            self._groups[key] = _Group(simulation, clock)
-        group = self._groups[key]
+        at_home = self._groups.get((simulation, clock))
+        if at_home is None:
+            at_home = self._groups[simulation, clock] = _Group(simulation, clock)
+        group = at_home
         self._number += 1
         place = overdue - now if overdue else value
         entry = place, known.turn, -agent.used_at, self._number, agent, known

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 
+_OFF = Mode.OFF
+
+
 class Told(NamedTuple):
     """A moment that the simulation told; the higher `number` was told later."""
 
@@ -104,7 +107,10 @@ class Agent:
     def goes_on(self, at: float) -> bool:
         """Whether its memory is kept for its activation: a call runs, or the next one is likely to come at once. Who is in one
         and does not is expected like anybody else."""
-        return self.in_activation(at) and (self.running > 0 or at - self.ended_at <= self.simulation.lull_s)
+        if self.running > 0:
+            return True
+        # Of nearly all agents the first of these is false: it is asked of each whom a plan looks at.
+        return self.activated and at - self.ended_at <= self.simulation.lull_s and self.in_activation(at)
 
     def begin_activation(self, at: float) -> None:
         began = self.simulation.moment(at)
@@ -162,4 +168,4 @@ class Agent:
         engine = self.engine
         if engine is not None:
             (engine.called if called else engine.noted)[self] = None
-            engine.dirty = engine.dirty or self.simulation.mode is not Mode.OFF
+            engine.dirty = engine.dirty or self.simulation.mode is not _OFF

@@ -26,11 +26,13 @@ from .events import (
     AdapterRegistered,
     AgentLeft,
     CallEnded,
+    CallSent,
     CallStarted,
     DistanceHinted,
     EdgesGiven,
     EngineFound,
     EngineLost,
+    EngineRemoved,
     Event,
     GraphCleared,
     HostCopySet,
@@ -126,6 +128,8 @@ class Controller:
         match event:
             case CallStarted():
                 world.start_call(event, at)
+            case CallSent():
+                world.send_call(event, at)
             case CallEnded():
                 self._end_call(event, at)
             case DistanceHinted():
@@ -164,6 +168,8 @@ class Controller:
                 self._settle(event, at)
             case EngineLost():
                 self._lose(event, at)
+            case EngineRemoved():
+                self._remove(event, at)
             case EngineFound():
                 self._find(event, at)
                 return self._act(at)
@@ -371,6 +377,15 @@ class Controller:
         engine.reachable = False
         self._planner.give_up(engine)
         engine.forget(at)
+
+    def _remove(self, event: EngineRemoved, at: float) -> None:
+        """Agents whose memory was there find out with their next call: there may be very many."""
+        engine = self._world.engines.pop(event.engine, None)
+        if engine is not None:
+            self._planner.forget(engine)
+            engine.reachable = False
+            engine.start_anew(at)
+            self._world.assignments.let_adapters_go()
 
     def _learn(self, event: Reported, at: float) -> None:
         engine = self._world.engine(event.engine)

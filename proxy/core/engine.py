@@ -237,6 +237,13 @@ class Engine:
             guard.ended(agent.owner, agent.size_tokens, failed=failed)
             self._note_charge(guard, before)
 
+    def go_on(self) -> None:
+        """It has begun what it was asked by now: its guard makes room for that. To be said before each plan."""
+        if self.guard is not None:
+            before = self.guard.in_charge
+            self.guard.go_on()
+            self._note_charge(self.guard, before)
+
     def rehearse(self, order: Sequence[tuple[Owner, float]]) -> None:
         """A plan was made that would have distance order its cache so. The guard plays that where the engine is sent no
         order, as recency is in charge or no simulation is on; else what the engine has in force."""
@@ -248,7 +255,9 @@ class Engine:
         """What is believed of it may have changed: where it is sent orders, the guard plays the one that is in force. O(1)
         as long as that is the same."""
         if self.guard is not None and self.by_distance and not self.plays_shadow:
+            before = self.guard.in_charge
             self.guard.adopt({} if self.belief.order is None else self.belief.order.owners)
+            self._note_charge(self.guard, before)
 
     def learn(self, report: EngineReport, at: float) -> bool:
         """True if that makes a difference to what is loaded ahead."""

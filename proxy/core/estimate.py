@@ -29,6 +29,7 @@ Estimator = Callable[[Agent, float], Estimate | None]
 """(agent, at) -> what this source knows, None if nothing."""
 
 _TOLD = (Source.HINTED, Source.PLAN)
+_SECONDS, _TURNS, _BURSTS = Clock.SECONDS, Clock.TURNS, Clock.BURSTS
 
 _STEP_S = 1.0
 """Seconds that a step is taken for while the pace of a simulation is not known."""
@@ -46,7 +47,7 @@ def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
     remaining = estimate.moment.value - simulation.now(clock, at)
     if remaining >= 0.0:
         return remaining
-    step = seconds_per_step(simulation) if clock is Clock.SECONDS else 1.0
+    step = seconds_per_step(simulation) if clock is _SECONDS else 1.0
     grace = max(step, estimate.spread) * (2.0 if estimate.source in _TOLD else 1.0)
     return max(0.0, -remaining - grace)
 
@@ -56,14 +57,12 @@ def distance_s(estimate: Estimate, simulation: Simulation, at: float) -> float:
 
     Only for the moment of planning. Within one clock of one simulation it keeps the order: all are converted alike.
     """
-    value = distance(estimate, simulation, at)
-    match estimate.moment.clock:
-        case Clock.STEPS | Clock.BURSTS as clock:
-            return value * seconds_per_step(simulation, clock)
-        case Clock.TURNS:
-            return next_turn_s(simulation, at) + turns_s(value, simulation)
-        case Clock.SECONDS:
-            return value
+    value, clock = distance(estimate, simulation, at), estimate.moment.clock
+    if clock is _SECONDS:
+        return value
+    if clock is _TURNS:
+        return next_turn_s(simulation, at) + turns_s(value, simulation)
+    return value * seconds_per_step(simulation, clock)
 
 
 def next_turn_s(simulation: Simulation, at: float) -> float:
@@ -80,5 +79,5 @@ def turns_s(value: float, simulation: Simulation) -> float:
 
 def seconds_per_step(simulation: Simulation, clock: Clock = Clock.STEPS) -> float:
     """Of the steps that it told, or of those that were read off its traffic."""
-    steps = simulation.turns.steps.clock if clock is Clock.BURSTS else simulation.steps
+    steps = simulation.turns.steps.clock if clock is _BURSTS else simulation.steps
     return steps.pace_s or _STEP_S

@@ -29,7 +29,7 @@ from .space import Motion, SpaceRules
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A request was recognised and is about to be sent to `engine`. `agent` is None for an unknown caller."""
+    """A request has come and was recognised, and is meant for `engine`. `agent` is None for an unknown caller."""
 
     at: float
     call: CallId
@@ -38,6 +38,20 @@ class CallStarted:
     engine: EngineId
     adapter: AdapterName | None = None
     """What the request runs on; None: the base model."""
+    moves: bool = True
+    """The agent's memory is to be on that engine from now on. Else this call alone goes there, and it stays where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSent:
+    """A call that runs is sent only now, as it had to wait for its turn, or to another engine, as the first one failed: what
+    its `CallStarted` said holds no more. Most calls are sent at once, and this is not told of them."""
+
+    at: float
+    call: CallId
+    engine: EngineId
+    adapter: AdapterName | None = None
+    moves: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +247,14 @@ class EngineLost:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineRemoved:
+    """After it was lost, and the last call there has ended: it is not there any more."""
+
+    at: float
+    engine: EngineId
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     at: float
     engine: EngineId
@@ -268,6 +290,7 @@ class Ticked:
 
 Event = (
     CallStarted
+    | CallSent
     | CallEnded
     | DistanceHinted
     | ActionStarted
@@ -289,6 +312,7 @@ Event = (
     | ModeSet
     | EngineFound
     | EngineLost
+    | EngineRemoved
     | Reported
     | Settled
     | Idled

@@ -64,6 +64,8 @@ class Guard:
         self._lru, self._distance, self._guarded = (ShadowCache(capacity) for _ in range(3))
         self._running: dict[Owner, int] = {}
         """How many calls run on each memory; none is zero."""
+        self._beginning = False
+        """Calls began for which no room was made yet."""
         self._ranks: Mapping[Owner, int] = {}
         """The order: of equal rank is who is equally far."""
         self._was_ordered = False
@@ -139,11 +141,21 @@ class Guard:
 
         They may not change any more. Nothing is worked out before something is evicted by them."""
         if ranks is not self._ranks and ranks != self._ranks:
+            self.go_on()
             self._ranks = ranks
             self._was_ordered = True
 
+    def go_on(self) -> None:
+        """The engine has gone on: whoever called by now has found what there was of its memory, and room is made for the
+        rest. Until then all of them find what was there before the first of them, as in an engine, which locks what the
+        calls that it admits together find before it computes what they do not."""
+        if self._beginning:
+            self._beginning = False
+            self._make_room()
+
     def called(self, owner: Owner, size_tokens: int | None) -> None:
-        """A call started. Its memory is as large as is known (None: nothing is) and locked until the call has ended."""
+        """A call started. Its memory is as large as is known (None: nothing is) and locked until the call has ended. Room
+        for it is made when the engine goes on, by a call that ends or another order at the latest."""
         if size_tokens is None:
             self._unsized += 1
             size_tokens = round(self._usual_size.value)
@@ -153,6 +165,7 @@ class Guard:
         hit_lru = self._lru.take(owner, size)
         hit_distance = self._distance.take(owner, size)
         hit_guarded = self._guarded.take(owner, size)
+        self._beginning = True
         if locked:
             self._running[owner] = self._running.get(owner, 0) + 1
         else:
@@ -164,7 +177,10 @@ class Guard:
         self._missing -= hit_lru and not hit_guarded
         lost = _CALLS_PER_HIT * (hit_lru - hit_guarded) - 1
         self._behind = max(self._behind + lost, -_CALLS_PER_HIT * self._fits)
-        self._make_room()
+        if not locked or any(
+            len(cache) > MEMORY_LIMIT for cache in (self._lru, self._distance, self._guarded)
+        ):
+            self.go_on()
         if self._in_charge is InCharge.DISTANCE:
             self._doubt(hit_guarded - hit_lru)
         else:
@@ -177,6 +193,7 @@ class Guard:
         calls = self._running.get(owner)
         if calls is None:
             return
+        self.go_on()
         if size_tokens is not None:
             self._usual_size.add(size_tokens)
             for cache in (self._lru, self._distance, self._guarded):
@@ -212,7 +229,7 @@ class Guard:
         assert all(0 < calls <= running.get(owner, 0) for owner, calls in self._running.items())
         for cache in (self._lru, self._distance, self._guarded):
             assert cache.locked == self._running.keys()
-            assert not cache.overfull
+            assert self._beginning or not cache.overfull
         assert self._missing == sum(owner not in self._guarded for owner in self._lru)
         assert self._room >= 0, "what it promises"
         assert 0 <= self._since <= self._calls

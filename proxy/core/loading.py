@@ -160,6 +160,7 @@ class Loading:
             for kind in self.kinds
         }
         agents, near, active, distances = sight.agents, sight.near, sight.active, needs.distances
+        away, is_active, is_running = needs.near, needs.active, needs.running
         # Most agents were in the plan before, and need what they needed then.
         before, needed = engine.needed, {}
         for number, (owner, distance) in enumerate(nearest, 1):
@@ -169,19 +170,21 @@ class Loading:
             adapter, known = agent.adapter, before.get(owner)
             if leaving and adapter in leaving:
                 adapter = None
-            if known is None or known[0].adapter != adapter or known[0].size_tokens != agent.size_tokens:
+            if known is None or known[0] != (owner, adapter, agent.size_tokens):
                 known = self._needed(AgentView(owner, adapter, agent.size_tokens))
             view, memories = needed[owner] = known
+            has_own = agent.host_copy is not None or agent.simulation.host_copy
             for memory, kind in memories:
-                distances.setdefault(memory, distance)
+                if is_new := memory not in distances:
+                    distances[memory] = distance
                 if owner in active:
-                    needs.active.add(memory)
+                    is_active.add(memory)
                 if agent.running:
-                    needs.running.add(memory)
-                if owner in near and memory not in needs.near:
-                    way = ways[kind.name][agent.has_host_copy(kind.name)]
+                    is_running.add(memory)
+                if owner in near and (is_new or memory not in away):
+                    way = ways[kind.name][not has_own or agent.has_host_copy(kind.name)]
                     if way is not None:
-                        needs.near[memory] = distance, view, kind, way
+                        away[memory] = distance, view, kind, way
         engine.needed = needed
         return needs
 

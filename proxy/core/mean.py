@@ -16,4 +16,5 @@ class Mean:
     def add(self, sample: float) -> None:
         self.count += 1
         # Few samples are averaged plainly, or the first one would dominate.
-        self.value += max(self.weight, 1 / self.count) * (sample - self.value)
+        weight, plain = self.weight, 1 / self.count
+        self.value += (weight if weight > plain else plain) * (sample - self.value)

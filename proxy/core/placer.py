@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .homes import Homes
 from .model import AdapterName, EngineId
-from .placing import MOVING, Asked, Bounds, Placed, Rule, Site, Why
+from .placing import MOVING, Asked, Bounds, Placed, Rule, Site, Why, least_loaded
 from .rebalancing import Allowance, better_home
 
 FIRST_SHARE = 0.1
@@ -82,6 +82,14 @@ class Placer:
 
     # Engines
 
+    def expect(self, name: EngineId) -> None:
+        """It is to come up: until then it is one of the lost."""
+        engine = self._engines.get(name)
+        if engine is None:
+            self._engines[name] = _Engine(Site(name), keeps=False)
+        else:
+            engine.leaving = False
+
     def come_up(self, name: EngineId, boot_id: str | None, at: float, *, weight: float = 1.0) -> None:
         """It answers. With another `boot_id` than before it has forgotten everything; asked again and again, it is as it
         was. `weight`: its size against that of others, best the tokens of its cache."""
@@ -103,6 +111,13 @@ class Placer:
             self._growing[name] = engine
             self._grow(at)
 
+    def weigh(self, name: EngineId, weight: float) -> None:
+        """Of an engine that is known; as in `come_up`."""
+        engine = self._engines.get(name)
+        if engine is not None:
+            engine.weight = weight
+            self._entitle(engine, engine.site.share)
+
     def lose(self, name: EngineId) -> None:
         """It does not answer, or drains: from their next call on, its agents live elsewhere. Who does not call until it comes
         up, as the same process, still has memory there."""
@@ -120,12 +135,14 @@ class Placer:
 
     # Calls
 
-    def place(self, caller: Caller, usable: Collection[EngineId], at: float) -> Placed | None:
+    def place(
+        self, caller: Caller, usable: Collection[EngineId], at: float, *, lost: bool = False
+    ) -> Placed | None:
         """The engine of a call that begins now. None: no engine may be used. `usable`: those that serve its model, and have
-        neither an open breaker nor failed this very call; best a set. To be ended with `end`, also before it is placed again."""
+        neither an open breaker nor failed this very call; best a set. `lost`: those that are not up are meant. To be ended with `end`, also before it is placed again."""
         if self._growing:
             self._grow(at)
-        sites = self._sites(usable)
+        sites = self._lost_sites(usable) if lost else self._sites(usable)
         if not sites:
             return None
         placed = self._rule(self._asked(caller, at), sites, self._bounds)
@@ -161,6 +178,16 @@ class Placer:
         """Calls that run, and tokens of agents that live there."""
         return {name: (one.site.running, one.site.held_tokens) for name, one in self._engines.items()}
 
+    def running(self, name: EngineId) -> int:
+        """Calls; none of an engine that is not known."""
+        engine = self._engines.get(name)
+        return 0 if engine is None else engine.site.running
+
+    def least_loaded(self, usable: Collection[EngineId], *, lost: bool = False) -> EngineId | None:
+        """For what is no call and is not counted. As in `place`."""
+        sites = self._lost_sites(usable) if lost else self._sites(usable)
+        return least_loaded(sites).engine if sites else None
+
     # Agents that do not call
 
     def rebalance(
@@ -192,8 +219,11 @@ class Placer:
         return moves
 
     def _sites(self, usable: Collection[EngineId]) -> list[Site]:
-        """In the order in which they first came up, whatever the order of `usable` is."""
+        """In the order in which they were first heard of, whatever the order of `usable` is."""
         return [one.site for name, one in self._engines.items() if one.keeps and name in usable]
+
+    def _lost_sites(self, usable: Collection[EngineId]) -> list[Site]:
+        return [one.site for name, one in self._engines.items() if not one.keeps and name in usable]
 
     def _asked(self, caller: Caller, at: float) -> Asked:
         key, turn = caller.key, self._turn

@@ -113,6 +113,8 @@ class Planner:
                 except StopIteration as end:
                     desk.plan, desk.engine.planning = None, False
                     actions += end.value
+        if actions:
+            return actions  # an engine waits for them: the rest is for the next piece
         for desk in self._desks.values():
             if desk.plan is None:
                 left = self._catch_up(desk, left)
@@ -123,6 +125,10 @@ class Planner:
         desk = self._desks.get(engine.id)
         if desk is not None and desk.plan is not None:
             desk.plan, engine.planning, engine.dirty = None, False, True
+
+    def forget(self, engine: Engine) -> None:
+        """It is not there any more."""
+        self._desks.pop(engine.id, None)
 
     def give_up_all(self) -> None:
         for engine in self._world.engines.values():
@@ -158,6 +164,7 @@ class Planner:
             totals.shadow_plans += 1
         # From here on all at once: what is wanted of the engine, its budget and what is on its way belong together.
         totals.plans += 1
+        engine.go_on()
         engine.plays_shadow = Mode.ON not in modes
         engine.wake_at = sent.sight.wake_at
         engine.budget_tokens, engine.adapter_pin_limit = budget_tokens, adapter_pin_limit(engine)

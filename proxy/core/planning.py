@@ -30,6 +30,7 @@ _LOOK_MIN = 256
 """... but so many cost nothing to speak of."""
 _HOST_TIER = 3.0
 """Times the device: what it and a host tier of the usual size hold together."""
+_SECONDS, _TURNS = Clock.SECONDS, Clock.TURNS
 
 
 class Reach(NamedTuple):
@@ -102,49 +103,51 @@ def look(
     foreseeing = (one for one in engine.simulations if _counts(one, modes))
     sight.wake_at = min((one.foresees_after(at) for one in foreseeing), default=math.inf)
     has_host_tier = f"load_{KV_PREFIX}" in engine.features
-    near, soon = sight.near, sight.soon
+    near, soon, steps, inf = sight.near, sight.soon, reach.steps, math.inf
     limit = _horizon(engine, plan_limit)
     # Who began to call first is served first, and the engine cannot hold more of them than of all others.
     active = islice((one for one in agenda.active if _counts(one.simulation, modes)), limit)
     for number, agent in enumerate(list(active), 1):
         if number % AT_ONCE == 0:
             yield AT_ONCE
-        owner = agent.owner
         candidates.append(_seen(sight, agent, 0.0, 0.0, True, has_host_tier))
-        sight.active.add(owner)
-        if reach.seconds > 0.0:
-            near.add(owner)
-            soon.add(owner)
+        sight.active.add(agent.owner)
+    if reach.seconds > 0.0:
+        near |= sight.active
+        soon |= sight.active
     nearest = agenda.nearest(modes, at, max(limit - len(candidates), limit // 2))
     for number, (seconds, turn, _, _, away, shrinks, agent, known) in enumerate(nearest, 1):
         if number % AT_ONCE == 0:
             yield AT_ONCE
-        simulation, spread, within = agent.simulation, known.spread, reach.seconds
-        match known.moment.clock:
-            case Clock.STEPS | Clock.BURSTS as clock:
-                within, spread = reach.steps, spread and spread * seconds_per_step(simulation, clock)
-            case Clock.TURNS:
-                # The beginnings of others may have moved it since it was placed.
-                fresh = estimate(agent, at)
-                if fresh is None or fresh.moment.clock is not Clock.TURNS:
-                    engine.note(agent)
-                    continue
-                seconds = away = distance_s(fresh, simulation, at)
-                spread = turns_s(fresh.spread, simulation) if fresh.spread else 0.0
-        if seconds == math.inf:
+        spread, within, clock = known.spread, steps, known.moment.clock
+        if clock is _TURNS:
+            # The beginnings of others may have moved it since it was placed.
+            fresh = estimate(agent, at)
+            if fresh is None or fresh.moment.clock is not _TURNS:
+                engine.note(agent)
+                continue
+            within = reach.seconds
+            seconds = away = distance_s(fresh, agent.simulation, at)
+            spread = turns_s(fresh.spread, agent.simulation) if fresh.spread else 0.0
+        elif clock is _SECONDS:
+            within = reach.seconds
+        elif spread:
+            spread *= seconds_per_step(agent.simulation, clock)
+        if seconds == inf:
             continue
-        if turn < math.inf:
+        if turn < inf:
             # Of those of whom the same was told: too little to turn anything else around.
-            seconds += max(0.0, turn - simulation.turns.turn) * TURN_S
-        left = away - (SOON * within if away >= SOON * within else within)
+            seconds += max(0.0, turn - agent.simulation.turns.turn) * TURN_S
+        candidates.append(_seen(sight, agent, seconds, spread, False, has_host_tier))
+        if away >= (within_soon := SOON * within):
+            left = away - within_soon
+        else:
+            left = away - within
+            soon.add(agent.owner)
+            if left < 0.0:
+                near.add(agent.owner)
         if 0.0 <= left < shrinks:
             sight.wake_at = min(sight.wake_at, at + left + _LATER_S)
-        owner = agent.owner
-        candidates.append(_seen(sight, agent, seconds, spread, False, has_host_tier))
-        if away < SOON * within:
-            soon.add(owner)
-            if away < within:
-                near.add(owner)
     return sight
 
 
@@ -155,10 +158,12 @@ def _counts(simulation: Simulation, modes: Set[Mode]) -> bool:
 def _seen(
     sight: Sight, agent: Agent, seconds: float, spread: float, in_activation: bool, has_host_tier: bool
 ) -> Candidate:
-    owner, is_copied = agent.owner, agent.has_host_copy(KV_PREFIX)
+    owner, simulation, is_copied = agent.owner, agent.simulation, True
+    if agent.host_copy is not None or simulation.host_copy:
+        is_copied = agent.has_host_copy(KV_PREFIX)
+        if not is_copied:
+            sight.uncopied.add(owner)
     sight.agents[owner], sight.seconds[owner] = agent, seconds
-    if not is_copied:
-        sight.uncopied.add(owner)
     return Candidate(
         owner,
         seconds,
@@ -168,7 +173,7 @@ def _seen(
         spread,
         agent.adapter,
         has_host_tier and is_copied,
-        agent.simulation.id,
+        simulation.id,
     )
 
 

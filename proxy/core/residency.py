@@ -57,7 +57,7 @@ class Residency:
         self.pools, self.memories = report.pools, memories
         self.loading, self.running_adapters = report.loading, report.running_adapters
         # The only pass of our own over what may be thousands.
-        self.adapters = tuple(memory for memory in memories if memory.kind == LORA)
+        self.adapters = tuple([memory for memory in memories if memory[0] == LORA])
         self.view = _view(report, self.adapters)
         computed: dict[MemoryId, int | None] = {
             memory: memories[memory].device_bytes if seen is None else seen
@@ -150,10 +150,12 @@ class Residency:
         self.pools = (replace(pool, free_bytes=free_bytes),)
 
     def _take(self, kind: str, size_bytes: int) -> None:
-        self.pools = tuple(
-            replace(pool, free_bytes=max(0, pool.free_bytes - size_bytes)) if kind in pool.kinds else pool
-            for pool in self.pools
-        )
+        # Most devices are full: then there is nothing to take.
+        if any(pool.free_bytes and kind in pool.kinds for pool in self.pools):
+            self.pools = tuple(
+                replace(pool, free_bytes=max(0, pool.free_bytes - size_bytes)) if kind in pool.kinds else pool
+                for pool in self.pools
+            )
 
 
 def _view(report: EngineReport, adapters: Iterable[MemoryId]) -> EngineView:

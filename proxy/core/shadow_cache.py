@@ -57,7 +57,8 @@ class ShadowCache:
     @property
     def overfull(self) -> bool:
         """Whether something has to leave, and can."""
-        return bool(self._idle) and (self._used > self.capacity or len(self) > MEMORY_LIMIT)
+        held = len(self._idle)
+        return held > 0 and (self._used > self.capacity or held + len(self._running) > MEMORY_LIMIT)
 
     def take(self, owner: Owner, size: int) -> bool:
         """A call uses the memory, which has that size from now on; it is locked until released. True if it was there."""

@@ -102,6 +102,7 @@ class Turns:
         "_agents",
         "_at",
         "_chain",
+        "_held",
         "_hits",
         "_last",
         "_pace",
@@ -111,10 +112,13 @@ class Turns:
         "_round_holds",
         "_step_error",
         "steps",
+        "tells",
         "turn",
     )
 
     def __init__(self) -> None:
+        self.tells = False
+        """Whether any structure holds. If so, others come nearer by each beginning."""
         self.turn = 0
         """Beginnings so far, and so the number of the next one."""
         self.steps = Bursts()
@@ -128,6 +132,8 @@ class Turns:
         """Beginnings in a round."""
         self._round_error = Mean(_MEMORY)
         self._round_holds = False
+        self._held = False, False, False
+        """Which structures hold: of rounds, steps and succession. Only a beginning changes that."""
         self._step_error = Mean(_MEMORY)
         self._place_error = Mean(_MEMORY)
         self._hits = Mean(_MEMORY)
@@ -165,16 +171,13 @@ class Turns:
                 known = self._agents[agent] = Habit(last, self.steps.step_of(last))
             self._learn(known, turn)
         self._round_holds = self._is_round()
+        self._held = self._round_holds, self._steps_hold, self._succession_holds
+        self.tells = any(self._held)
         self.turn, self._at, self._last, self._chain = turn + 1, at, agent, None
-
-    @property
-    def tells(self) -> bool:
-        """Whether any structure holds. If so, others come nearer by each beginning."""
-        return self._round_holds or self._steps_hold or self._succession_holds
 
     def expected(self, agent: AgentName) -> Expected | None:
         """None where no structure holds, the agent is not part of it, or has missed its turn by a whole period."""
-        known = self._agents.get(agent)
+        known = self._agents.get(agent) if self.tells else None
         if known is None:
             return None
         return self._in_round(known) or self._in_steps(known) or self._in_succession(agent)
@@ -186,7 +189,7 @@ class Turns:
     @property
     def holding(self) -> tuple[bool, ...]:
         """Which structures hold. If that changes, so does what is expected of all agents."""
-        return self._round_holds, self._steps_hold, self._succession_holds, self.alone
+        return (*self._held, self.alone)
 
     def moment_s(self, position: float) -> float:
         """When that turn is expected, in seconds on the clock of `at`, by the measured pace.

@@ -17,7 +17,16 @@ from .checks import check_distance
 from .config import ControllerConfig
 from .counters import Totals
 from .engine import Engine
-from .events import ActionStarted, AgentLeft, CallEnded, CallStarted, DistanceHinted, ReadingSet, StepTicked
+from .events import (
+    ActionStarted,
+    AgentLeft,
+    CallEnded,
+    CallSent,
+    CallStarted,
+    DistanceHinted,
+    ReadingSet,
+    StepTicked,
+)
 from .loads import LoadQueue
 from .misses import Found
 from .model import CallId, Clock, EngineId, Moment, Outcome, Part
@@ -82,7 +91,8 @@ class World:
             first = self.activations.call_started(agent, at)
             # What was added to the request for an operator says nothing of what the simulation wants.
             agent.requested = None if event.adapter == agent.assigned_adapter else event.adapter
-            agent.move(engine)
+            if event.moves or agent.engine is None:
+                agent.move(engine)
             agent.mark(called=True)
         engine.start(event.adapter)
         played = 0 if agent is None else engine.play(agent)
@@ -90,6 +100,24 @@ class World:
         self.population.quiet.pop(simulation.id, None)
         simulation.counters.calls += 1
         self.calls[event.call] = Call(simulation, agent, engine, event.adapter, first, played, found)
+
+    def send_call(self, event: CallSent, at: float) -> None:
+        call = self.calls.get(event.call)
+        if call is None:
+            self.totals.unknown_calls += 1
+            return
+        engine, before, agent = self.engine(event.engine), call.engine, call.agent
+        before.end(call.adapter)
+        if agent is not None and not agent.gone:
+            call.found = found_by(agent, engine, event.adapter)
+            if event.moves:
+                agent.move(engine)
+            agent.mark(called=True)
+        engine.start(event.adapter)
+        call.engine, call.adapter = engine, event.adapter
+        if agent is not None and engine is not before:
+            before.release(agent, call.played, failed=True)
+            call.played = 0 if agent.gone else engine.play(agent)
 
     def end_call(self, event: CallEnded, at: float) -> Call | None:
         """The call that ended, if it was one that counted."""
@@ -180,7 +208,8 @@ class World:
         usage, engine, cause = event.usage, call.engine, None
         if event.outcome is Outcome.DONE:
             cause = found.cause(usage, engine.boot_id)
-            agent.last_call = found.left(engine.id, engine.boot_id, usage, cause)
+            if agent.engine is engine:  # what a detour has left behind is not gone back to
+                agent.last_call = found.left(engine.id, engine.boot_id, usage, cause)
             if cause is not None:
                 call.simulation.counters.count_miss(cause)
         called = Called(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+
+from scalesim.proxy.core.model import EngineId
 
 from ..errors import CallRefused
 from .queueing import FairQueue, Place, Refused, Ticket
@@ -31,6 +34,8 @@ class Admission:
     finally:
         admission.done(ticket)
     """
+
+    TABLES = ("queue_waiting", "queue_running", "queue_simulations", "queue_waiters")
 
     def __init__(self, queue: FairQueue, clock: Callable[[], float], *, max_wait_s: float | None) -> None:
         """`max_wait_s`: None if a call may wait for as long as its client does."""
@@ -92,3 +97,38 @@ class Admission:
 
     def _full(self, ticket: Ticket, message: str) -> EngineFull:
         return EngineFull(message, self._queue.retry_after_s(ticket.simulation, self._clock()))
+
+
+class Admissions:
+    """In front of each engine. `capacity`: how many calls each may run at once, if nothing else is said of it; None: as many as
+    come, and nobody waits."""
+
+    def __init__(
+        self, clock: Callable[[], float], *, capacity: int | None, max_waiting: int, max_wait_s: float | None
+    ) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
+        self._of: dict[EngineId, Admission] = {}
+
+    def sizes(self) -> dict[str, int]:
+        """Of all together."""
+        sizes = Counter(dict.fromkeys(Admission.TABLES, 0))
+        for one in self._of.values():
+            sizes.update(one.sizes())
+        return dict(sizes)
+
+    def of(self, engine: EngineId) -> Admission | None:
+        """Only of engines that are registered. None: nobody needs to wait there."""
+        if self._capacity is None:
+            return None
+        admission = self._of.get(engine)
+        if admission is None:
+            queue = FairQueue(capacity=self._capacity, max_waiting=self._max_waiting)
+            admission = self._of[engine] = Admission(queue, self._clock, max_wait_s=self._max_wait_s)
+        return admission
+
+    def forget(self, engine: EngineId) -> None:
+        """It has left, and so has its last call."""
+        self._of.pop(engine, None)

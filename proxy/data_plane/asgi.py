@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeVar
 
 import orjson
 
-from ..errors import BodyTooLarge
+from ..errors import BodyTooLarge, CallRefused, error_body
 from .headers import Headers, single
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Result = TypeVar("Result")
 
 
 class ClientGone(Exception):
@@ -40,8 +43,23 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes
             return b"".join(chunks)
 
 
-async def raise_when_gone(receive: Receive) -> None:
-    """Never returns: raises `ClientGone`. To be started once the body was read."""
+async def while_there(receive: Receive, work: Awaitable[Result]) -> Result:
+    """What `work` gives. As soon as the client has left it is cancelled, and `ClientGone` raised. To be used once the body was
+    read; of its own, `work` raises nothing that is to be told from others."""
+    is_gone = False
+    try:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(_raise_when_gone(receive))
+            result = await work
+            watcher.cancel()
+    except* (ClientGone, OSError):  # ASGI lets `send` raise OSError when nobody listens
+        is_gone = True
+    if is_gone:
+        raise ClientGone
+    return result
+
+
+async def _raise_when_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     raise ClientGone
@@ -49,7 +67,22 @@ async def raise_when_gone(receive: Receive) -> None:
 
 async def answer_error(send: Send, status: int, kind: str, message: str, *more: tuple[bytes, bytes]) -> None:
     """A whole answer in the form that OpenAI's clients show to their users. `more`: headers besides."""
-    body = orjson.dumps({"error": {"message": message, "type": kind, "code": status}})
+    await answer_json(send, status, error_body(status, kind, message), *more)
+
+
+async def answer_refusal(send: Send, refusal: CallRefused) -> None:
+    await answer_json(send, refusal.status, refusal.body(), *retry_after(refusal.retry_after_s))
+
+
+def retry_after(wait_s: float | None) -> list[tuple[bytes, bytes]]:
+    """The header, if there is anything to say: in whole seconds, and none too early."""
+    return [] if wait_s is None else [(b"retry-after", b"%d" % max(1, math.ceil(wait_s)))]
+
+
+async def answer_json(
+    send: Send, status: int, content: Mapping[str, object], *more: tuple[bytes, bytes]
+) -> None:
+    body = orjson.dumps(content)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -25,6 +25,9 @@ _LOOKED_AT = frozenset({_AUTHORIZATION, _API_KEY, b"origin", b"host"})
 _OPEN = frozenset({"/health"})
 """Asked by orchestrators, which have no key to give. The engine answers it without one too, and tells nothing."""
 
+_ENDING_S = 2
+"""By then whoever takes our place has started, or who spreads requests has noticed."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class Entrance:
         self._keys = keys
         self._closed = closed
         self._clock = clock
+        self.is_closed = False
         self._engine_key = None if engine_key is None else f"Bearer {engine_key}".encode()
         self._of_keys: Rates[bytes] | None = None if key_rate is None else Rates(key_rate)
         self._of_addresses: Rates[str] | None = None if address_rate is None else Rates(address_rate)
@@ -73,6 +77,10 @@ class Entrance:
             "rates_of_keys": len(self._of_keys or ()),
             "rates_of_addresses": len(self._of_addresses or ()),
         }
+
+    def close(self) -> None:
+        """The proxy is about to end: new requests are sent elsewhere, those that are in go on."""
+        self.is_closed = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -88,6 +96,9 @@ class Entrance:
 
     def _admit(self, scope: Scope) -> None:
         """Raises `_Refused`. Addresses come first, so that trying keys is bounded too."""
+        if self.is_closed:
+            message = f"the proxy is about to end; try again in {_ENDING_S} s, or at another one"
+            raise _Refused(503, "draining", message, (b"retry-after", b"%d" % _ENDING_S))
         client = scope.get("client")
         if self._of_addresses is not None and client is not None:
             _wait(self._of_addresses.take(origin_of(client[0]), self._clock()), "from this address")

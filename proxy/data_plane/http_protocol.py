@@ -77,6 +77,14 @@ class _BadHead(Exception):
     """Stops the parser."""
 
 
+class _Early(Exception):
+    """Stops the parser: a request came before the answer to the one before it.
+
+    It is not served, and the connection ends with that answer (RFC 9112, 9.3.2 has the client send it again). uvicorn would
+    stop reading until then, and so hear too late, or never, that the client of the running call has left.
+    """
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """To be given to `uvicorn.Config` as `http`, with its `door` if there is one. Refuses and closes; trailers count like
     headers, bodies do not."""
@@ -90,6 +98,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._awaited = _Awaited.HEAD
         self._waited_s = 0.0
         self._body_bytes = 0
+        self._is_last = False
+        """Nothing more is read but the end of the connection."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -108,14 +118,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():  # what still comes of one that was refused
+        if self._is_last or self.transport.is_closing():  # what still comes of one that was refused
             return
         self._withheld_bytes += len(data)
         super().data_received(data)
-        if self._withheld_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._withheld_bytes > MAX_HEAD_BYTES and not (self._is_last or self.transport.is_closing()):
             self._refuse(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._is_last = True
+            raise _Early
         self._await(_Awaited.HEAD)
         super().on_message_begin()
 
@@ -160,7 +173,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's way out when the parser stops."""
-        if self._refusal is not None:
+        if self._is_last:
+            # Who waits for an answer to what came early sees its connection end.
+            self.cycle.keep_alive = False
+        elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._may_answer():
             super().send_400_response(msg)

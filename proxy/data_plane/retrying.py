@@ -131,6 +131,10 @@ class Retrying:
         """A call is sent there that was not sent before. Only of engines that are registered."""
         self._budget(engine).earn(self._rules)
 
+    def may(self, tried: Tried, failure: Failure) -> bool:
+        """Whether to ask for `again` at all: else there is no need to look for another engine."""
+        return tried.attempts < self._rules.attempts and _is_safe(tried.method, failure)
+
     def again(
         self, engine: EngineId, at: float, tried: Tried, failure: Failure, others: Sequence[EngineId] = ()
     ) -> Again | None:
@@ -140,7 +144,7 @@ class Retrying:
         budget of the engine that will be asked: the first of them, else the same one.
         """
         rules = self._rules
-        if tried.attempts >= rules.attempts or not _is_safe(tried.method, failure):
+        if not self.may(tried, failure):
             return None
         said_s = failure.retry_after_s if isinstance(failure, Answered) else None
         # Elsewhere nobody said to wait, and nothing failed.

@@ -6,7 +6,7 @@ and answer without the adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
@@ -49,6 +49,7 @@ class Serving:
     """Who may serve a call, and as what."""
 
     base: str
+    """Empty: there is only one, or nobody knows any; the request says what it says."""
     adapter: AdapterName | None
     engines: frozenset[EngineId]
     """Whether they are up or not."""
@@ -98,6 +99,23 @@ class Models:
 
     def sizes(self) -> dict[str, int]:
         return {"served_models": len(self._engines), "served_adapters": len(self._adapters)}
+
+    @property
+    def are_plain(self) -> bool:
+        """There is one model at most, and no alias: names need not be told apart."""
+        return len(self._engines) < 2 and not self._aliases
+
+    @property
+    def has_aliases(self) -> bool:
+        return bool(self._aliases)
+
+    @property
+    def bases(self) -> Collection[str]:
+        return self._engines.keys()
+
+    def lists(self, model: object) -> bool:
+        """Whether an engine lists it as a base model."""
+        return model in self._engines if isinstance(model, str) else False
 
     def listed(self, engine: EngineId, cards: Sequence[object]) -> None:
         """The `data` of an engine's `/v1/models`. What is not understood is left out."""

@@ -244,6 +244,8 @@ def _one_form(url: str) -> str:
         raise EngineRejected(wrong) from exc
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise EngineRejected(wrong)
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise EngineRejected(f"{url[:200]!r} ends with /v1: give the engine's own address without it")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     usual = {"http": 80, "https": 443}[parts.scheme]
     where = host if port in (None, usual) else f"{host}:{port}"

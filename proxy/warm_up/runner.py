@@ -119,6 +119,11 @@ class WarmUp:
             if memory.key == owner:
                 job.stopped = True
 
+    def forget_engine(self, engine: EngineId) -> None:
+        """It has left, and what it was sent has ended."""
+        self._turns.pop(engine, None)
+        self._pace.pop(engine, None)
+
     def sizes(self) -> Mapping[str, int]:
         return {"warm_ups": len(self._jobs), "warm_up_engines": len(self._turns)}
 

@@ -34,6 +34,11 @@ class ExtendedContract:
         assert known.version
         assert (await bench.adapter.probe()).boot_id == known.boot_id
 
+    async def test_it_says_what_it_serves(self, bench: Bench) -> None:
+        cards = await bench.adapter.models()
+        assert all(isinstance(card, dict) and isinstance(card["id"], str) for card in cards)
+        assert cards
+
     async def test_a_report_tells_what_is_in_force(self, bench: Bench) -> None:
         ann, bob = owners(2)
         await bench.fill([ann, bob])
@@ -261,8 +266,9 @@ class ExtendedContract:
                 Unpin(bench.adapter.engine, (ann,)),
                 Evict(bench.adapter.engine, (ann,)),
             ):
-                with pytest.raises(FenceLost):
+                with pytest.raises(FenceLost) as lost:
                     await bench.adapter.carry_out(action, stale)
+                assert lost.value.token == token
         stats = await bench.read("stats")
         assert (stats["fence"], stats["plan_owners"], stats["pins"]) == ([token, 7], 2, [])
 

@@ -226,6 +226,7 @@ def raising(error: Exception) -> Far:
         (raising(httpx.ConnectError("refused")), EngineUnreachable),
         (raising(httpx.ReadTimeout("slow")), EngineUnreachable),
         (raising(httpx.RemoteProtocolError("cut")), EngineUnreachable),
+        (raising(AttributeError("'NoneType' object has no attribute 'getpeername'")), EngineUnreachable),
     ],
 )
 async def test_a_failed_call_says_what_the_caller_can_do(far: Far, expected: type[EngineError]) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,12 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.proxy import app
-from scalesim.proxy.app import CannotListen, ServerAddresses, running, serve
-from scalesim.proxy.core.actions import FetchAdapter
-from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.app import CannotListen, ServerAddresses, listeners, running, serve
 from scalesim.proxy.core.durations import Scale
-from scalesim.proxy.core.events import (
-    AdapterAssigned,
-    AdapterForgotten,
-    AdapterRegistered,
-    EngineFound,
-    Event,
-    Settled,
-    Ticked,
-)
 from scalesim.proxy.core.model import (
-    AdapterName,
-    AgentName,
-    Capabilities,
     Clock,
-    EngineId,
-    Owner,
-    SimulationId,
 )
 from scalesim.proxy.settings import Settings
-from scalesim.proxy.warm_up import PrefixStore
 from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve as served
 
@@ -244,97 +226,6 @@ async def test_texts_are_kept_only_where_the_engine_has_no_copy_of_the_prefix(ho
     assert sizes["warm_up_owners"] == (0 if host_copy else 1)
 
 
-class Warming:
-    """Of a warm-up what the forgetting needs."""
-
-    def __init__(self) -> None:
-        self.given_up: list[Owner] = []
-
-    def give_up(self, owner: Owner) -> None:
-        self.given_up.append(owner)
-
-
-class Learning:
-    """A core, a store that has learned of agents' calls, and what forgets."""
-
-    def __init__(self) -> None:
-        self.core = Controller(ControllerConfig())
-        self.store = PrefixStore(1_000_000)
-        self.warming = Warming()
-        self._forgetting = app._Forgetting(self.store, self.warming, self.core)
-
-    def tell(self, *events: Event) -> None:
-        for event in events:
-            self.core.handle(event)
-            self._forgetting(event)
-
-    def assign(self, agent: str, adapter: str | None) -> None:
-        self.tell(AdapterAssigned(0.0, TOWN, AgentName(agent), adapter))
-
-    def call(self, agent: str, adapter: str | None = None) -> None:
-        """On that adapter, else on the one assigned."""
-        named = self.core.adapter_of(TOWN, AgentName(agent)) if adapter is None else AdapterName(adapter)
-        self.store.remember(
-            Owner(f"town/{agent}"), "/generate", {"text": agent, "lora_path": named}, 9, named
-        )
-
-    def known(self, agent: str) -> list[object]:
-        return [prefix.fields.get("lora_path") for prefix in self.store.prefixes_of(Owner(f"town/{agent}"))]
-
-
-TOWN = SimulationId("town")
-ENGINE = EngineId("engine-0")
-
-
-async def test_what_ran_on_another_adapter_is_not_sent_after_an_assignment() -> None:
-    made = Learning()
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "poet", "/b"))
-    made.assign("Ann", "pirate")
-    made.call("Ann")
-    made.call("Bob")
-    made.assign("Ann", "pirate")
-    assert (made.known("Ann"), made.warming.given_up) == (["pirate"], [])
-    made.assign("Ann", "poet")
-    made.assign("Bob", "poet")
-    assert (made.known("Ann"), made.known("Bob")) == ([], [])
-    assert made.warming.given_up == ["town/Ann", "town/Bob"]
-
-
-async def test_what_ran_on_a_superseded_or_forgotten_adapter_is_not_sent_any_more() -> None:
-    made = Learning()
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"), AdapterRegistered(0.0, "pirate2", "/b"))
-    for agent, adapter in (("Ann", "pirate"), ("Bob", "pirate2")):
-        made.assign(agent, adapter)
-        made.call(agent)
-    made.call("Eve")
-    made.call("Zoe", "from elsewhere")
-    made.tell(AdapterRegistered(0.0, "pirate", "/a"))
-    assert made.known("Ann") == ["pirate"]
-    made.tell(AdapterRegistered(0.0, "pirate", "/anew"))
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
-    made.call("Ann")
-    assert made.known("Ann") == ["pirate@2"]
-    made.tell(AdapterForgotten(0.0, "pirate"))
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann", "town/Ann"])
-    assert (made.known("Bob"), made.known("Eve"), made.known("Zoe")) == (
-        ["pirate2"],
-        [None],
-        ["from elsewhere"],
-    )
-
-
-async def test_what_ran_on_a_name_that_the_engine_has_from_elsewhere_is_not_sent_any_more() -> None:
-    made = Learning()
-    found = Capabilities("fake", "1", True, frozenset({"order", "residency", "adapters", "fetch_adapters"}))
-    made.tell(EngineFound(0.0, ENGINE, found), AdapterRegistered(0.0, "pirate", "/a"))
-    made.assign("Ann", "pirate")
-    made.call("Ann")
-    (fetch,) = [one for one in made.core.handle(Ticked(0.0)) if isinstance(one, FetchAdapter)]
-    made.tell(Settled(0.0, fetch, "refused: it has that from /b", name_taken=True))
-    assert made.core.adapter_of(TOWN, AgentName("Ann")) == "pirate@2"
-    assert (made.known("Ann"), made.warming.given_up) == ([], ["town/Ann"])
-
-
 async def evict(client: httpx.AsyncClient, engine: str, owner: str) -> None:
     """As if others had needed its room. Sent with the fence that is in force, which may have moved on meanwhile."""
     async with asyncio.timeout(PATIENCE_S):
@@ -378,6 +269,31 @@ async def test_a_running_call_ends_before_the_proxy_does() -> None:
         assert (await call).status_code == 200
 
 
+async def test_while_running_calls_end_nothing_new_is_taken_and_the_probe_says_so() -> None:
+    engine = EmulatedEngine(decode_s_per_token=0.5)
+    client_of = partial(httpx.AsyncClient, trust_env=False, timeout=PATIENCE_S)
+    async with client_of() as one, client_of() as other, served(engine.app) as url, AsyncExitStack() as proxy:
+        addresses = await proxy.enter_async_context(running(settings_for(url)))
+        await until(one, addresses, up=True)
+        assert (await other.get(f"{addresses.data}/v1/models")).status_code == 200
+        call = asyncio.create_task(chat(one, addresses, "Ann"))
+        async with asyncio.timeout(PATIENCE_S):
+            while (
+                'scalesim_engine_calls{engine="engine-0"} 1'
+                not in (await other.get(f"{addresses.admin}/metrics")).text
+            ):
+                pass
+            ending = asyncio.create_task(proxy.aclose())
+            await until(other, addresses, up=False)
+        not_ready = await other.get(f"{addresses.admin}/readyz")
+        refused = await other.get(f"{addresses.data}/v1/models")
+        assert (await call).status_code == 200
+        await ending
+    assert "about to end" in not_ready.json()["detail"]
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "draining")
+    assert (refused.headers["retry-after"], refused.headers["connection"]) == ("2", "close")
+
+
 async def test_a_port_in_use_is_named() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -395,25 +311,6 @@ async def test_a_port_that_only_one_of_our_listeners_can_have_is_named() -> None
     with pytest.raises(CannotListen, match=rf"127\.0\.0\.1, port {port}: Address already in use"):
         async with running(settings_for("http://127.0.0.1:1", port=port, admin_port=port, **hosts)):
             pass
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
-def test_clients_that_vanish_are_noticed() -> None:
-    with (
-        app._listening_socket("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as accepted,
-    ):
-        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
-
-
-def test_clients_close_idle_connections_first() -> None:
-    """Else a request may cross with our closing, and fail for nothing."""
-    kept_by_clients_s = httpx.Limits().keepalive_expiry
-    assert kept_by_clients_s is not None
-    assert app._Listener(_nothing).config.timeout_keep_alive > 2 * kept_by_clients_s
 
 
 async def test_a_host_that_is_not_ours_is_named() -> None:
@@ -448,7 +345,7 @@ async def test_serving_says_where_and_ends_on_a_signal(capsys: pytest.CaptureFix
 
 
 async def test_a_second_signal_cuts_off_what_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "CLOSING_S", 0.2)
+    monkeypatch.setattr(listeners, "CLOSING_S", 0.2)
     ready: asyncio.Future[ServerAddresses] = asyncio.get_running_loop().create_future()
     engine = EmulatedEngine(decode_s_per_token=30)
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client, served(engine.app) as url:

@@ -107,6 +107,16 @@ def test_a_command_that_was_not_understood_ends_with_2(words: list[str]) -> None
     ("words", "environ", "says"),
     [
         (["serve"], {}, "engine: missing"),
+        (
+            ["serve", "--engine", "a=http://a:1", "--engine", "a=http://b:1"],
+            {},
+            "--engine: two engines are called 'a'",
+        ),
+        (
+            ["serve", "--engine", NOBODY, "--engine", "b"],
+            {},
+            "--engine: engine-1: 'b' is not the URL of an engine",
+        ),
         (["serve", "--engine", NOBODY, "--port", "99999"], {}, "--port: 99999 is not a port (1 to 65535)"),
         (
             ["serve", "--engine", NOBODY],
@@ -195,6 +205,16 @@ async def test_the_doctor_says_what_an_engine_can_do(extended: bool) -> None:
     assert "answers       yes" in out
     assert ("plugin        active" in out) is extended
     assert ("to do         nothing" in out) is extended
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_the_doctor_asks_each_of_several_engines() -> None:
+    async with served(EmulatedEngine().app) as url:
+        words = ["doctor", "--engine", f"a={url}", "--engine", f"b={NOBODY}"]
+        code, out, _ = await to_thread.run_sync(told_by, words)
+    assert code == PROBLEM
+    assert re.findall(r"answers +(yes|no)", out) == ["yes", "no"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from scalesim.engine_adapters.base import (
     EngineAdapter,
     EngineRefused,
     Fence,
+    FenceLost,
 )
 from scalesim.proxy.core.actions import (
     Action,
@@ -66,6 +67,20 @@ class Slow(FakeAdapter):
         return [action for action, _ in self.actions]
 
 
+class Fenced(FakeAdapter):
+    """An engine that somebody commands with `token`."""
+
+    def __init__(self, token: int) -> None:
+        super().__init__()
+        self.token = token
+
+    async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
+        if fence.token < self.token:
+            raise FenceLost(self.engine, f"token {self.token} is higher than {fence.token}", self.token)
+        self.token = fence.token
+        return await super().carry_out(action, fence)
+
+
 class Warmer:
     """A warm-up that takes no time."""
 
@@ -89,7 +104,7 @@ class Warmer:
 class Desk:
     """A dispatch and what it told."""
 
-    def __init__(self, adapter: FakeAdapter, warm_up: Warmer | None) -> None:
+    def __init__(self, adapter: FakeAdapter, warm_up: Warmer | None, *, takes_over: bool) -> None:
         self.told: list[tuple[Action, Outcome]] = []
         self.refused: list[tuple[Action, Outcome]] = []
         self.survived: list[str] = []
@@ -103,6 +118,7 @@ class Desk:
             ended=self._ended,
             refused=lambda action, outcome: self.refused.append((action, outcome)),
             survived=self.survived.append,
+            takes_over=takes_over,
         )
 
     def put(self, *actions: Action) -> None:
@@ -124,8 +140,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def started(adapter: FakeAdapter, warm_up: Warmer | None = None) -> AsyncIterator[Desk]:
-    desk = Desk(adapter, warm_up)
+async def started(
+    adapter: FakeAdapter, warm_up: Warmer | None = None, *, takes_over: bool = False
+) -> AsyncIterator[Desk]:
+    desk = Desk(adapter, warm_up, takes_over=takes_over)
     running = asyncio.create_task(desk.dispatch.run())
     await asyncio.sleep(0)  # one turn, in which it begins
     try:
@@ -435,7 +453,7 @@ async def test_without_a_warm_up_the_engine_is_asked_and_says_what_it_cannot() -
 
 
 async def test_each_action_has_a_deadline_of_its_own_length() -> None:
-    desk = Desk(FakeAdapter(), None)
+    desk = Desk(FakeAdapter(), None, takes_over=False)
     deadline_of = desk.dispatch._deadline_of
     assert deadline_of(Load(ENGINE, prefix("Ann"), 1.0, 3.0)) == 3.0 + LOAD_GRACE_S
     assert deadline_of(fetch("a")) == ADAPTER_S
@@ -454,3 +472,32 @@ async def test_a_load_counts_the_seconds_it_took() -> None:
         adapter.release(prefix("Ann"))
         await desk.until(lambda: desk.told)
     assert desk.told[0][1].seconds == 2.5
+
+
+async def test_whoever_was_started_last_commands_also_after_the_clock_was_set_back() -> None:
+    engine = Fenced(token=900)
+    async with started(engine, takes_over=True) as desk:
+        desk.put(Renew(ENGINE), load("Ann"), load("Bob"))
+        await desk.until(lambda: len(desk.told) == 3)
+    assert {result for _, result in desk.ended()} == {"done"}
+    assert engine.token == 901
+
+
+async def test_whoever_has_commanded_and_is_outranked_gives_way() -> None:
+    engine = Fenced(token=7)
+    async with started(engine, takes_over=True) as desk:
+        desk.put(Renew(ENGINE))
+        await desk.until(lambda: desk.told)
+        engine.token = 900
+        desk.put(Renew(ENGINE))
+        await desk.until(lambda: len(desk.told) == 2)
+    assert desk.ended() == [(Renew(ENGINE), "done"), (Renew(ENGINE), "fenced")]
+    assert engine.token == 900
+
+
+async def test_a_token_that_was_given_is_never_raised() -> None:
+    engine = Fenced(token=900)
+    async with started(engine) as desk:
+        desk.put(Renew(ENGINE))
+        await desk.until(lambda: desk.told)
+    assert desk.ended() == [(Renew(ENGINE), "fenced")]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,14 @@ from scalesim.engine_adapters.base import (
     Fence,
     FenceLost,
 )
+from scalesim.proxy import runtime as runtime_module
 from scalesim.proxy.core.actions import Action, FetchAdapter, Load, Order, Pin, Renew, StopLoad
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     CallStarted,
     EngineFound,
     EngineLost,
+    EngineRemoved,
     Event,
     Idled,
     Reported,
@@ -116,10 +118,11 @@ class StandIn(Noted):
 class Engine(Noted):
     """An adapter whose engine does what the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineId = ENGINE) -> None:
         super().__init__()
-        self.engine = ENGINE
+        self.engine = engine
         self.base_url = "http://gpu"
+        self.models_error: Exception | None = None
         self.is_a: Capabilities | None = EXTENDED
         self.probes = 0
         self.reports = 0
@@ -154,6 +157,11 @@ class Engine(Noted):
         if self.report_error is not None:
             raise self.report_error
         return EngineReport(self.is_a.boot_id or "", True, frozenset(), 0, 1000)
+
+    async def models(self) -> Sequence[object]:
+        if self.models_error is not None:
+            raise self.models_error
+        return [{"id": "llama"}]
 
     async def abort(self, request_id: str) -> None:
         raise NotImplementedError
@@ -720,3 +728,122 @@ async def test_the_core_is_told_that_the_name_of_an_adapter_is_taken() -> None:
         await core.until(lambda: core.all(Settled))
     (settled,) = core.all(Settled)
     assert (settled.action, settled.name_taken) == (fetch, True)
+
+
+# Engines that come and go
+
+OTHER = EngineId("other")
+
+
+class Told(Noted):
+    """Who wants to know how engines are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[object, ...]] = []
+
+    def answered(self, engine: EngineId, boot_id: str | None, capacity_tokens: int | None, at: float) -> None:
+        self._say("answered", engine, boot_id, capacity_tokens)
+
+    def silent(self, engine: EngineId, at: float, why: str) -> None:
+        self._say("silent", engine, why)
+
+    def listed(self, engine: EngineId, cards: Sequence[object]) -> None:
+        self._say("listed", engine, *cards)
+
+    def unlisted(self, engine: EngineId, why: str) -> None:
+        self._say("unlisted", engine, why)
+
+    def _say(self, *what: object) -> None:
+        self.said.append(what)
+        self.changed.set()
+
+
+async def test_an_engine_that_comes_while_the_loop_runs_is_found_and_commanded() -> None:
+    core, engine, other = StandIn(), Engine(), Engine(OTHER)
+    async with started(core, engine) as runtime:
+        runtime.add_engine(other)
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        tell(runtime, core, Pin(OTHER, (Owner("Ann"),)))
+        await other.until(lambda: other.actions)
+        with pytest.raises(ValueError, match="other"):
+            runtime.add_engine(Engine(OTHER))
+    assert other.actions == [Pin(OTHER, (Owner("Ann"),))]
+    assert engine.actions == []
+
+
+async def test_an_engine_that_is_removed_is_lost_once_and_nothing_of_it_is_left() -> None:
+    core, engine, other = StandIn(), Engine(), Engine(OTHER)
+    async with started(core, engine) as runtime:
+        before = asyncio.all_tasks()
+        runtime.add_engine(other)
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        other.open.clear()
+        tell(runtime, core, *(Pin(OTHER, (Owner(name),)) for name in ("Ann", "Bob")))
+        load = Load(OTHER, MemoryId("kv_prefix", "Ann"), 1.0, 5.0)
+        runtime.doubt(OTHER)
+        tell(runtime, core, load)
+        await other.until(lambda: other.begun)
+        runtime.remove_engine(OTHER)
+        runtime.remove_engine(OTHER)
+        runtime.forget_engine(OTHER)
+        probes, reports = other.probes, other.reports
+        reported = engine.reports
+        await engine.until(lambda: engine.reports > reported + 5)
+        assert [one.engine for one in runtime.engines()] == [ENGINE]
+        assert asyncio.all_tasks() - before == set(), "its tasks have ended"
+        assert runtime.sizes() == {"actions_waiting": 0, "settled_waiting": 0, "load_tasks": 0}
+        assert runtime.features(OTHER) == frozenset()
+    assert (other.probes, other.reports) == (probes, reports), "it is not asked any more"
+    about = [one for one in core.events if isinstance(one, EngineLost | EngineRemoved)]
+    assert [(type(one), one.engine) for one in about] == [(EngineLost, OTHER), (EngineRemoved, OTHER)]
+    assert {one.action for one in core.all(Settled)} == {Pin(OTHER, (Owner("Bob"),)), load}
+
+
+async def test_a_name_that_was_removed_can_be_taken_again() -> None:
+    core, engine = StandIn(), Engine()
+    async with started(core, engine) as runtime:
+        runtime.add_engine(Engine(OTHER))
+        runtime.remove_engine(OTHER)
+        second = Engine(OTHER)
+        runtime.add_engine(second)
+        await core.until(lambda: len(core.all(EngineFound)) == 2)
+        tell(runtime, core, Pin(OTHER, (Owner("Ann"),)))
+        await second.until(lambda: second.actions)
+
+
+async def test_who_wants_to_know_hears_what_an_engine_serves_before_it_is_up_and_then_how_it_is() -> None:
+    core, engine, told = StandIn(), Engine(), Told()
+    async with started(core, engine, health=lambda: told):
+        await told.until(lambda: len(told.said) >= 3)
+        engine.is_a = None
+        await told.until(lambda: told.said[-1][0] == "silent")
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        await told.until(lambda: told.said[-1] == ("answered", ENGINE, "boot-2", 1000))
+    assert told.said[:2] == [("listed", ENGINE, {"id": "llama"}), ("answered", ENGINE, "boot-1", 1000)]
+    assert ("silent", ENGINE, "gpu: connection refused") in told.said
+    again = told.said[told.said.index(("silent", ENGINE, "gpu: connection refused")) :]
+    assert ("listed", ENGINE, {"id": "llama"}) in again, "it may serve something else by now"
+
+
+async def test_what_an_engine_serves_is_asked_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "MODELS_EVERY_S", 0.004)
+    core, engine, told = StandIn(), Engine(), Told()
+    async with started(core, engine, health=lambda: told):
+        await told.until(lambda: sum(one[0] == "listed" for one in told.said) >= 3)
+    assert core.all(EngineLost) == []
+
+
+async def test_an_engine_that_does_not_say_what_it_serves_is_found_all_the_same() -> None:
+    core, engine, told = StandIn(), Engine(), Told()
+    engine.models_error = EngineRefused(ENGINE, "/v1/models: HTTP 404")
+    async with started(core, engine, health=lambda: told):
+        await told.until(lambda: len(told.said) >= 2)
+        engine.models_error = EngineUnreachable(ENGINE, "HTTP 500")
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        await told.until(lambda: told.said[-1][:3] == ("answered", ENGINE, "boot-2"))
+        engine.models_error = None
+        engine.is_a = replace(EXTENDED, boot_id="boot-3")
+        await told.until(lambda: ("listed", ENGINE, {"id": "llama"}) in told.said)
+    assert told.said[0] == ("unlisted", ENGINE, "gpu: /v1/models: HTTP 404")
+    assert sum(one[0] == "unlisted" for one in told.said) == 1, "who is not reached does not refuse"

@@ -11,7 +11,12 @@ from scalesim.proxy import dispatch
 from scalesim.proxy.access.keys import Key, digest_of, hash_of
 from scalesim.proxy.core.controller import ControllerConfig
 from scalesim.proxy.core.durations import Scale
-from scalesim.proxy.core.model import Clock, Mode, Part, SimulationId
+from scalesim.proxy.core.model import Clock, EngineId, Mode, Part, SimulationId
+from scalesim.proxy.core.placing import Bounds
+from scalesim.proxy.data_plane.joining import JoinRules
+from scalesim.proxy.data_plane.retrying import RetryRules
+from scalesim.proxy.engines.breaker import BreakerRules
+from scalesim.proxy.engines.registry import Address
 from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.settings import LOADS_LIMIT, PLAN_LIMIT, Settings, SettingsError, is_loopback
 
@@ -41,6 +46,56 @@ def test_the_engine_is_all_that_must_be_given() -> None:
 
 def test_a_missing_engine_is_refused_with_the_ways_to_give_it() -> None:
     assert refusal({}) == ("engine: missing; give --engine, SCALESIM_ENGINE, or `engine` in the config file",)
+
+
+def test_engines_may_be_several_with_names_or_without(tmp_path: Path) -> None:
+    two = (Address(EngineId("a"), "http://one:1"), Address(EngineId("engine-1"), "http://two:2"))
+    assert Settings.load({"engines": ["a=http://one:1", "http://two:2/"]}, {}).addresses == two
+    assert Settings.load({}, {"SCALESIM_ENGINES": "a=http://one:1, http://two:2"}).addresses == two
+    listed = write(tmp_path, 'engines = ["a=http://one:1", "http://two:2"]\n')
+    assert Settings.load(listed, {}).addresses == two
+    table = write(tmp_path, '[engines]\na = "http://one:1"\nb = { url = "http://two:2", weight = 2 }\n')
+    weighted = Address(EngineId("b"), "http://two:2", 2.0)
+    assert Settings.load(table, {}).addresses == (two[0], weighted)
+
+
+def test_one_engine_is_a_list_of_one() -> None:
+    assert Settings.load(ENGINE, {}).addresses == (Address(EngineId("engine-0"), ENGINE["engine"]),)
+
+
+def test_engines_may_all_be_registered_later() -> None:
+    assert Settings.load({}, {"SCALESIM_ENGINES": "none"}).addresses == ()
+
+
+def test_engines_of_a_stronger_source_take_the_place_of_those_of_a_weaker_one() -> None:
+    several = {"SCALESIM_ENGINES": "a=http://a:1"}
+    assert [one.name for one in Settings.load(ENGINE, several).addresses] == ["engine-0"]
+    given = {"engines": ["a=http://a:1"]}
+    assert [one.name for one in Settings.load(given, {"SCALESIM_ENGINE": "http://b:1"}).addresses] == ["a"]
+
+
+def test_one_engine_and_several_contradict_each_other() -> None:
+    (problem,) = refusal(ENGINE | {"engines": ["a=http://a:1"]})
+    assert problem == "engine, engines: give the one or the other"
+
+
+def test_none_of_several_engines_is_the_proxy_itself() -> None:
+    (problem,) = refusal({"engines": ["a=http://a:1", "b=http://localhost:8001"]})
+    assert problem.startswith("engines: 'http://localhost:8001' is where the proxy itself listens")
+
+
+def test_a_table_of_engines_has_nothing_but_urls_and_weights(tmp_path: Path) -> None:
+    (problem,) = refusal(write(tmp_path, '[engines]\na = { address = "http://one:1" }\n'))
+    assert "may have a url and a weight" in problem
+    (problem,) = refusal(write(tmp_path, '[engines]\na = { url = "http://one:1", weight = 0 }\n'))
+    assert "the weight of 'a' is 0" in problem
+
+
+def test_aliases_are_a_table_or_pairs(tmp_path: Path) -> None:
+    wanted = (("gpt-4o", "llama"), ("*", "llama"))
+    assert Settings.load(ENGINE, {"SCALESIM_ALIASES": "gpt-4o=llama, *=llama"}).aliases == wanted
+    file = write(tmp_path, '[aliases]\n"gpt-4o" = "llama"\n"*" = "llama"\n')
+    assert Settings.load(ENGINE | file, {}).aliases == wanted
 
 
 def test_a_command_that_needs_no_engine_loads_without_one() -> None:
@@ -116,6 +171,29 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
         ("ENGINE", "http://engine?a=b", "is not the URL of an engine"),
         ("ENGINE", "http://engine:30000/v1", "ends with /v1"),
         ("ENGINE_NAME", " a", "' a' is not a name"),
+        ("ENGINE_NAME", "a b", "'a b' is no name for an engine"),
+        ("ENGINES", "", "'' is not a list of engines"),
+        ("ENGINES", "a=", "a: '' is not the URL of an engine"),
+        ("ENGINES", "a b=http://a:1", "'a b' is no name for an engine"),
+        ("ENGINES", "a=http://a:1/v1", "a: 'http://a:1/v1' ends with /v1"),
+        ("ENGINES", "a=http://a:1,a=http://b:1", "two engines are called 'a'"),
+        ("ENGINES", "a=http://a:80,b=http://a", "http://a is registered as 'a'"),
+        ("ENGINES", "http://a:1,whoever", "engine-1: 'whoever' is not the URL of an engine"),
+        ("ALIASES", "gpt", "'gpt' is not a table of names and models"),
+        ("ALIASES", "gpt=llama,gpt=qwen", "names an alias twice"),
+        ("ALIASES", "gpt=llama,best=gpt", "an alias stands for a model"),
+        (
+            "PLACEMENT",
+            "anywhere",
+            "'anywhere' is not one of by_memory, least_loaded, rendezvous, round_robin",
+        ),
+        ("PLACEMENT_SPARE_CALLS", "-0.1", "-0.1 is not a number of shares"),
+        ("ENGINE_CONCURRENCY", "-1", "-1 is not a number of calls (a whole one, 0 to"),
+        ("QUEUE_LIMIT", "0", "0 is not a number of calls"),
+        ("RETRY_ATTEMPTS", "0", "0 is not a number of attempts"),
+        ("BREAKER_REST_S", "61", "longer than breaker_longest_rest_s"),
+        ("FIRST_BYTE_TIMEOUT_S", "-1", "-1 is not a number of seconds"),
+        ("DRAIN_S", "later", "later is not a number of seconds"),
         ("MODE", "maybe", "'maybe' is not one of off, shadow, on"),
         ("POLICY", "best", "'best' is not one of cost_aware, lru, nearest_first, off"),
         ("LOG_LEVEL", "LOUD", "'LOUD' is not one of debug, info, warning, error"),
@@ -146,7 +224,7 @@ def test_a_good_value_is_taken(name: str, value: str, parsed: object) -> None:
 )
 def test_a_bad_value_is_refused_by_name_and_value(name: str, value: str, says: str) -> None:
     (problem,) = refusal({}, {"SCALESIM_ENGINE": ENGINE["engine"]} | {f"SCALESIM_{name}": value})
-    assert problem.startswith(f"SCALESIM_{name}: ")
+    assert problem.startswith((f"SCALESIM_{name}: ", f"{name.lower()}: "))
     assert says in problem
 
 
@@ -309,6 +387,25 @@ def test_the_defaults_of_the_core_are_ours() -> None:
     assert (settings.plan_limit, settings.pin_share) == (core.plan_limit, core.pin_share)
     assert settings.guard is core.guard is True
     assert settings.idle_after_s == core.idle_after_s
+
+
+def test_the_defaults_of_the_rules_are_ours() -> None:
+    settings, bounds, breaker = Settings.load(ENGINE, {}), Bounds(), BreakerRules()
+    assert settings.placement_spare_calls == bounds.spare_calls
+    assert settings.placement_unhurried_calls == bounds.unhurried_calls
+    assert settings.placement_spare_memory == bounds.spare_memory
+    assert settings.placement_spare_together == bounds.spare_together
+    assert settings.breaker_failures == breaker.failures_in_a_row
+    assert (settings.breaker_rest_s, settings.breaker_longest_rest_s) == (
+        breaker.rest_s,
+        breaker.longest_rest_s,
+    )
+    assert (settings.retry_attempts, settings.retry_wait_s) == (
+        RetryRules().attempts,
+        RetryRules().longest_wait_s,
+    )
+    assert (settings.join_grace_s, settings.answers_kept_s) == (JoinRules().grace_s, JoinRules().kept_s)
+    assert settings.answers_kept_mb * 1_000_000 == JoinRules().most_bytes
 
 
 def test_every_setting_is_documented() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence
 from scalesim.proxy.core.actions import Action, Load, StopLoad
@@ -32,7 +32,7 @@ EXTENDED = Capabilities(
 
 class FakeAdapter:
     """Its attributes are the test's levers: set `down`, `refuses`, `capabilities`, `next_report`, `base_url`,
-    `load_results` and `holds_loads` at any time.
+    `load_results`, `serves` and `holds_loads` at any time.
 
     `additions` puts the owner under `owner`, the request's id under `rid` and the adapter under `lora_path` (unless the
     body has one), on every path.
@@ -45,6 +45,8 @@ class FakeAdapter:
         self.next_report: EngineReport | None = None
         self.down: str | None = None
         """Why every control call ends in `EngineUnreachable`; None while the engine is up."""
+        self.serves: Sequence[str] | None = ("fake-model",)
+        """Names of models; None: it has no such list."""
         self.refuses: frozenset[type[Action]] = frozenset()
         self.load_results: dict[MemoryId, LoadResult] = {}
         """How loads end; those of other memory move nothing and find it resident."""
@@ -112,6 +114,12 @@ class FakeAdapter:
         if self.next_report is None:
             raise EngineRefused(self.engine, "nothing to report")
         return self.next_report
+
+    async def models(self) -> Sequence[object]:
+        self._check_up()
+        if self.serves is None:
+            raise EngineRefused(self.engine, "it lists no models")
+        return [{"id": name, "object": "model"} for name in self.serves]
 
     async def abort(self, request_id: str) -> None:
         self._check_up()

@@ -74,7 +74,14 @@ def test_an_engine_cannot_be_away_at_no_time(text: str) -> None:
 
 
 def test_the_command_shows_every_rule() -> None:
-    told = "placement --agents 6 --steps 4 --persona-tokens 50 --engines 2 --adapters 2 --away 1:2"
+    told = "placement --agents 6 --steps 4 --persona-tokens 50 --engines 2 --adapters 2 --away 1:2 --room 2"
     shown = CliRunner().invoke(app, told.split(), env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     assert all(shown.output.count(name) == 2 for name in placement.names())
+
+
+def test_an_engine_that_is_too_small_for_a_call_is_refused() -> None:
+    told = "placement --agents 6 --steps 4 --persona-tokens 50 --engines 4 --room 0.1"
+    shown = CliRunner().invoke(app, told.split(), env={"COLUMNS": "200"})
+    assert shown.exit_code == 2
+    assert "more room, or fewer engines" in shown.output

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import scalesim.workloads.servers as servers_module
 from scalesim.workloads.builds import AdapterRoom, Device, EngineBuild
 from scalesim.workloads.links import Link
 from scalesim.workloads.servers import Flavour, Installation, ServerFailed, Servers, free_port
@@ -158,3 +160,20 @@ def test_flavours_differ_in_the_extension_alone() -> None:
     assert extended | {"SGLANG_PLUGINS": ""} == here.engine_environment(Flavour.STOCK) | {
         "SGLANG_PLUGINS": ""
     }
+
+
+def test_a_free_port_is_none_that_outgoing_connections_are_given() -> None:
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = {free_port() for _ in range(20)}
+    assert max(ports) < first
+    assert len(ports) > 1
+
+
+def test_a_port_that_is_taken_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = free_port()
+    monkeypatch.setattr(servers_module, "_PORTS", range(taken, taken + 1))
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", taken))
+        holder.listen()
+        with pytest.raises(OSError, match="no free port"):
+            free_port()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scalesim.engine_adapters.base import Fence
 from scalesim.proxy.core.actions import Action, Load, Order, Pin, Unpin
@@ -111,6 +111,9 @@ class Engine:
 
     async def report(self) -> EngineReport:
         return self.looked_at()
+
+    async def models(self) -> Sequence[object]:
+        return ()
 
     async def abort(self, request_id: str) -> None:
         return None

@@ -26,6 +26,12 @@ from scalesim.proxy.core.actions import Action
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted, Event, StepTicked, Ticked
 from scalesim.proxy.core.model import AgentName, CallId, Clock, Outcome, owner_of
+from scalesim.proxy.core.placement import DEFAULT, find
+from scalesim.proxy.core.placer import Placer
+from scalesim.proxy.engines.breaker import Breakers
+from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.engines.models import Models
+from scalesim.proxy.engines.registry import Address, Registry
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
@@ -116,12 +122,22 @@ async def held(agents: int, active: int, seed: int, seconds: float) -> Held:
             ticks.append(event.at)
 
     runtime = Runtime(
-        _Timed(controller, found), [engine], clock, tick_s=ROUND_S, report_every_s=0.5, listener=heard
+        _Timed(controller, found), [], clock, tick_s=ROUND_S, report_every_s=0.5, listener=heard
     )
+    fleet = Fleet(
+        registry=Registry(),
+        models=Models(),
+        breakers=Breakers(),
+        placer=Placer(find(DEFAULT)),
+        adapter_for=lambda _: engine,
+        lines=runtime,
+    )
+    settings = Settings(engine="http://bench")
+    fleet.add(Address(ENGINE, settings.engine), clock())
     crowd = Crowd(agents, active, seed)
     begin(crowd, controller.handle, clock())
     body = _body(crowd.distances())
-    app = create_admin(runtime, controller, _Nothing(), Ladder(), Settings(engine="http://bench"), clock)
+    app = create_admin(runtime, controller, _Nothing(), Ladder(), settings, clock, fleet=fleet)
     async with asyncio.TaskGroup() as tasks, _serving(app) as url:
         running = [
             tasks.create_task(runtime.run()),

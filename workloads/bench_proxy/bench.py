@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scalesim.workloads.program import Impossible
-from scalesim.workloads.servers import Installation, Server, ServerFailed, Servers, free_port
+from scalesim.workloads.servers import Installation, Server, ServerFailed, Servers, free_port, on_core
 
 from . import generator
 from .contestants import Contestant, NotThere
 from .figures import Sample
 from .loads import Load
-from .racers import HOST, Racer, all_going_on_at_the_end, cores, on_core, running, started
+from .racers import HOST, Racer, all_going_on_at_the_end, cores, running, started
 from .results import DIRECT, Measured, as_json, show
 
 MOCK_S = 30.0

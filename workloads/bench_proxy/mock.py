@@ -18,7 +18,7 @@ import uvloop
 
 from scalesim.engine_adapters.sglang_plugin import wire
 
-from .http1 import Malformed, Messages
+from .http1 import Malformed, Message, Messages
 from .loads import JSON_ANSWER, MODEL, PATH, SSE_WRITES
 
 _CALL = b"post %b " % PATH.encode()
@@ -96,14 +96,22 @@ class MockEngine(asyncio.Protocol):
             return
         if message is None:
             return
-        if not message.start.startswith(_CALL):
-            self._transport.write(_aside(message.start))
-        elif any(mark in message.body for mark in _STREAMS):
+        if message.start.startswith(_CALL):
+            self.answer(message)
+        else:
+            self._transport.write(self.aside(message.start))
+        if message.closes:
+            self._transport.close()
+
+    def answer(self, call: Message) -> None:
+        if any(mark in call.body for mark in _STREAMS):
             self._write_each(SSE_WRITES)
         else:
             self._transport.write(JSON_ANSWER)
-        if message.closes:
-            self._transport.close()
+
+    def aside(self, start: bytes) -> bytes:
+        """The answer to whatever is not a call. `start` is the first line of the request, in small letters."""
+        return _aside(start)
 
     def _write_each(self, writes: Sequence[bytes]) -> None:
         """Past the transport, which would make one write of them all."""
@@ -125,7 +133,6 @@ class MockEngine(asyncio.Protocol):
 
 
 def _aside(start: bytes) -> bytes:
-    """Whatever is not a call. `start` is the first line of the request, in small letters."""
     method, _, rest = start.decode("latin-1").partition(" ")
     path = rest.partition(" ")[0].partition("?")[0]
     answer = _TAKEN if method == "post" else _READS.get(path)

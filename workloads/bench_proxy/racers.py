@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalesim.workloads.servers import Server, ServerFailed, Servers, free_port
+from scalesim.workloads.servers import Server, ServerFailed, Servers, free_port, on_core
 
 from .contestants import Contestant, Place
 from .http1 import Malformed, Messages
@@ -38,11 +38,6 @@ def cores(allowed: Sequence[int]) -> Cores:
         return Cores(None, None)
     first, second, *_ = sorted(allowed)
     return Cores(first, second)
-
-
-def on_core(core: int | None, command: Sequence[str]) -> list[str]:
-    """From its first moment on: runtimes count the cores when they start."""
-    return list(command) if core is None else ["taskset", "--cpu-list", str(core), *command]
 
 
 @dataclass(frozen=True, slots=True)

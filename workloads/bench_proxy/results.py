@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from scalesim.workloads.machine import command, commit, machine
+from scalesim.workloads.machine import provenance
 
 from .contestants import Contestant
 from .figures import Row, Sample, row
@@ -59,12 +59,7 @@ def as_json(measured: Measured, seed: int, settings: Mapping[str, object]) -> di
     for name, load, one in measured.rows():
         results.setdefault(load.name, {})[name] = _told(one)
     return {
-        "schema": SCHEMA,
-        "command": command(),
-        "commit": commit(),
-        "seed": seed,
-        "machine": machine(),
-        "settings": dict(settings),
+        **provenance(SCHEMA, seed, settings),
         "results": results,
         "absent": measured.absent,
         "details": {

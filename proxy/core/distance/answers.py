@@ -5,7 +5,9 @@ from __future__ import annotations
 from ..agent import Agent
 from ..estimate import Estimate, Source
 
+_SOURCE = Source.ANSWERS
+
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
     told = agent.standing(agent.said)
-    return None if told is None else Estimate(told.moment, 0.0, Source.ANSWERS)
+    return None if told is None else Estimate(told.moment, 0.0, _SOURCE)

@@ -18,24 +18,27 @@ from ..estimate import Estimate, Source, distance_s
 from . import answers, gap, hinted, path, plan, spatial, turns
 
 _LEARNED = (Source.TURNS, Source.GAP)
+_ACTIVATION = Source.ACTIVATION
 
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
     if agent.goes_on(at):
-        return Estimate(agent.simulation.moment(at), 0.0, Source.ACTIVATION)
+        return Estimate(agent.simulation.moment(at), 0.0, _ACTIVATION)
+    simulation = agent.simulation
     known = _told(agent, at)
     if known is None:
-        own = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
-        known = _nearer(own, spatial.estimate(agent, at), agent, at)
+        known = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
+        if simulation.space is not None:
+            known = _nearer(known, spatial.estimate(agent, at), agent, at)
     if known is None:
         return None
-    authority = agent.simulation.authority
+    authority = simulation.authority
     if known.source in authority.before:
         known = _better(known, agent, at)
     error, spread = authority.errors.get(known.source), known.spread
     if error is not None and spread == 0.0 and error[0] is known.moment.clock:
         spread = error[1]
-    turn = turns.estimate(agent, at) if agent.simulation.turns.tells else None
+    turn = turns.estimate(agent, at) if simulation.turns.tells else None
     if turn is None and spread == known.spread:
         return known
     last = math.inf if turn is None else turn.moment.value
@@ -57,7 +60,11 @@ def _told(agent: Agent, at: float) -> Estimate | None:
 
 
 def _happens(agent: Agent, at: float) -> Estimate | None:
-    acts = plan.estimate(agent, at) or answers.estimate(agent, at)
+    acts = None
+    if agent.action is not None or agent.said is not None:
+        acts = plan.estimate(agent, at) or answers.estimate(agent, at)
+    if agent.simulation.graph is None:
+        return acts
     return _nearer(acts, path.estimate(agent, at), agent, at)
 
 

@@ -94,11 +94,8 @@ class Answer:
             self._source.resume()
         return chunk
 
-    async def aclose(self) -> None:
-        """Does not wait for anybody: what has not come by now closes the connection to the engine."""
-        self.close()
-
     def close(self) -> None:
+        """Does not wait for anybody: what has not come by now closes the connection to the engine."""
         if self._source is not None:
             self._source.close()
 

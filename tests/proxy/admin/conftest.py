@@ -16,7 +16,13 @@ from scalesim.proxy.admin import create_admin
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
+from scalesim.proxy.core.placement import DEFAULT, find
+from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.snapshot import AgentSnapshot
+from scalesim.proxy.engines.breaker import Breakers
+from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.engines.models import Models
+from scalesim.proxy.engines.registry import Address, Registry
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
@@ -42,6 +48,7 @@ class Proxy:
     runtime: Runtime
     adapter: FakeAdapter
     callers: Ladder
+    fleet: Fleet
     _calls: int = 0
     _simulations: int = 0
 
@@ -69,20 +76,45 @@ def _timeless(agent: AgentSnapshot) -> tuple[object, ...]:
     return (agent.name, agent.clock, agent.source, agent.distance if agent.clock == "steps" else None)
 
 
+def fleet_of(runtime: Runtime, adapter: FakeAdapter) -> Fleet:
+    """With that one engine. Those that are registered later are never there."""
+
+    def adapter_for(address: Address) -> FakeAdapter:
+        if address.name == adapter.engine:
+            return adapter
+        other = FakeAdapter(address.base_url, engine=address.name)
+        other.down = "connection refused"
+        return other
+
+    fleet = Fleet(
+        registry=Registry(),
+        models=Models(),
+        breakers=Breakers(),
+        placer=Placer(find(DEFAULT)),
+        adapter_for=adapter_for,
+        lines=runtime,
+    )
+    fleet.add(Address(adapter.engine, adapter.base_url), time.monotonic(), configured=True)
+    return fleet
+
+
 @asynccontextmanager
 async def started(
     settings: Settings, adapter: FakeAdapter | None = None, **limits: Any
 ) -> AsyncIterator[Proxy]:
     controller = Controller(ControllerConfig(mode=settings.mode, **limits))
     adapter = adapter or FakeAdapter()
-    runtime = Runtime(controller, [adapter], time.monotonic, report_every_s=0.01, probe_every_s=0.01)
+    runtime = Runtime(
+        controller, [], time.monotonic, report_every_s=0.01, probe_every_s=0.01, health=lambda: fleet
+    )
+    fleet = fleet_of(runtime, adapter)
     loop = asyncio.create_task(runtime.run())
     callers = Ladder()
-    app = create_admin(runtime, controller, Nothing(), callers, settings, time.monotonic)
+    app = create_admin(runtime, controller, Nothing(), callers, settings, time.monotonic, fleet=fleet)
     try:
         async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
-            yield Proxy(client, controller, runtime, adapter, callers)
+            yield Proxy(client, controller, runtime, adapter, callers, fleet)
     finally:
         loop.cancel()
         await asyncio.wait([loop])

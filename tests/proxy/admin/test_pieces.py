@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.anyio
 
 def desk_of(proxy: Proxy) -> Desk:
     now = proxy.runtime.now
-    return Desk(proxy.runtime, proxy.controller, proxy.callers, (), None, now, now())  # type: ignore[arg-type]  # no settings asked
+    settings: Any = None  # nobody asks for them
+    return Desk(proxy.runtime, proxy.controller, proxy.fleet, proxy.callers, (), settings, now, now())
 
 
 def test_pieces_hold_all_in_their_order() -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def until(proxy: Proxy, *, up: bool) -> None:
     """The loop probes or looks every few milliseconds; each round trip to the proxy lets it go on."""
     async with asyncio.timeout(PATIENCE_S):
-        while proxy.runtime.engines()[0].up is not up:
+        while proxy.fleet.is_ready is not up:
             await proxy.client.get("/health")
 
 

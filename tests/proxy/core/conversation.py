@@ -14,10 +14,12 @@ from scalesim.proxy.core.events import (
     AdapterRegistered,
     AgentLeft,
     CallEnded,
+    CallSent,
     CallStarted,
     DistanceHinted,
     EngineFound,
     EngineLost,
+    EngineRemoved,
     Event,
     HostCopySet,
     Idled,
@@ -130,6 +132,9 @@ class Conversation:
     def lose(self, engine: EngineId = GPU) -> None:
         assert self.post(EngineLost(self.at, engine, "unplugged")) == []
 
+    def remove(self, engine: EngineId = GPU) -> None:
+        assert self.post(EngineRemoved(self.at, engine)) == []
+
     def report(
         self,
         *,
@@ -186,13 +191,21 @@ class Conversation:
         simulation: str = TOWN,
         engine: EngineId = GPU,
         adapter: str | None = None,
+        moves: bool = True,
     ) -> CallId:
         self._calls += 1
         call = CallId(self._calls)
         name = None if agent is None else AgentName(agent)
         runs_on = None if adapter is None else key(adapter)
-        assert self.post(CallStarted(self.at, call, SimulationId(simulation), name, engine, runs_on)) == []
+        started = CallStarted(self.at, call, SimulationId(simulation), name, engine, runs_on, moves)
+        assert self.post(started) == []
         return call
+
+    def send(
+        self, call: CallId, engine: EngineId = GPU, *, adapter: str | None = None, moves: bool = True
+    ) -> None:
+        runs_on = None if adapter is None else key(adapter)
+        assert self.post(CallSent(self.at, call, engine, runs_on, moves)) == []
 
     def end(
         self,

@@ -347,6 +347,45 @@ def test_each_engine_gets_the_plan_of_what_is_on_it() -> None:
     assert talk.plan() == [Order(GPU, ()), Order(other, ((BOB, 1.0), (ANN, 2.0)))]
 
 
+def test_of_an_engine_that_was_removed_nothing_is_known() -> None:
+    other = EngineId("other")
+    talk = Conversation()
+    talk.find()
+    empty = talk.controller.sizes()
+    talk.find(other)
+    talk.call("Ann", acts_for=3)
+    talk.call("Bob", acts_for=4, engine=other)
+    assert talk.plan() == [Order(GPU, ((ANN, 3.0),)), Order(other, ((BOB, 4.0),))]
+    running = talk.start("Bob", engine=other)
+    talk.lose(other)
+    talk.remove(other)
+    talk.remove(other)
+    assert [one.id for one in talk.controller.engines()] == [GPU]
+    talk.end(running)
+    for agent in ("Ann", "Bob"):
+        talk.leave(agent)
+    talk.plan()
+    left = talk.controller.sizes()
+    tables = ("engines", "ordered_owners", "agenda_agents", "noted_agents", "reported_memories")
+    assert {name: left[name] for name in tables} == {name: empty[name] for name in tables}
+
+
+def test_an_engine_that_comes_back_under_its_name_is_planned_for_as_a_new_one() -> None:
+    other = EngineId("other")
+    talk = Conversation()
+    talk.find()
+    talk.find(other)
+    talk.call("Bob", acts_for=1, engine=other)
+    assert talk.plan() == [Order(other, ((BOB, 1.0),))]
+    talk.lose(other)
+    talk.remove(other)
+    assert talk.plan() == []
+    talk.find(other, boot="boot-2")
+    assert talk.plan() == [], "nobody's memory is there"
+    talk.call("Bob", acts_for=2, engine=other)
+    assert talk.plan() == [Order(other, ((BOB, 2.0),))]
+
+
 # Reading
 
 

@@ -100,6 +100,57 @@ def test_calls_of_known_agents_are_played_with_the_sizes_that_they_leave() -> No
     assert _guard(talk).hits_lru == 1, "nothing else fits beside it"
 
 
+def test_calls_find_what_was_there_before_those_that_began_with_them() -> None:
+    """An engine admits them together, and has locked what they find before it makes room for what they do not."""
+    talk = Conversation()
+    talk.find()
+    for number in range(10):
+        talk.call(f"agent-{number}", acts_for=1)
+    talk.plan()
+    talk.start("new")
+    talk.start("agent-0")
+    assert _guard(talk).hits_lru == 1, "which is the oldest of those that fit"
+    talk.plan()
+    talk.start("agent-1")
+    assert _guard(talk).hits_lru == 1, "the engine has gone on since"
+
+
+def test_by_a_plan_that_changes_nothing_the_engine_has_gone_on() -> None:
+    talk = Conversation()
+    talk.find()
+    talk.set_mode(Mode.OFF, "city")
+    for number in range(10):
+        talk.call(f"agent-{number}", simulation="city")
+    talk.start("Ann")
+    talk.plan()
+    order = talk.engine.order
+    talk.start("new", simulation="city")
+    talk.start("Ann")
+    talk.plan()
+    assert talk.engine.order == order
+    hits = _guard(talk).hits_lru
+    talk.start("agent-1", simulation="city")
+    assert _guard(talk).hits_lru == hits, "which had to leave for those two"
+
+
+def test_a_plan_is_due_when_recency_takes_charge_as_another_order_arrives() -> None:
+    engine = Engine(GPU, LoadQueue(GPU, max_in_flight=1, max_bytes=1), guarded=True)
+    engine.find(Capabilities("emulated", "1", True, BOTH, "boot", capacity_tokens=2))
+    assert engine.guard is not None
+    owners = [Owner(f"agent-{number}") for number in range(3)]
+    engine.guard.ordered([(owners[0], 1.0)])
+    for owner in owners[:2]:
+        engine.guard.called(owner, 1)
+        engine.guard.ended(owner)
+    engine.guard._behind = 100 * 2  # nothing may be risked any more
+    engine.guard.called(owners[2], 1)
+    engine.dirty = False
+    assert engine.by_distance, "no room was made yet"
+    engine.follow()
+    assert not engine.by_distance
+    assert engine.dirty
+
+
 def test_each_engine_has_its_own() -> None:
     talk = Conversation()
     talk.find()

@@ -38,6 +38,7 @@ from scalesim.proxy.core.events import (
     DistanceHinted,
     EngineFound,
     EngineLost,
+    EngineRemoved,
     Event,
     HostCopySet,
     ModeSet,
@@ -286,6 +287,10 @@ class _History:
         self.engine.found = False
         self.post(EngineLost(self.at, GPU, "unplugged"))
 
+    def remove(self) -> None:
+        self.lose()
+        self.post(EngineRemoved(self.at, GPU))
+
     def report(self) -> None:
         engine = self.engine
         if engine.found:
@@ -397,6 +402,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _do("find"),
     _do("find"),
     _do("lose"),
+    _do("remove"),
     _do("report"),
     _do("age_out"),
 )

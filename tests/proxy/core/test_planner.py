@@ -63,6 +63,19 @@ def test_what_comes_while_a_plan_is_made_is_for_the_next_one() -> None:
     assert list(second)[:2] == [*own(NAMES[-2], NAMES[-1])]
 
 
+def test_nothing_else_is_worked_out_in_the_piece_that_ends_a_plan() -> None:
+    talk = _town()
+    talk.act(NAMES[-1], 0.5)
+    talk.tick()
+    talk.act(NAMES[-2], 0.25)
+    while not (actions := talk.idle()):
+        assert talk.controller.planning
+    assert talk.controller.sizes()["noted_agents"] == 1
+    talk.settle(actions)
+    talk.idle()
+    assert talk.controller.sizes()["noted_agents"] == 0
+
+
 @pytest.mark.parametrize("what", ["mode", "end", "lost", "booted"])
 def test_a_plan_is_given_up_when_it_is_of_no_use_any_more(what: str) -> None:
     talk = _town()

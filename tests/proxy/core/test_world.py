@@ -1,14 +1,27 @@
 """What events do to simulations, agents and calls, seen through the controller's snapshots."""
 
 import math
+from random import Random
 
 import pytest
 
+from scalesim.proxy.core.actions import Order
 from scalesim.proxy.core.events import ActionStarted, CallEnded, CallStarted, SimulationEnded
-from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Mode, Outcome, SimulationId, Source
+from scalesim.proxy.core.model import (
+    AgentName,
+    CallId,
+    Clock,
+    EngineId,
+    MemoryReport,
+    Mode,
+    Outcome,
+    SimulationId,
+    Source,
+)
 
-from .conversation import GPU, TOWN, Conversation, own
+from .conversation import GPU, HOST_TIER, TOWN, Conversation, own, pool, prefix
 
+OTHER = EngineId("other")
 ANN, BOB = AgentName("Ann"), AgentName("Bob")
 
 # Activations
@@ -525,3 +538,100 @@ def test_a_simulation_with_assigned_adapters_makes_room_for_no_other() -> None:
     talk.leave("Ann")
     talk.call("Bob", simulation="city")
     assert {one.id for one in talk.controller.simulations()} == {"city", "farm"}
+
+
+# Calls that go elsewhere, or later
+
+
+def test_a_detour_leaves_the_agents_memory_where_it_is() -> None:
+    talk = Conversation()
+    talk.find()
+    talk.find(OTHER)
+    talk.end(talk.start("Ann"))
+    talk.end(talk.start("Ann", engine=OTHER, moves=False), acts_for=3)
+    assert talk.agent("Ann").engine == GPU
+    assert [one.running_calls for one in talk.controller.engines()] == [0, 0]
+    assert talk.plan() == [Order(GPU, ((own("Ann")[0], 3.0),))]
+
+
+def test_whoever_has_no_memory_yet_has_it_where_its_first_call_goes() -> None:
+    talk = Conversation()
+    talk.start("Ann", engine=OTHER, moves=False)
+    assert talk.agent("Ann").engine == OTHER
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_call_that_is_sent_elsewhere_runs_there_and_is_still_one_call(moves: bool) -> None:
+    talk = Conversation()
+    talk.find()
+    talk.find(OTHER)
+    call = talk.start("Ann", adapter="red")
+    talk.send(call, OTHER, adapter="blue", moves=moves)
+    assert {one.id: one.running_calls for one in talk.controller.engines()} == {GPU: 0, OTHER: 1}
+    assert talk.agent("Ann").engine == (OTHER if moves else GPU)
+    talk.end(call)
+    assert [one.running_calls for one in talk.controller.engines()] == [0, 0]
+    assert (talk.town.counters.calls, talk.town.counters.activations) == (1, 1)
+
+
+def test_what_a_call_finds_is_what_is_there_when_it_is_sent() -> None:
+    talk = Conversation()
+    talk.find(features=HOST_TIER)
+    talk.call("Ann", cached=0)
+    talk.call("Ann", cached=80, acts_for=9)
+    talk.step()
+    ann = prefix("Ann")
+    talk.report(pools=(pool(free=1000),), memories={ann: MemoryReport(0, 100)})
+    for is_sent_later in (False, True):
+        call = talk.start("Ann")
+        talk.report(pools=(pool(free=900),), memories={ann: MemoryReport(100, 0)})
+        if is_sent_later:
+            talk.send(call)
+        talk.end(call, cached=80)
+        talk.report(pools=(pool(free=1000),), memories={ann: MemoryReport(0, 100)})
+    story = talk.controller.story(TOWN, ANN)
+    assert story is not None
+    assert [one.miss is None for one in story.calls][-2:] == [False, True]
+
+
+def test_a_call_that_has_ended_is_sent_nowhere() -> None:
+    talk = Conversation()
+    call = talk.start("Ann")
+    talk.end(call)
+    talk.send(call, OTHER)
+    assert talk.controller.totals().unknown_calls == 1
+    assert talk.agent("Ann").engine == GPU
+
+
+def test_an_agent_that_left_while_it_called_may_still_be_sent_elsewhere() -> None:
+    talk = Conversation()
+    talk.find()
+    talk.find(OTHER)
+    call = talk.start("Ann")
+    talk.leave("Ann")
+    talk.send(call, OTHER)
+    talk.end(call)
+    assert [one.running_calls for one in talk.controller.engines()] == [0, 0]
+
+
+def test_calls_that_go_here_and_there_break_nothing() -> None:
+    random = Random(7)
+    talk = Conversation()
+    talk.find()
+    talk.find(OTHER)
+    running: list[CallId] = []
+    for _ in range(400):
+        talk.wait(random.choice((0.0, 0.1, 2.0)))
+        engine, moves = random.choice((GPU, OTHER)), random.random() < 0.5
+        adapter = random.choice((None, "red", "blue"))
+        match random.randrange(5):
+            case 0 | 1:
+                name = random.choice(("Ann", "Bob", "Cem", None))
+                running.append(talk.start(name, engine=engine, adapter=adapter, moves=moves))
+            case 2 if running:
+                talk.send(random.choice(running), engine, adapter=adapter, moves=moves)
+            case 3 if running:
+                talk.end(running.pop(random.randrange(len(running))))
+            case 4:
+                talk.leave(random.choice(("Ann", "Bob", "Cem")))
+        talk.tick()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 from typing import Self
 
 import httpx
@@ -13,14 +14,24 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from scalesim.proxy.core.durations import Reading
-from scalesim.proxy.core.events import CallEnded, CallStarted, Event
-from scalesim.proxy.core.model import AdapterName, AgentName, Mode, Owner, SimulationId
+from scalesim.proxy.core.events import CallEnded, CallSent, CallStarted, Event
+from scalesim.proxy.core.model import AdapterName, AgentName, EngineId, Mode, Owner, SimulationId
+from scalesim.proxy.core.placement import find
+from scalesim.proxy.core.placer import Placer
+from scalesim.proxy.data_plane.admission import Admissions
 from scalesim.proxy.data_plane.answers import duration_in
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.identity import Recogniser
+from scalesim.proxy.data_plane.joining import JoinRules, Joins
 from scalesim.proxy.data_plane.relay import Relay
+from scalesim.proxy.data_plane.retrying import Retrying, RetryRules
+from scalesim.proxy.data_plane.sharing import Sharing
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.engines.breaker import BreakerRules, Breakers
+from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.engines.models import Models
+from scalesim.proxy.engines.registry import Address, Registry
 from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recognition.recipes.shelf import Shelf
@@ -32,20 +43,58 @@ Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
 Remembered = tuple[Owner, str, Mapping[str, object], int, AdapterName | None]
 Head = tuple[int, list[tuple[bytes, bytes]]]
 
+ONCE = RetryRules(attempts=1)
+JOINS = JoinRules()
+
 SOON_S = 0.25
 """Within this a client's leaving must have reached the engine."""
 
 
 class Rig:
     def __init__(
-        self, adapter: FakeAdapter, relay: Relay, log: EventLog, url: str, remembered: list[Remembered]
+        self,
+        adapters: Mapping[str, FakeAdapter],
+        fleet: Fleet,
+        relay: Relay,
+        log: EventLog,
+        url: str,
+        remembered: list[Remembered],
     ) -> None:
-        self.adapter = adapter
+        self.adapters = adapters
+        self.adapter = next(iter(adapters.values()))
+        """Of the only engine."""
+        self.fleet = fleet
         self.relay = relay
         self.log = log
         self.remembered = remembered
         self.url = url
         self.port = int(url.rpartition(":")[2])
+
+    def running(self, engine: str) -> int:
+        return self.fleet.placer.running(EngineId(engine))
+
+
+class _Lines:
+    """Nothing is asked of engines but calls; `doubted` are those that were found silent."""
+
+    def __init__(self, adapters: Mapping[str, FakeAdapter]) -> None:
+        self._adapters = adapters
+        self.doubted: list[EngineId] = []
+
+    def add_engine(self, adapter: object) -> None:
+        pass
+
+    def remove_engine(self, engine: EngineId) -> None:
+        pass
+
+    def forget_engine(self, engine: EngineId) -> None:
+        pass
+
+    def doubt(self, engine: EngineId) -> None:
+        self.doubted.append(engine)
+
+    def features(self, engine: EngineId) -> frozenset[str]:
+        return self._adapters[engine].capabilities.features
 
 
 class EventLog:
@@ -66,6 +115,10 @@ class EventLog:
     @property
     def ended(self) -> list[CallEnded]:
         return [event for event in self.events if isinstance(event, CallEnded)]
+
+    @property
+    def sent(self) -> list[CallSent]:
+        return [event for event in self.events if isinstance(event, CallSent)]
 
     async def until_ended(self, calls: int = 1, timeout_s: float = PATIENCE_S) -> CallEnded:
         """Waits for so many ends, and gives the last. `timeout_s`: of a loop that runs."""
@@ -93,44 +146,84 @@ class EventLog:
 
 @asynccontextmanager
 async def rig(
-    engine: Engine | str,
+    engine: Engine | str | Mapping[str, Engine | str],
     *,
     mode: Mode = Mode.ON,
     max_body_bytes: int = 1 << 20,
     max_connections: int = 100,
     connect_timeout_s: float = PATIENCE_S,
+    first_byte_timeout_s: float | None = None,
+    chunk_timeout_s: float | None = None,
+    total_timeout_s: float | None = None,
     assigned: Mapping[tuple[str, str], str] | None = None,
     recomputed: bool = True,
     reading: Reading | None = None,
     adapter_type: type[FakeAdapter] = FakeAdapter,
     record: Record | None = None,
     rungs: frozenset[Rung] = frozenset(),
+    retries: RetryRules = ONCE,
+    breaker: BreakerRules | None = None,
+    joins: JoinRules = JOINS,
+    concurrency: int | None = None,
+    queue_limit: int = 100,
+    queue_wait_s: float | None = None,
+    serves: Mapping[str, Sequence[str]] | None = None,
+    aliases: Mapping[str, str] | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> AsyncIterator[Rig]:
-    """`engine`: an ASGI app, or the URL of one. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. `reading`: of the answers in all simulations. `record`: told of ended calls. `rungs`: by which callers are found that do not say who they are. At the end all calls must have ended, and nothing may be held."""
+    """`engine`: an ASGI app, or the URL of one; or several by name. `assigned`: adapters by simulation and agent. `recomputed`: prefixes have no host copy. `reading`: of the answers in all simulations. `record`: told of ended calls. `rungs`: by which callers are found that do not say who they are. `serves`: models by engine, `m` where nothing is said. `clock`: without one, time goes on by a second each time that somebody looks. At the end all calls must have ended, and nothing may be held."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(_Servers())
-        base_url = engine if isinstance(engine, str) else await servers.start(engine)
-        adapter = adapter_type(base_url)
+        engines = engine if isinstance(engine, Mapping) else {"fake": engine}
+        adapters = {
+            name: adapter_type(one if isinstance(one, str) else await servers.start(one), engine=name)
+            for name, one in engines.items()
+        }
         log = EventLog()
-        ticks = itertools.count()
         remembered: list[Remembered] = []
+        if clock is None:
+            ticks = itertools.count()
+            clock = lambda: float(next(ticks))  # noqa: E731 - as short as it can be
 
         def assigned_to(simulation: SimulationId, agent: AgentName) -> AdapterName | None:
             name = (assigned or {}).get((simulation, agent))
             return None if name is None else AdapterName(name)
 
-        upstream = Upstream(connect_timeout_s=connect_timeout_s, max_connections=max_connections)
+        lines = _Lines(adapters)
+        fleet = Fleet(
+            registry=Registry(),
+            models=Models(aliases),
+            breakers=Breakers(breaker),
+            placer=Placer(find("by_memory")),
+            adapter_for=lambda address: adapters[address.name],
+            lines=lines,
+        )
+        for name, adapter in adapters.items():
+            fleet.add(Address(EngineId(name), adapter.base_url), clock())
+            fleet.answered(EngineId(name), "boot-1", 1000, clock())
+            fleet.listed(EngineId(name), [{"id": model} for model in (serves or {}).get(name, ["m"])])
+        upstream = Upstream(
+            connect_timeout_s=connect_timeout_s,
+            max_connections=max_connections,
+            first_byte_timeout_s=first_byte_timeout_s,
+            between_chunks_timeout_s=chunk_timeout_s,
+            total_timeout_s=total_timeout_s,
+        )
         ladder = Ladder(rungs=rungs)
         ladder.index = Shelf().index
         relay = Relay(
-            adapter=adapter,
+            fleet=fleet,
             upstream=await stack.enter_async_context(upstream),
+            admissions=Admissions(
+                clock, capacity=concurrency, max_waiting=queue_limit, max_wait_s=queue_wait_s
+            ),
+            sharing=Sharing(Joins(joins), clock),
+            retrying=Retrying(retries, Random(1)),
             recogniser=Recogniser(),
             post=log.post,
             mode_of=lambda _: mode,
-            clock=lambda: float(next(ticks)),
+            clock=clock,
             max_body_bytes=max_body_bytes,
-            features=lambda: adapter.capabilities.features,
             assigned=assigned_to,
             recomputed=lambda *_: recomputed,
             remember=lambda *told: remembered.append(told),
@@ -149,14 +242,16 @@ async def rig(
                 crashes.append(exc)  # uvicorn only logs it
                 raise
 
-        yield Rig(adapter, relay, log, await servers.start(watched), remembered)
+        yield Rig(adapters, fleet, relay, log, await servers.start(watched), remembered)
         await relay.drained()
     # The servers have waited for their tasks.
     log.check_each_ended_once()
     assert not crashes
-    assert relay.sizes()["requests_in_flight"] == 0
-    assert relay.sizes()["aborts_in_flight"] == 0
-    assert relay.demand(adapter.engine) == 0
+    left = relay.sizes()
+    for table in ("identity_fields", "joined_answers", "joined_bytes", "retry_budgets"):  # those are kept
+        left.pop(table)
+    assert not any(left.values()), left
+    assert all(running == 0 for running, _ in fleet.placer.loads().values())
 
 
 class _Servers:

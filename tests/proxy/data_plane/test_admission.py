@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from scalesim.proxy.data_plane.admission import Admission, EngineFull
+from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.data_plane.admission import Admission, Admissions, EngineFull
 from scalesim.proxy.data_plane.queueing import FairQueue, Place, Ticket
 
 pytestmark = pytest.mark.anyio
@@ -147,3 +148,21 @@ async def test_no_waiter_is_lost_whoever_is_cancelled(seed: int) -> None:
     assert served + full + sum(task.cancelled() for task in tasks) >= len(tasks)
     assert most == 3
     assert set(places.sizes().values()) == {0}
+
+
+def test_each_engine_has_a_queue_of_its_own_until_it_is_forgotten() -> None:
+    all_of_them = Admissions(lambda: 0.0, capacity=1, max_waiting=10, max_wait_s=None)
+    a, b = (all_of_them.of(EngineId(name)) for name in "ab")
+    assert a is not None
+    assert b is not None
+    assert all_of_them.of(EngineId("a")) is a
+    tickets = [a.come("x"), a.come("x"), b.come("x")]
+    assert [ticket.place for ticket in tickets] == [Place.RUNNING, Place.WAITING, Place.RUNNING]
+    assert (all_of_them.sizes()["queue_running"], all_of_them.sizes()["queue_waiting"]) == (2, 1)
+    for name in "ab":
+        all_of_them.forget(EngineId(name))
+    assert set(all_of_them.sizes().values()) == {0}
+
+
+def test_where_engines_run_whatever_comes_there_is_no_queue() -> None:
+    assert Admissions(lambda: 0.0, capacity=None, max_waiting=0, max_wait_s=None).of(EngineId("a")) is None

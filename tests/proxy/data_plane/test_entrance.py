@@ -153,3 +153,17 @@ async def test_sizes_are_told() -> None:
     house = House(key_rate=Rate(1, 1), address_rate=Rate(1, 1))
     await house.ask(bearer("sk-ann"))
     assert house.entrance.sizes() == {"client_keys": 2, "rates_of_keys": 1, "rates_of_addresses": 1}
+
+
+async def test_a_proxy_that_is_about_to_end_sends_new_requests_elsewhere() -> None:
+    house = House()
+    assert (await house.ask(bearer("sk-ann")))[0] == 200
+    assert not house.entrance.is_closed
+    house.entrance.close()
+    for headers in ([bearer("sk-ann")], []):
+        status, told, body = await house.ask(*headers)
+        assert status == 503, "whoever it is"
+        assert (told[b"retry-after"], told[b"connection"]) == (b"2", b"close")
+        assert body["error"]["type"] == "draining"
+    assert (await house.ask(path="/health", method="GET"))[0] == 503, "who looks after us is told too"
+    assert len(house.scopes) == 1

@@ -315,7 +315,7 @@ async def test_an_engine_that_does_not_accept_is_a_503() -> None:
         finally:
             for one in waiting:
                 one.close()
-    assert response.status_code == 503
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert "unreachable: no connection within 0.05 s" in response.json()["error"]["message"]
     assert response.json()["error"]["code"] == 503
 
@@ -481,10 +481,13 @@ async def test_sizes_tell_what_is_held() -> None:
         body = b'{"user": "ann"}'
         async with raw_client(r.port, raw_post(CHAT, body)):
             await engine.arrived.wait()
-            assert r.relay.sizes() == {
-                "requests_in_flight": 1,
-                "calls_in_flight": 1,
-                "aborts_in_flight": 0,
-                "identity_fields": 1,
-            }
+            assert (
+                r.relay.sizes().items()
+                >= {
+                    "requests_in_flight": 1,
+                    "calls_in_flight": 1,
+                    "aborts_in_flight": 0,
+                    "identity_fields": 1,
+                }.items()
+            )
         await r.log.until_ended()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from scalesim.engine_adapters import sglang_requests
-from scalesim.proxy.core.model import AdapterName, EngineId, Mode, Outcome, Owner
+from scalesim.proxy.core.model import AdapterName, Mode, Outcome, Owner
 from scalesim.proxy.data_plane.asgi import Receive, Scope, Send
 from tests.support.fake_adapter import FakeAdapter
 
@@ -201,11 +201,10 @@ async def test_calls_of_nobody_and_without_usage_are_not_remembered() -> None:
 async def test_demand_counts_the_calls_at_an_engine_until_they_end() -> None:
     engine = Stuck()
     async with rig(engine) as r:
-        assert r.relay.demand(r.adapter.engine) == 0
+        assert r.running("fake") == 0
         async with raw_client(r.port, raw_post(CHAT, b"{}", "X-Agent-ID: Ann")):
             await engine.arrived.wait()
-            assert r.relay.demand(r.adapter.engine) == 1
-            assert r.relay.demand(EngineId("other")) == 0
+            assert r.running("fake") == 1
         ended = await r.log.until_ended()
         assert ended.outcome is Outcome.CLIENT_GONE
         assert r.remembered == []
@@ -216,5 +215,5 @@ async def test_what_is_no_call_is_no_demand() -> None:
     async with rig(engine) as r:
         async with raw_client(r.port, b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\n\r\n"):
             await engine.arrived.wait()
-            assert r.relay.demand(r.adapter.engine) == 0
+            assert r.running("fake") == 0
         await engine.left.wait()

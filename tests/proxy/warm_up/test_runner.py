@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -71,6 +71,9 @@ class Near:
         raise NotImplementedError
 
     async def report(self) -> EngineReport:
+        raise NotImplementedError
+
+    async def models(self) -> Sequence[object]:
         raise NotImplementedError
 
 

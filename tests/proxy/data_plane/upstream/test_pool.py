@@ -26,7 +26,7 @@ async def read(answer: Answer) -> bytes:
     try:
         return b"".join([chunk async for chunk in answer])
     finally:
-        await answer.aclose()
+        answer.close()
 
 
 class Gate:

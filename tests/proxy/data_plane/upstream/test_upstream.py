@@ -43,7 +43,7 @@ async def test_the_environments_proxies_are_not_used(monkeypatch: pytest.MonkeyP
         answer = await upstream.send("GET", url, "/", [], b"")
         assert answer.status == 200
         assert [chunk async for chunk in answer] == []
-        await answer.aclose()
+        answer.close()
 
 
 async def test_closing_an_answer_that_was_not_read_closes_its_connection_at_once() -> None:
@@ -56,7 +56,7 @@ async def test_closing_an_answer_that_was_not_read_closes_its_connection_at_once
 
     async with raw_engine(talk) as url, Upstream(connect_timeout_s=1, max_connections=1) as upstream:
         answer = await upstream.send("GET", url, "/", [], b"")
-        await asyncio.wait_for(answer.aclose(), SOON_S)
+        answer.close()
         await asyncio.wait_for(closed.wait(), SOON_S)
 
 
@@ -72,7 +72,7 @@ async def test_an_answer_that_breaks_off_gives_what_came_and_then_says_so() -> N
         assert seen == b"first"
         with pytest.raises(UpstreamBroke):
             await anext(answer)
-        await answer.aclose()
+        answer.close()
 
 
 async def test_headers_of_many_kilobytes_are_taken() -> None:
@@ -82,7 +82,7 @@ async def test_headers_of_many_kilobytes_are_taken() -> None:
     async with raw_engine(talk) as url, Upstream(connect_timeout_s=1, max_connections=1) as upstream:
         answer = await upstream.send("GET", url, "/", [], b"")
         assert len(dict(answer.headers)[b"X-Long"]) == 30_000
-        await answer.aclose()
+        answer.close()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def read(answer: Answer) -> bytes:
     try:
         return b"".join([chunk async for chunk in answer])
     finally:
-        await answer.aclose()
+        answer.close()
 
 
 class Dying:
@@ -138,7 +138,7 @@ async def test_a_request_that_does_no_harm_is_sent_again_where_a_used_connection
         answer = await upstream.send(method, url, "/2", [], b"")
         if method != "HEAD":
             assert await read(answer) == ok
-        await answer.aclose()
+        answer.close()
     assert [said.split(b" ")[1] for said in dying.requests] == [b"/1", b"/2", b"/2"]
 
 
@@ -388,7 +388,7 @@ async def test_an_answer_nobody_takes_holds_the_engine_up() -> None:
         assert held < 20_000_000
         while sent == held:
             await anext(answer)  # and it goes on
-        await answer.aclose()
+        answer.close()
 
 
 @pytest.mark.parametrize("answers", [{"first_byte_timeout_s": 5.0}, {"total_timeout_s": 5.0}, {}])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesim.proxy.core.model import EngineId
-from scalesim.proxy.data_plane.breaker import (
+from scalesim.proxy.engines.breaker import (
     Breaker,
     BreakerRules,
     Breakers,

@@ -1,0 +1,89 @@
+"""What an engine is sent of a call: the client's body to the byte, and a few fields besides."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from scalesim.engine_adapters.base import EngineAdapter
+from scalesim.proxy.access.keys import Key
+from scalesim.proxy.core.model import AdapterName, Mode, SimulationId, owner_of
+from scalesim.proxy.recognition.ladder import Recognised
+
+from .body import with_fields
+from .request import RESPONSES, Request
+
+Salted = Callable[[Key | None, SimulationId | None, str], Mapping[str, str]]
+"""What is put into the body on this route, so that the simulation that was said outright has a part of the cache of its own."""
+
+
+class Outgoing(NamedTuple):
+    body: bytes
+    sent: Mapping[str, object] | None = None
+    """The body as an object, if it is one."""
+    adapter: AdapterName | None = None
+    """On which it runs."""
+    abort_id: str | None = None
+    """By which the engine can abort it, if it can."""
+
+
+class Said(NamedTuple):
+    """What is said to whichever engine the call goes to."""
+
+    caller: Recognised
+    simulation: SimulationId | None
+    """As it was told, never as it was found: it decides whose cache the call may use."""
+    assigned: AdapterName | None
+    """By an operator."""
+    model: str | None
+    """In place of the one that the request names; None: that."""
+
+
+class Writer:
+    def __init__(self, *, mode_of: Callable[[SimulationId], Mode], salted: Salted) -> None:
+        self._mode_of = mode_of
+        self._salted = salted
+
+    def write(self, request: Request, said: Said, to: EngineAdapter, features: frozenset[str]) -> Outgoing:
+        """For an engine with these features, as far as they are known."""
+        parsed = request.parsed
+        if parsed is None:
+            return Outgoing(request.body)
+        given = parsed if said.model is None else {**parsed, "model": said.model}
+        fields, abort_id = self._additions(given, request.path, said, to, features)
+        fields |= self._salted(request.key, said.simulation, request.path)
+        if said.model is not None:
+            fields["model"] = said.model
+        sent = {**parsed, **fields}
+        body = with_fields(request.body, parsed, fields)
+        return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id)
+
+    def _additions(
+        self,
+        parsed: Mapping[str, object],
+        path: str,
+        said: Said,
+        to: EngineAdapter,
+        features: frozenset[str],
+    ) -> tuple[dict[str, str], str | None]:
+        """What the engine shall see besides, and the id by which it can abort the call."""
+        caller = said.caller
+        owner = None
+        # Also in shadow: once it is switched on, the engine knows whose the memory is that it holds by then.
+        is_off = self._mode_of(caller.simulation) is Mode.OFF
+        if caller.agent is not None and "owners" in features and not is_off:
+            owner = owner_of(caller.simulation, caller.agent)
+        if path == RESPONSES:
+            # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
+            given, own_id = parsed.get("request_id"), f"resp_{secrets.token_hex(16)}"
+        else:
+            given, own_id = parsed.get("rid"), secrets.token_hex(16)
+        request_id = given if isinstance(given, str) and given else own_id
+        fields = dict(to.additions(path, parsed, owner, request_id, said.assigned))
+        can_abort = "abort" in features
+        if not can_abort or given:
+            # No id of ours where it is of no use, and none in place of the client's (a list: one for each of a batch).
+            fields = {key: value for key, value in fields.items() if value != own_id}
+        engine_knows_it = request_id == given or request_id in fields.values()
+        return fields, request_id if can_abort and engine_knows_it else None

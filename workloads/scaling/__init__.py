@@ -1,0 +1,1 @@
+"""Several engines behind one proxy: what they answer together, and what of each one's cache is used."""

@@ -1,0 +1,140 @@
+"""What several engines did together: rates, shares of what is possible, and memory that went from one to another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scalesim.workloads.belady import Cut, RecordedCall, minimum, unlimited
+
+FULL = 0.95
+"""From this share of a core on the proxy is full: beyond, engines cannot make it faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """With so many engines."""
+
+    engines: int
+    cap_rps: float
+    """What they could answer together."""
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    proxy_busy: float
+    """Share of its core."""
+    ends_busy: float
+    """The same of what engines and clients share."""
+    calls: Mapping[str, int]
+    """By engine."""
+    errors: Mapping[str, int]
+
+    @property
+    def of_cap(self) -> float:
+        return self.rps / self.cap_rps
+
+    @property
+    def imbalance(self) -> float:
+        """The most that one engine had, over the mean."""
+        total = sum(self.calls.values())
+        return max(self.calls.values()) * len(self.calls) / total if total else 0.0
+
+
+def linear(rates: Sequence[Rate]) -> Mapping[int, float]:
+    """By number of engines: the rate over that many times the rate of the first, as long as neither the proxy nor the other core
+    is full."""
+    first = rates[0]
+    return {
+        one.engines: one.rps / first.rps * first.engines / one.engines
+        for one in rates
+        if max(one.proxy_busy, one.ends_busy) < FULL
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A call, as an engine wrote it down."""
+
+    owner: str | None
+    call: RecordedCall
+    cached: int
+    ahead: bool = False
+    """It was no call of an agent: it generates nothing, and brings a prefix back before one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits:
+    """Of all engines together; the best that is possible is that of each one's own calls with its own cache."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    belady_tokens: int
+    endless_tokens: int
+    """With caches that never give anything up."""
+    calls: Mapping[str, int]
+    moves: int
+    """Calls on another engine than the one before of the same agent."""
+    moved_bytes: int
+    """Of their prompts: what was not in the new engine's cache, and had to be computed there."""
+    ahead_bytes: int
+    """Of prefixes that were computed before the calls that need them. Belady brings nothing back ahead: this is why there may be
+    more hits than his."""
+
+    @property
+    def rate(self) -> float:
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+    @property
+    def of_belady(self) -> float:
+        return self.cached_tokens / self.belady_tokens if self.belady_tokens else 0.0
+
+
+def hits(engines: Mapping[str, Sequence[Noted]], capacity_tokens: int, bytes_per_token: int) -> Hits:
+    ahead_tokens = sum(
+        len(one.call.prompt) - one.cached for noted in engines.values() for one in noted if one.ahead
+    )
+    engines = {name: [one for one in noted if not one.ahead] for name, noted in engines.items()}
+    best = endless = 0
+    for noted in engines.values():
+        cut = Cut([one.call for one in noted])
+        best += sum(minimum(cut, capacity_tokens).tokens)
+        endless += sum(unlimited(cut).tokens)
+    everywhere = sorted(
+        ((one, name) for name, noted in engines.items() for one in noted), key=lambda pair: pair[0].call.start
+    )
+    last: dict[str, str] = {}
+    moves = moved_tokens = 0
+    for one, name in everywhere:
+        if one.owner is None:
+            continue
+        before = last.get(one.owner)
+        last[one.owner] = name
+        if before is not None and before != name:
+            moves += 1
+            moved_tokens += len(one.call.prompt) - one.cached
+    return Hits(
+        prompt_tokens=sum(len(one.call.prompt) for one, _ in everywhere),
+        cached_tokens=sum(one.cached for one, _ in everywhere),
+        belady_tokens=best,
+        endless_tokens=endless,
+        calls={name: len(noted) for name, noted in engines.items()},
+        moves=moves,
+        moved_bytes=moved_tokens * bytes_per_token,
+        ahead_bytes=ahead_tokens * bytes_per_token,
+    )
+
+
+def noted_of(told: Mapping[str, object]) -> Noted:
+    """Of a line of what an engine says. Raises `KeyError` and `TypeError` for what is none."""
+    start, end, prompt = told["start"], told["end"], told["prompt"]
+    output, cached, owner, ahead = told["output_tokens"], told["cached"], told["owner"], told["ahead"]
+    if not (
+        isinstance(start, float)
+        and isinstance(end, float)
+        and isinstance(prompt, list)
+        and isinstance(output, int)
+        and isinstance(cached, int)
+        and (owner is None or isinstance(owner, str))
+    ):
+        raise TypeError(f"{told!r:.200} is no call")
+    return Noted(owner, RecordedCall(start, end, prompt, output, first=False), cached, ahead is True)

@@ -1,0 +1,89 @@
+"""Figures of all numbers of engines, as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from scalesim.workloads.machine import provenance
+
+from .figures import Hits, Rate, linear
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class Measured:
+    rates: list[Rate] = field(default_factory=list)
+    """By rising numbers of engines."""
+    hits: dict[int, Hits] = field(default_factory=dict)
+    """By number of engines."""
+
+
+def as_json(measured: Measured, seed: int, settings: Mapping[str, object]) -> dict[str, object]:
+    return {
+        **provenance(SCHEMA, seed, settings),
+        "rates": [
+            {**asdict(one), "of_cap": one.of_cap, "imbalance": one.imbalance} for one in measured.rates
+        ],
+        "linear": {str(count): share for count, share in linear(measured.rates).items()},
+        "hits": {
+            str(count): {**asdict(one), "rate": one.rate, "of_belady": one.of_belady}
+            for count, one in measured.hits.items()
+        },
+    }
+
+
+def show(measured: Measured, console: Console) -> None:
+    shares = linear(measured.rates)
+    table = Table(title="How much engines answer together")
+    columns = (
+        "engines",
+        "their cap",
+        "calls/s",
+        "of cap",
+        "linear",
+        "p50 ms",
+        "p99 ms",
+        "proxy busy",
+        "others busy",
+        "most/mean",
+        "errors",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    for one in measured.rates:
+        share = shares.get(one.engines)
+        table.add_row(
+            *(str(one.engines), f"{one.cap_rps:,.0f}", f"{one.rps:,.0f}", f"{one.of_cap:.2f}"),
+            "a core is full" if share is None else f"{share:.2f}",
+            *(f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.proxy_busy:.0%}", f"{one.ends_busy:.0%}"),
+            *(f"{one.imbalance:.2f}", str(sum(one.errors.values()))),
+        )
+    console.print(table)
+    table = Table(title="What their caches are worth")
+    for column in (
+        "engines",
+        "hits",
+        "of Belady",
+        "agents that changed",
+        "moved MB",
+        "computed ahead MB",
+        "calls by engine",
+    ):
+        table.add_column(column, justify="right")
+    for count, found in measured.hits.items():
+        calls = " ".join(map(str, found.calls.values()))
+        table.add_row(
+            *(str(count), f"{found.rate:.3f}", f"{found.of_belady:.3f}", str(found.moves)),
+            *(f"{found.moved_bytes / 1e6:,.1f}", f"{found.ahead_bytes / 1e6:,.1f}", calls),
+        )
+    console.print(table)
+    for one in measured.rates:
+        for fault, times in one.errors.items():
+            console.print(
+                f"{one.engines} engines, {times} times: {fault}", style="red", markup=False, soft_wrap=True
+            )
