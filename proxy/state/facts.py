@@ -5,8 +5,8 @@ The leader notes what events changed; followers turn what they read into events 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, cast
 
 import orjson
 
@@ -15,6 +15,7 @@ from scalesim.proxy.core.events import (
     AdapterForgotten,
     AdapterRegistered,
     AgentLeft,
+    CallSent,
     CallStarted,
     Event,
     HostCopySet,
@@ -23,10 +24,10 @@ from scalesim.proxy.core.events import (
     SimulationEnded,
 )
 from scalesim.proxy.core.keeping import Keeping, Settings
-from scalesim.proxy.core.model import AgentName, EngineId, SimulationId, owner_of
+from scalesim.proxy.core.model import AgentName, EngineId, Owner, SimulationId, owner_of
 from scalesim.proxy.core.plain import Forms, Garbled
 
-from .places import Places, home_by_rendezvous
+from .places import Engines, Places, home_by_rendezvous
 from .tables import Table
 
 SIMULATIONS, ADAPTERS, ASSIGNED, PLACES, ENGINES = "simulations", "adapters", "assigned", "places", "engines"
@@ -41,14 +42,35 @@ TOLD_TO_ALL = (ModeSet, ReadingSet, HostCopySet, AdapterRegistered, AdapterForgo
 """What a member's own core hears at once, whoever leads: its next calls depend on it."""
 
 
+class Names(Protocol):
+    """How agents are called where it is about places: one that calls several models has memory for each."""
+
+    def key_on(self, owner: Owner, engine: EngineId) -> str: ...
+
+    def keys_of(self, owner: Owner) -> Iterable[str]: ...
+
+
+class OneModel:
+    def key_on(self, owner: Owner, engine: EngineId) -> str:
+        return owner
+
+    def keys_of(self, owner: Owner) -> Iterable[str]:
+        return (owner,)
+
+
 class Facts:
-    def __init__(self) -> None:
+    def __init__(
+        self, names: Names | None = None, moved: Callable[[Iterable[str]], None] = lambda keys: None
+    ) -> None:
+        """`moved` is told of whom the group may know another place than before."""
         self.tables = {name: Table(limit) for name, limit in LIMITS.items()}
         self.places = Places(self.tables[PLACES])
+        self._names = names or OneModel()
+        self.moved = moved
         self.unread = 0
         """Fields that could not be read."""
         self._adapters_changed = False
-        self._parts: tuple[object, dict[EngineId, float]] = (None, {})
+        self._up: tuple[object, Engines] = (None, Engines())
 
     def sizes(self) -> dict[str, int]:
         return {
@@ -58,11 +80,17 @@ class Facts:
 
     # Who leads
 
-    def follow(self, event: Event, keeping: Keeping) -> None:
-        """The core has handled it."""
+    def follow(
+        self, event: Event, keeping: Keeping, whom: tuple[SimulationId, AgentName] | None = None
+    ) -> None:
+        """The core has handled it. `whom`: whose call it is of, where it does not say so."""
         match event:
-            case CallStarted(simulation=simulation, agent=agent, engine=engine) if agent is not None:
-                self.places.came(owner_of(simulation, agent), engine)
+            case CallStarted(simulation=simulation, agent=agent, engine=engine, moves=True) if (
+                agent is not None
+            ):
+                self.came(simulation, agent, engine)
+            case CallSent(engine=engine, moves=True) if whom is not None:
+                self.came(*whom, engine)
             case ModeSet(simulation=simulation) | ReadingSet(simulation=simulation):
                 self._note_settings(simulation, keeping)
             case HostCopySet(simulation=simulation, agent=None):
@@ -74,9 +102,16 @@ class Facts:
                 self.tables[ASSIGNED].put(field, None if name is None else name.encode())
             case AgentLeft(simulation=simulation, agent=agent):
                 self.tables[ASSIGNED].put(f"{simulation}{_BETWEEN}{agent}", None)
-                self.places.left(owner_of(simulation, agent))
+                for key in self._names.keys_of(owner_of(simulation, agent)):
+                    self.places.left(key)
             case SimulationEnded(simulation=simulation):
                 self._end(simulation)
+
+    def came(self, simulation: SimulationId, agent: AgentName, engine: EngineId) -> None:
+        """The agent's memory is there from now on."""
+        key = self._names.key_on(owner_of(simulation, agent), engine)
+        if self.places.came(key, engine):
+            self.moved((key,))
 
     def note_adapters(self, keeping: Keeping, *, surely: bool = False) -> None:
         """`surely`: also where no event told that there are others."""
@@ -91,14 +126,15 @@ class Facts:
         self.note_adapters(keeping, surely=True)
 
     def note_engines(self, engines: Mapping[EngineId, Mapping[str, object]]) -> None:
-        """What is known of each, as JSON has it. `part`: of rendezvous; those without one are not up."""
+        """What is known of each, as JSON has it. `part`: of rendezvous; those without one are not up. `models`: what it serves,
+        where there are several."""
         table = self.tables[ENGINES]
         for gone in table.fields().keys() - engines.keys():
             table.put(gone, None)
         for name, one in engines.items():
             table.put(name, orjson.dumps(one))
-        self._parts = None, {}
-        self.places.parts_are(self.parts())
+        self._up = None, Engines()
+        self.places.engines_are(self.up())
 
     def _note_settings(self, simulation: SimulationId, keeping: Keeping) -> None:
         known = keeping.settings(simulation)
@@ -151,26 +187,27 @@ class Facts:
                 self.unread += 1
         return found
 
-    def parts(self) -> dict[EngineId, float]:
-        """Of the engines that are up, as the leader sees them."""
+    def up(self) -> Engines:
+        """The engines that are, as the leader sees them."""
         table = self.tables[ENGINES]
         state = table.version, table.has_changed
-        if self._parts[0] != state:
-            parts = {name: one.get("part") for name, one in self.engines().items()}
-            up = {
-                name: float(part)
-                for name, part in parts.items()
-                if isinstance(part, (int, float)) and part > 0
-            }
-            self._parts = state, up
-        return self._parts[1]
+        if self._up[0] != state:
+            parts: dict[EngineId, float] = {}
+            models: dict[EngineId, frozenset[str]] = {}
+            for name, one in self.engines().items():
+                part, served = one.get("part"), one.get("models")
+                if isinstance(part, (int, float)) and part > 0:
+                    parts[name] = float(part)
+                    models[name] = frozenset(map(str, served)) if isinstance(served, list) else frozenset()
+            self._up = state, Engines(parts, models)
+        return self._up[1]
 
     def home_of(self, key: str) -> EngineId | None:
         """Where the agent's memory is: by the table, or else by rendezvous. None if no engine is known to be up."""
         told = self.tables[PLACES].get(key)
         if told is not None:
             return EngineId(told.decode())
-        return home_by_rendezvous(key, self.parts())
+        return home_by_rendezvous(key, self.up())
 
 
 def _of_settings(simulation: SimulationId, value: bytes | None, at: float) -> Iterable[Event]:

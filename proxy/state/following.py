@@ -10,7 +10,7 @@ from scalesim.proxy.core.events import Event
 from scalesim.proxy.core.keeping import Keeping
 from scalesim.proxy.core.plain import Garbled
 
-from .facts import ADAPTERS, OPERATORS, Facts
+from .facts import ADAPTERS, ENGINES, OPERATORS, PLACES, Facts
 from .head import Head, head_of
 from .store import StateAway, Store
 from .tables import Version
@@ -31,8 +31,9 @@ class Following:
         post: Callable[[Event], None],
         clock: Callable[[], float],
         number: int,
+        engines_told: Callable[[], None],
     ) -> None:
-        """`keeping`: of the core as it is; `post`: to the core; `number`: of this member."""
+        """`keeping`: of the core as it is; `post`: to the core; `number`: of this member; `engines_told`: the facts have others."""
         self.head: Head | None = None
         """What was seen last."""
         self.problem = ""
@@ -43,6 +44,7 @@ class Following:
         self._post = post
         self._clock = clock
         self._number = number
+        self._engines_told = engines_told
         self._seen: bytes | None = None
         self._told = (0, 0.0)
         """The number of the last record here that an operator told, and when."""
@@ -93,6 +95,10 @@ class Following:
             changed = table.replace(version, whole)
         if name == ADAPTERS:
             self.restore_adapters()
+        elif name == PLACES:
+            self._facts.moved(changed)
+        elif name == ENGINES:
+            self._engines_told()
         for event in self._facts.events(name, changed, self._clock()):
             self._post(event)
 

@@ -19,6 +19,7 @@ import orjson
 from scalesim.proxy.core import keeping as kept_form
 from scalesim.proxy.core.events import (
     CallEnded,
+    CallSent,
     CallStarted,
     EdgesGiven,
     Event,
@@ -27,7 +28,7 @@ from scalesim.proxy.core.events import (
     StepTicked,
 )
 from scalesim.proxy.core.keeping import Keeping
-from scalesim.proxy.core.model import AgentName, CallId, EngineId, SimulationId, owner_of
+from scalesim.proxy.core.model import AgentName, CallId, EngineId, SimulationId
 from scalesim.proxy.core.plain import Garbled
 
 from . import records
@@ -214,14 +215,14 @@ class Leading:
                     self._post(replace(told, at=at))
                 await asyncio.sleep(0)
         marks: dict[Whom, Mark] = {}
-        facts.places.parts_are(facts.parts())
+        facts.places.engines_are(facts.up())
         for place, one in enumerate(found):
             self._count(lambda: into.restore_agent(one.simulation, one.agent, one.plain, shift, at))  # noqa: B023
             if one.mark.read > head.mark.read or one.mark.told > head.mark.told:
                 marks[one.simulation, one.agent] = one.mark
             engine = into.engine_of(one.simulation, one.agent)
             if engine is not None:
-                facts.places.came(owner_of(one.simulation, one.agent), engine)
+                facts.came(one.simulation, one.agent, engine)
             if place % _PIECE == 0:
                 await asyncio.sleep(0)
         self.restored_agents = len(found)
@@ -319,7 +320,7 @@ class Leading:
         for heard in self.senders.entry(sender, first, items, at):
             event = heard.event
             if self._again is not None and entry is not None and heard.number:
-                new = self._again.heard(event, entry, sender, heard.number)
+                new = self._again.heard(event, entry, sender, heard.number, heard.whom)
                 if new is None:
                     continue
                 if isinstance(new, Resumed):
@@ -343,9 +344,9 @@ class Leading:
         self._changed.follow(event)
         if whom is not None:
             self._changed.note(whom[0], (whom[1],))
-        self._facts.follow(event, self._core.keeping)
+        self._facts.follow(event, self._core.keeping, whom)
         match event:
-            case CallStarted(call=call) | CallEnded(call=call):
+            case CallStarted(call=call) | CallSent(call=call) | CallEnded(call=call):
                 self._calls[call] = None
             case EdgesGiven(simulation=simulation):
                 record = records.written(event, self._group_clock.shift)

@@ -14,6 +14,7 @@ from scalesim.proxy.core.events import (
     ActionStarted,
     AdapterAssigned,
     AgentLeft,
+    CallSent,
     CallStarted,
     DistanceHinted,
     Event,
@@ -61,8 +62,15 @@ class Again:
         self._base = base
         self._marks = marks
 
-    def heard(self, event: Event, entry: Entry, sender: int, number: int) -> Event | Resumed | None:
-        """The event as it is to be handled; None if it is known already."""
+    def heard(
+        self,
+        event: Event,
+        entry: Entry,
+        sender: int,
+        number: int,
+        whom: tuple[SimulationId, AgentName] | None = None,
+    ) -> Event | Resumed | None:
+        """The event as it is to be handled; None if it is known already. `whom`: whose call it is of, where that is known."""
         if self._base.covers(entry, sender, number):
             return None
 
@@ -73,6 +81,8 @@ class Again:
         match event:
             case CallStarted(simulation=simulation, agent=agent) if is_known(simulation, agent):
                 return Resumed(event)
+            case CallSent() if whom is not None and is_known(*whom):
+                return replace(event, moves=False)  # it may have moved on since
             case (
                 ActionStarted(simulation=simulation, agent=agent)
                 | AgentLeft(simulation=simulation, agent=agent)

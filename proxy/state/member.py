@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from scalesim.proxy.core.events import CallEnded, CallStarted, Event
+from scalesim.proxy.core.events import CallEnded, CallSent, CallStarted, Event
 from scalesim.proxy.core.model import CallId, EngineId
 from scalesim.proxy.core.plain import Garbled
 
 from . import records
 from .clocks import GroupClock
-from .facts import TOLD_TO_ALL, Facts
+from .facts import TOLD_TO_ALL, Facts, Names
 from .following import Following
 from .leading import Core, Leading
 from .lease import TTL_S, Ask, Lease
 from .outbox import Outbox
-from .senders import SENDER_BITS, first_call
+from .senders import SENDER_BITS, as_sent, first_call
 from .store import NotTheLeader, StateAway, Store, wall_shift
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,22 @@ class Command(Protocol):
         ...
 
 
+class Engines(Names, Protocol):
+    """As this process knows them: the fleet. None of this raises."""
+
+    def known(self) -> Mapping[EngineId, Mapping[str, object]]:
+        """What others need of each, as JSON has it, with its `part` in placement if it is up."""
+        ...
+
+    def told(self, engines: Mapping[EngineId, Mapping[str, object]]) -> None:
+        """As the leader knows them; this process does not lead."""
+        ...
+
+    def moved(self, keys: Iterable[str]) -> None:
+        """The group may know another place for these than before: see `Member.home_of`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
     """For people."""
@@ -66,6 +82,8 @@ class MemberStatus:
     """Of the leader's admin listener; None if nobody is known to lead."""
     problem: str
     """Why Redis cannot be used now; empty if it can."""
+    waiting: int
+    """Records that are still to be told."""
     told: int
     """Records so far."""
     dropped: int
@@ -76,6 +94,10 @@ class MemberStatus:
     """Values in Redis that could not be read."""
     skew_s: float | None
     """How far our idea of the group's clock may be off."""
+    lease_left_s: float
+    """0 where it is not held."""
+    lag_s: float | None
+    """How old what the leader wrote down last is; None if nothing was read."""
 
 
 class Member:
@@ -87,17 +109,16 @@ class Member:
         command: Command,
         clock: Callable[[], float],
         *,
-        engines: Callable[[], Mapping[EngineId, Mapping[str, object]]] = dict,
+        engines: Engines,
         url: str = "",
         ttl_s: float = TTL_S,
         number: int | None = None,
     ) -> None:
-        """`post` hands an event to `core` (`Runtime.post`). `engines`: what this process knows of each, as JSON has it, with its
-        `part` in placement if it is up. `url`: of the admin listener, for other members."""
+        """`post` hands an event to `core` (`Runtime.post`). `url`: of the admin listener, for other members."""
         self.number = 1 + secrets.randbelow((1 << SENDER_BITS) - 1) if number is None else number
         self.first_call = first_call(self.number)
         """This process numbers its calls from here on."""
-        self.facts = Facts()
+        self.facts = Facts(engines, engines.moved)
         self.lease = Lease(ttl_s)
         self.untold = 0
         """Events that no record can be made of."""
@@ -125,10 +146,18 @@ class Member:
             self._group_clock,
             self.number,
             url,
-            engines,
+            engines.known,
             lambda: self._outbox.first,
         )
-        self._following = Following(store, self.facts, lambda: core.keeping, post, clock, self.number)
+        self._following = Following(
+            store,
+            self.facts,
+            lambda: core.keeping,
+            post,
+            clock,
+            self.number,
+            lambda: engines.told(self.facts.engines()),
+        )
         self._lead_task: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._stale = False
@@ -153,6 +182,8 @@ class Member:
             case CallStarted(call=call):
                 if len(self._running) < RUNNING:
                     self._running[call] = event
+            case CallSent(call=call) if call in self._running:
+                self._running[call] = as_sent(self._running[call], event)
             case CallEnded(call=call):
                 self._running.pop(call, None)
         if self._lead_task is not None:
@@ -186,21 +217,23 @@ class Member:
         return self._leads
 
     def status(self) -> MemberStatus:
-        head = self._following.head
-        is_fresh = head is not None and (
-            self._clock() + self._group_clock.shift - head.written_at < LEADER_SILENT_S
-        )
+        head, now = self._following.head, self._clock()
+        lag_s = None if head is None else max(0.0, now + self._group_clock.shift - head.written_at)
+        is_fresh = lag_s is not None and lag_s < LEADER_SILENT_S
         return MemberStatus(
             self.number,
             self._leads,
             self.lease.token,
             head.url if head is not None and is_fresh else None,
             self._problem,
+            len(self._outbox),
             self._outbox.next - 1,
             self._outbox.dropped,
             self._leading.senders.missed,
             self._leading.garbled + self._leading.senders.unread + self.facts.unread,
             self._group_clock.error_s,
+            max(0.0, self.lease.until - now) if self.lease.holds(now) else 0.0,
+            lag_s,
         )
 
     def sizes(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import islice
+from typing import NamedTuple
 
 from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.core.placing import Site, highest
@@ -16,12 +17,27 @@ from scalesim.proxy.core.placing import Site, highest
 from .tables import Table
 
 HOMES = 200_000
+_MODEL = "\n"
 _PIECE = 200
 """Agents that are looked at in one piece when the engines have changed: less than a millisecond."""
 
 
-def home_by_rendezvous(key: str, parts: Mapping[EngineId, float]) -> EngineId | None:
-    sites = [Site(name, part) for name, part in sorted(parts.items())]
+class Engines(NamedTuple):
+    """Those that are up."""
+
+    parts: Mapping[EngineId, float] = {}
+    models: Mapping[EngineId, frozenset[str]] = {}
+    """What each serves, where there are several."""
+
+
+def home_by_rendezvous(key: str, engines: Engines) -> EngineId | None:
+    """Behind a line feed the key names a model, if there are several."""
+    _, _, model = key.partition(_MODEL)
+    sites = [
+        Site(name, part)
+        for name, part in sorted(engines.parts.items())
+        if not model or model in engines.models.get(name, ())
+    ]
     return highest(key, sites).engine if sites else None
 
 
@@ -32,7 +48,7 @@ class Places:
         self._table = table
         self._limit = limit
         self._homes: OrderedDict[str, EngineId] = OrderedDict()
-        self._parts: dict[EngineId, float] = {}
+        self._engines = Engines()
         self._behind = 0
         """Agents that are still to be looked at, from the oldest on."""
 
@@ -43,15 +59,17 @@ class Places:
     def behind(self) -> bool:
         return self._behind > 0
 
-    def came(self, key: str, engine: EngineId) -> None:
-        """An agent's memory is there from now on."""
-        if self._homes.get(key) != engine:
+    def came(self, key: str, engine: EngineId) -> bool:
+        """An agent's memory is there from now on: whether that is news."""
+        is_news = self._homes.get(key) != engine
+        if is_news:
             self._homes[key] = engine
             self._write(key, engine)
         self._homes.move_to_end(key)
         if len(self._homes) > self._limit:
             oldest, _ = self._homes.popitem(last=False)
             self._table.put(oldest, None)
+        return is_news
 
     def left(self, key: str) -> None:
         if self._homes.pop(key, None) is not None:
@@ -61,10 +79,10 @@ class Places:
         for key in [one for one in self._homes if one.startswith(prefix)]:
             self.left(key)
 
-    def parts_are(self, parts: Mapping[EngineId, float]) -> None:
-        """These engines may be used. If they are others than before, `work` has to be done."""
-        if parts != self._parts:
-            self._parts = dict(parts)
+    def engines_are(self, engines: Engines) -> None:
+        """These may be used. If they are others than before, `work` has to be done."""
+        if engines != self._engines:
+            self._engines = engines
             self._behind = len(self._homes)
 
     def work(self) -> None:
@@ -75,10 +93,17 @@ class Places:
         self._behind = max(0, self._behind - _PIECE)
 
     def keep_no_others(self) -> None:
-        """All homes are known: what else stands in the table is of nobody."""
-        for key in self._table.fields().keys() - self._homes.keys():
-            self._table.put(key, None)
+        """All homes are known, but those of agents that call several models, of which only the last is: what else stands in the table is
+        of nobody."""
+        owners = {key.partition(_MODEL)[0] for key in self._homes}
+        for key, engine in list(self._table.fields().items()):
+            owner, _, model = key.partition(_MODEL)
+            if key not in self._homes:
+                if model and owner in owners:
+                    self._homes[key] = EngineId(engine.decode())
+                else:
+                    self._table.put(key, None)
 
     def _write(self, key: str, engine: EngineId) -> None:
-        usual = home_by_rendezvous(key, self._parts)
+        usual = home_by_rendezvous(key, self._engines)
         self._table.put(key, None if engine == usual else engine.encode())

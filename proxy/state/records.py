@@ -15,6 +15,7 @@ import orjson
 from scalesim.proxy.core.events import (
     EngineFound,
     EngineLost,
+    EngineRemoved,
     Event,
     Idled,
     Reported,
@@ -30,7 +31,7 @@ VERSION = 1
 """Of all records. Raised whenever an event changes; a process leaves alone what it cannot read, and counts it."""
 
 KINDS: tuple[type[Event], ...] = get_args(Event)
-OWN = (EngineFound, EngineLost, Reported, Settled, Idled, Ticked)
+OWN = (EngineFound, EngineLost, EngineRemoved, Reported, Settled, Idled, Ticked)
 """What a process says of its own engines and its own time: it concerns nobody else."""
 
 _FORMS = Forms()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scalesim.proxy.core.events import CallEnded, CallStarted, Event, StepTicked
+from scalesim.proxy.core.events import CallEnded, CallSent, CallStarted, Event, StepTicked
 from scalesim.proxy.core.model import AgentName, CallId, Outcome, SimulationId
 
 CALL_BITS = 32
@@ -45,7 +45,7 @@ class Heard(NamedTuple):
     """Of the record; 0: it follows from what was not heard."""
     event: Event
     whom: tuple[SimulationId, AgentName] | None = None
-    """Whose call has ended, where that is known."""
+    """Whose call was sent or has ended, where that is known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +102,11 @@ class Senders:
                     yield from self._ended(known, set(known.calls) - set(calls), at)
                 case CallEnded(call=call):
                     yield Heard(number, item, _whose(known.calls.pop(call, None)))
+                case CallSent(call=call):
+                    started = known.calls.get(call)
+                    if started is not None:
+                        known.calls[call] = as_sent(started, item)
+                    yield Heard(number, item, _whose(started))
                 case event:
                     if isinstance(event, CallStarted):
                         known.calls[event.call] = event
@@ -131,6 +136,13 @@ class Senders:
         for call in sorted(calls):
             whose = _whose(sender.calls.pop(call))
             yield Heard(0, CallEnded(at, call, Outcome.CLIENT_GONE), whose)
+
+
+def as_sent(started: CallStarted, sent: CallSent) -> CallStarted:
+    """What is to be told of a call that runs elsewhere by now than where it began."""
+    return replace(
+        started, engine=sent.engine, adapter=sent.adapter, moves=started.moves or sent.moves
+    )
 
 
 def _whose(started: CallStarted | None) -> tuple[SimulationId, AgentName] | None:

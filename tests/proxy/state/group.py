@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from scalesim.proxy.core.model import (
     Usage,
 )
 from scalesim.proxy.core.snapshot import AgentSnapshot
+from scalesim.proxy.state.facts import OneModel
 from scalesim.proxy.state.member import Member
 from scalesim.proxy.state.store import Command, StateAway, Store
 from tests.support.patience import PATIENCE_S
@@ -62,6 +63,23 @@ class Engine:
         return True
 
 
+@dataclass
+class Fleet(OneModel):
+    parts: dict[EngineId, dict[str, object]]
+    heard: Mapping[EngineId, Mapping[str, object]] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
+    """Of those who were said to have moved."""
+
+    def known(self) -> Mapping[EngineId, Mapping[str, object]]:
+        return self.parts
+
+    def told(self, engines: Mapping[EngineId, Mapping[str, object]]) -> None:
+        self.heard = engines
+
+    def moved(self, keys: Iterable[str]) -> None:
+        self.keys.update(keys)
+
+
 class Proxy:
     """What the runtime is to a member. Its lease lasts longer than usual, unless that is what is tested: the machine may be busy with
     other things."""
@@ -73,7 +91,7 @@ class Proxy:
         self.controller = Controller(ControllerConfig(guard=False))
         self.events: list[Event] = []
         self.roles: list[tuple[float, int | None]] = []
-        self.parts: dict[EngineId, dict[str, object]] = {GPU: {"part": 1.0}}
+        self.fleet = Fleet({GPU: {"part": 1.0}})
         self.ahead_s = 0.0
         """Of the time, for the member."""
         self.store = CutStore(url, group, name)
@@ -83,7 +101,7 @@ class Proxy:
             self.handle,
             self,
             lambda: time.monotonic() + self.ahead_s,
-            engines=lambda: self.parts,
+            engines=self.fleet,
             url=f"http://{name}",
             ttl_s=ttl_s,
             number=number,

@@ -232,7 +232,7 @@ async def test_members_place_agents_where_their_memory_is(server: RedisServer) -
     proxies = [Proxy(name, server.url()) for name in "ab"]
     engines = [EngineId(f"gpu-{number}") for number in range(4)]
     for one in proxies:
-        one.parts = {name: {"part": 1.0} for name in engines}
+        one.fleet.parts = {name: {"part": 1.0} for name in engines}
     async with running(*proxies):
         leader = await leader_of(*proxies)
         other = next(one for one in proxies if one is not leader)
@@ -247,7 +247,7 @@ async def test_members_place_agents_where_their_memory_is(server: RedisServer) -
         exceptions = other.member.sizes()["shared_places"]
         assert 0 < exceptions < len(homes)
         # One engine leaves, and its agents are no exceptions to anything that is known of the others.
-        leader.parts = {name: {"part": 1.0} for name in engines[1:]}
+        leader.fleet.parts = {name: {"part": 1.0} for name in engines[1:]}
         await until(lambda: len(other.member.engines()) == 3, "three engines")
         stay = {agent: home for agent, home in homes.items() if home != engines[0]}
         await until(
