@@ -62,6 +62,10 @@ class Outcome:
     """It was to fetch an adapter whose name the engine has from another path."""
 
 
+class _NotOurs(Exception):
+    """This process may not command now."""
+
+
 @dataclass(slots=True)
 class _Line:
     waiting: deque[Action] = field(default_factory=deque)
@@ -93,13 +97,15 @@ class Dispatch:
         refused: Callable[[Action, Outcome], None],
         survived: Callable[[str], None],
         takes_over: bool = False,
+        may_command: Callable[[], bool] = lambda: True,
     ) -> None:
         """`takes_over`: where somebody has a higher token, ours becomes higher still, as long as nothing of ours was carried
-        out. `deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
+        out. `may_command` is asked right before each call. `deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
         an `except` for whatever an adapter should not have raised."""
         self._adapter = adapter
         self._fence_token = fence_token
         self._takes_over = takes_over
+        self._may_command = may_command
         self._commanded = False
         """The engine took something that needs a fence."""
         self._sequence = 0
@@ -159,6 +165,10 @@ class Dispatch:
         for task, action in flights.items():
             task.cancel()
             self._ended(action, Outcome("dropped", why))
+
+    def fence(self, token: int) -> None:
+        """What is sent from now on has this one."""
+        self._fence_token = token
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -233,6 +243,8 @@ class Dispatch:
                 load = await self._send(action)
         except TimeoutError:
             outcome = Outcome("timeout", f"{kind_of(action)}: no answer within {deadline_s:g} s")
+        except _NotOurs:
+            outcome = Outcome("dropped", "another process may lead by now")
         except FenceLost as exc:
             outcome = Outcome("fenced", str(exc))
         except EngineUnreachable as exc:
@@ -247,11 +259,13 @@ class Dispatch:
         return outcome
 
     async def _send(self, action: Action) -> LoadResult | None:
-        if self._warm_up is not None and isinstance(action, Load | StopLoad) and action.recompute:
-            if isinstance(action, Load):
-                return await self._warm_up.load(self._adapter, action)
+        if self._warm_up is not None and isinstance(action, StopLoad) and action.recompute:
             self._warm_up.stop(action)
             return None
+        if not self._may_command():
+            raise _NotOurs
+        if self._warm_up is not None and isinstance(action, Load) and action.recompute:
+            return await self._warm_up.load(self._adapter, action)
         while True:
             fence = Fence(self._fence_token, self._sequence)
             self._sequence += 1
@@ -259,6 +273,8 @@ class Dispatch:
                 load = await self._adapter.carry_out(action, fence)
             except FenceLost as exc:
                 if not self._outranks(fence, exc):
+                    if fence.token != self._fence_token:  # it was sent with a lease before this one
+                        raise _NotOurs from exc
                     raise
             else:
                 self._commanded = self._commanded or not isinstance(action, FetchAdapter | DropAdapter)
@@ -277,7 +293,7 @@ class Dispatch:
             and fence.token == self._fence_token
         ):
             self._fence_token = max(self._fence_token, lost.token) + 1
-        return fence.token < self._fence_token
+        return self._takes_over and fence.token < self._fence_token
 
     def _deadline_of(self, action: Action) -> float:
         match action:

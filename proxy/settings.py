@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
+import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -59,7 +60,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_wildcard(host: str) -> bool:
+def is_wildcard(host: str) -> bool:
     """Whether a listener on `host` takes what comes to any address of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
@@ -146,6 +147,16 @@ def _from_zero(most: float, unit: str) -> Callable[[object], float]:
         number = _number(value)
         if not 0 <= number <= most:
             raise ValueError(f"{value} is not a number of {unit} from 0 to {most:g}")
+        return number
+
+    return parse
+
+
+def _from_to(least: float, most: float, unit: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        number = _number(value)
+        if not least <= number <= most:
+            raise ValueError(f"{value} is not a number of {unit} from {least:g} to {most:g}")
         return number
 
     return parse
@@ -297,6 +308,30 @@ def _aliases(value: object) -> tuple[tuple[str, str], ...]:
     except AliasImpossible as exc:
         raise ValueError(str(exc)) from None
     return tuple(pairs.items())
+
+
+_GROUP = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def _redis(value: object) -> str:
+    """May hold a password, and is never shown."""
+    wrong = "it must be a URL like redis://HOST:6379/0, or rediss:// for TLS (value not shown)"
+    if not isinstance(value, str) or not value.isprintable() or any(mark.isspace() for mark in value):
+        raise ValueError(wrong)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # reading it checks it
+    except ValueError:
+        raise ValueError(wrong) from None
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise ValueError(wrong)
+    return value
+
+
+def _group(value: object) -> str:
+    if not isinstance(value, str) or not _GROUP.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a group: up to 64 letters, digits, '.', '_' and '-'")
+    return value
 
 
 def _secret(value: object) -> str:
@@ -604,6 +639,40 @@ class Settings:
     salts_file: str | None = _setting(
         _file, "file of the secret for that, made if missing; empty: a new one at each start", default=None
     )
+    redis: str | None = _setting(
+        _redis,
+        "Redis by which any number of proxies serve the same simulations, like redis://HOST:6379/0; empty: this one is alone",
+        default=None,
+        repr=False,
+    )
+    redis_password: str | None = _setting(
+        _secret, "its password, unless it stands in the URL", default=None, repr=False
+    )
+    redis_password_file: str | None = _setting(_file, "a file with it", default=None)
+    group: str = _setting(
+        _group,
+        "proxies with the same Redis and group serve together, and one of them leads",
+        default="default",
+    )
+    group_host: str | None = _setting(
+        _host,
+        "by which the other proxies reach the admin listener of this one; empty: admin_host, or this machine's name",
+        default=None,
+    )
+    lease_s: float = _setting(
+        _from_to(0.5, 60, "seconds"), "another proxy leads so long after the leading one died", default=1.5
+    )
+    workers: int = _setting(
+        _count(256, "processes"),
+        "processes that share the port for clients; more than one need `redis`. The admin port of each is the next one",
+        default=1,
+    )
+    state_file: str | None = _setting(
+        _file,
+        "file that keeps what is known of agents over a restart, without Redis; empty: none",
+        default=None,
+    )
+    state_every_s: float = _setting(_from_to(0.5, 3600, "seconds"), "it is written so often", default=5.0)
     record: str | None = _setting(
         _file,
         "file that calls are recorded to, prompts and names as hashes; empty: they are not",
@@ -742,7 +811,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         )
     hosts = values["host"], values["admin_host"]
     if values["port"] == values["admin_port"] != 0 and (
-        hosts[0] == hosts[1] or any(_is_wildcard(host) for host in hosts)
+        hosts[0] == hosts[1] or any(is_wildcard(host) for host in hosts)
     ):
         problems.append(f"admin_port: {values['admin_port']} is the port for clients already")
     for prefix in ("", "admin_"):
@@ -750,6 +819,30 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         if (values[pair[0]] is None) != (values[pair[1]] is None):
             missing, given = pair if values[pair[0]] is None else pair[::-1]
             problems.append(f"{missing}: missing; {given} is of no use without it")
+    if values["redis"] is None:
+        problems += [
+            f"{name}: of no use without `redis`"
+            for name in ("redis_password", "redis_password_file", "group_host")
+            if values[name] is not None
+        ]
+        if values["workers"] > 1:
+            problems.append(
+                f"workers: {values['workers']} processes know of the same agents only by `redis`; give --redis URL"
+            )
+    elif values["state_file"] is not None:
+        problems.append("state_file: of no use with `redis`, which keeps the same")
+    if values["redis_password"] is not None and values["redis_password_file"] is not None:
+        problems.append("redis_password, redis_password_file: give the one or the other")
+    if values["workers"] > 1:
+        last = values["admin_port"] + values["workers"] - 1
+        if values["admin_port"] and last > 65535:
+            problems.append(f"admin_port: with {values['workers']} workers the last would have {last}")
+        if values["admin_port"] and values["admin_port"] < values["port"] <= last:
+            problems.append(f"port: {values['port']} is the admin port of one of the workers")
+        if values["record"] is not None:
+            problems.append("record: several workers would write the same trace; record with one")
+        if values["salts"] and values["salts_file"] is None:
+            problems.append("salts_file: missing; all workers need the same secret")
     if values["salts_file"] is not None and not values["salts"]:
         problems.append("salts_file: of no use while `salts` is off")
     digests = [key.digest for key in (*values["client_keys"], *values["simulation_keys"])]
@@ -797,8 +890,8 @@ def _reaches(url: object, host: str, port: int) -> bool:
         return False
     both = called, host
     return called == host or (
-        all(is_loopback(one) or _is_wildcard(one) for one in both)
-        and any(one == "localhost" or _is_wildcard(one) for one in both)
+        all(is_loopback(one) or is_wildcard(one) for one in both)
+        and any(one == "localhost" or is_wildcard(one) for one in both)
     )
 
 

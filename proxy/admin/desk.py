@@ -15,6 +15,7 @@ from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.group_status import MemberStatus
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -61,6 +62,8 @@ UPLOADS = 4
 @dataclass(frozen=True, slots=True)
 class Desk:
     runtime: Loop
+    post: Callable[[Event], None]
+    """Takes what operators and simulations tell."""
     controller: Controller
     fleet: Fleet
     callers: Ladder
@@ -72,6 +75,8 @@ class Desk:
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None
     """None: calls are not recorded."""
+    group: Callable[[], MemberStatus] | None = None
+    """None: this process serves alone."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)

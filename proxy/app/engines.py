@@ -11,6 +11,7 @@ import httpx
 from scalesim.engine_adapters.base import EngineAdapter
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
@@ -25,8 +26,14 @@ TIDY_EVERY_S = 1.0
 """Between two looks at what time alone brings about."""
 
 
-def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: httpx.AsyncClient) -> Fleet:
-    """Without an engine yet. `client` is for control calls."""
+def fleet_of(
+    settings: Settings,
+    controller: Controller,
+    lines: Lines,
+    client: httpx.AsyncClient,
+    known: Callable[[str], EngineId | None],
+) -> Fleet:
+    """Without an engine yet. `client` is for control calls; `known`: where the group knows an agent to live."""
 
     def adapter_for(address: Address) -> EngineAdapter:
         return SGLangAdapter(
@@ -57,6 +64,7 @@ def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: h
                 spare_together=settings.placement_spare_together,
             ),
             ramp_s=settings.placement_ramp_s,
+            known=known,
         ),
         adapter_for=adapter_for,
         lines=lines,

@@ -173,7 +173,7 @@ class Placer:
         """The agent left."""
         self._homes.drop(key)
 
-    def moved(self, keys: Iterable[str]) -> None:
+    def look_again(self, keys: Iterable[str]) -> None:
         """Others may know these to live elsewhere by now."""
         for key in keys:
             home = self._homes.peek(key)

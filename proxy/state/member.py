@@ -11,12 +11,12 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from scalesim.proxy.core.events import CallEnded, CallSent, CallStarted, Event
 from scalesim.proxy.core.model import CallId, EngineId
 from scalesim.proxy.core.plain import Garbled
+from scalesim.proxy.group_status import MemberStatus
 
 from . import records
 from .clocks import GroupClock
@@ -69,35 +69,6 @@ class Engines(Names, Protocol):
     def moved(self, keys: Iterable[str]) -> None:
         """The group may know another place for these than before: see `Member.home_of`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class MemberStatus:
-    """For people."""
-
-    number: int
-    leads: bool
-    token: int | None
-    leader_url: str | None
-    """Of the leader's admin listener; None if nobody is known to lead."""
-    problem: str
-    """Why Redis cannot be used now; empty if it can."""
-    waiting: int
-    """Records that are still to be told."""
-    told: int
-    """Records so far."""
-    dropped: int
-    """Of these, such as nobody ever heard: Redis was away for too long."""
-    missed: int
-    """Records of others that never came, where this member leads."""
-    garbled: int
-    """Values in Redis that could not be read."""
-    skew_s: float | None
-    """How far our idea of the group's clock may be off."""
-    lease_left_s: float
-    """0 where it is not held."""
-    lag_s: float | None
-    """How old what the leader wrote down last is; None if nothing was read."""
 
 
 class Member:

@@ -140,9 +140,7 @@ class Senders:
 
 def as_sent(started: CallStarted, sent: CallSent) -> CallStarted:
     """What is to be told of a call that runs elsewhere by now than where it began."""
-    return replace(
-        started, engine=sent.engine, adapter=sent.adapter, moves=started.moves or sent.moves
-    )
+    return replace(started, engine=sent.engine, adapter=sent.adapter, moves=started.moves or sent.moves)
 
 
 def _whose(started: CallStarted | None) -> tuple[SimulationId, AgentName] | None:

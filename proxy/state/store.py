@@ -59,6 +59,15 @@ class Come(NamedTuple):
     batch: bytes
 
 
+class About(NamedTuple):
+    server: str
+    is_cluster: bool
+    drops_keys: bool
+    """When its memory is full it takes out what others still need."""
+    leader: str | None
+    """The member that holds the lease."""
+
+
 _TAKE = """
 local held = redis.call('GET', KEYS[1])
 if held then return {0, held, redis.call('PTTL', KEYS[1])} end
@@ -131,15 +140,30 @@ def _digest(name: str) -> str:
 class Store:
     """Every method but `close` raises `StateAway`."""
 
-    def __init__(self, url: str, group: str, member: str) -> None:
-        """`url`: `redis://` or `rediss://` (TLS), with user, password and `?ssl_ca_certs=FILE` where needed. A cluster is
-        recognised when it first answers. Raises `ValueError` for what is no such URL."""
+    def __init__(self, url: str, group: str, member: str, password: str | None = None) -> None:
+        """`url`: `redis://` or `rediss://` (TLS), with user, password and `?ssl_ca_certs=FILE` where needed; `password` where none
+        stands there. A cluster is recognised when it first answers. Raises `ValueError` for what is no such URL."""
         self.keys = Keys(group)
         self._member = member
         self._url = url
-        self._client: Redis | RedisCluster = Redis.from_url(url, **_options(), max_connections=CONNECTIONS)
+        self._options = {**_options(), **({} if password is None else {"password": password})}
+        self._client: Redis | RedisCluster = Redis.from_url(url, **self._options, max_connections=CONNECTIONS)
         self._looked = False
         self._looking = asyncio.Lock()
+
+    async def about(self) -> About:
+        """For people who set it up."""
+        await self._connected()
+        told = await _answer(self._client.info())
+        if isinstance(self._client, RedisCluster) and "redis_version" not in told:
+            told = next(iter(told.values()))  # each node tells of itself
+        holder = cast("bytes | None", await _answer(self._client.get(self.keys.lease)))
+        return About(
+            f"{told.get('server_name', 'redis')} {told.get('valkey_version') or told.get('redis_version', '?')}",
+            isinstance(self._client, RedisCluster),
+            bool(told.get("maxmemory")) and told.get("maxmemory_policy") != "noeviction",
+            None if holder is None else holder.decode(errors="replace").partition(":")[2],
+        )
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -252,7 +276,7 @@ class Store:
                 return
             info = await _answer(self._client.info("cluster"))
             if info.get("cluster_enabled"):
-                single, self._client = self._client, RedisCluster.from_url(self._url, **_options())
+                single, self._client = self._client, RedisCluster.from_url(self._url, **self._options)
                 await single.aclose()
             self._looked = True
 
