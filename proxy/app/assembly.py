@@ -71,13 +71,13 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, certificates: Certificates, hurry: asyncio.Event
+    settings: Settings, certificates: Certificates, hurry: asyncio.Event, *, shared_port: bool = False
 ) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
-    """`hurry` cuts off what still runs when the body has ended."""
+    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one."""
     clock = time.monotonic
     with ExitStack() as sockets:
         data_socket = sockets.enter_context(
-            listening_socket(settings.host, settings.port, shared=settings.workers > 1)
+            listening_socket(settings.host, settings.port, shared=shared_port)
         )
         admin_socket = sockets.enter_context(listening_socket(settings.admin_host, settings.admin_port))
         async with (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from dataclasses import replace
 
 from scalesim.proxy.settings import Settings
 
-from .listeners import CannotListen, bound_socket
+from .listeners import bound_socket
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _SIGNALS = _TOLD | {signal.SIGHUP, signal.SIGCHLD}
 
 
 class Workers:
-    """`work` serves in a process of its own, and returns its exit code."""
+    """`work` serves in a process of its own, on a port that it shares with others, and returns its exit code."""
 
     def __init__(self, settings: Settings, work: Callable[[Settings], int]) -> None:
         self._settings = settings
@@ -124,7 +123,7 @@ class Workers:
             threading.Thread(target=self._end_when_alone, daemon=True).start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             code = self._work(self._settings_of(number))
-        except BaseException:  # noqa: BLE001  the end of a process: nothing is above it
+        except BaseException:
             log.exception("worker %d failed", number)
         finally:
             logging.shutdown()
@@ -138,7 +137,4 @@ class Workers:
 
     def _settings_of(self, number: int) -> Settings:
         port = self._settings.admin_port
-        return replace(self._settings, admin_port=port + number if port else 0)
-
-
-__all__ = ["CannotListen", "Workers"]
+        return replace(self._settings, workers=1, admin_port=port + number if port else 0)

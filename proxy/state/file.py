@@ -22,7 +22,7 @@ from scalesim.proxy.core import keeping as kept_form
 from scalesim.proxy.core.keeping import Keeping
 from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.plain import Garbled
-from scalesim.proxy.errors import ScaleSimError
+from scalesim.proxy.errors import CannotKeep
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,6 @@ _ADAPTERS, _SIMULATION, _AGENT = "adapters", "simulation", "agent"
 
 Write = Callable[[int, bytes], int]
 """As `os.write`."""
-
-
-class CannotKeep(ScaleSimError):
-    """The state file cannot be used: give another path, or take the file away."""
 
 
 class StateFile:

@@ -14,7 +14,8 @@ import pytest
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import AdapterAssigned, AdapterRegistered, CallEnded, CallStarted
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
-from scalesim.proxy.state.file import CannotKeep, Keeper, StateFile
+from scalesim.proxy.errors import CannotKeep
+from scalesim.proxy.state.file import Keeper, StateFile
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +124,7 @@ async def test_an_entry_that_cannot_be_used_costs_no_other(tmp_path: Path) -> No
 WRITER = """
 import sys
 from pathlib import Path
+from scalesim.proxy.errors import CannotKeep
 from scalesim.proxy.state.file import StateFile
 file, lines = StateFile(Path(sys.argv[1])), [b"[%d]" % number for number in range(20000)]
 while True:
