@@ -239,7 +239,9 @@ class Placer:
         key, turn = caller.key, self._turn
         if key is None:
             return Asked(None, adapter=caller.adapter, prefix=caller.prefix, turn=turn)
-        home = self._homes.of(key) or self._settled_as_known(key, caller)
+        home = self._homes.of(key)
+        if home is None or self._homes.is_forgotten(home) or self._lost(home.site, home.life):
+            home = self._settled_as_known(key, caller) or home
         if home is None:
             usual = self._homes.usual_tokens
             return Asked(key, None, caller.adapter, caller.prefix, usual, False, turn)
@@ -253,9 +255,10 @@ class Placer:
         return Asked(key, home.site.engine, caller.adapter, caller.prefix, size, may_move, turn)
 
     def _settled_as_known(self, key: str, caller: Caller) -> Home | None:
-        known = self._known(key)
+        known, home = self._known(key), self._homes.peek(key)
         engine = None if known is None else self._engines.get(known)
-        if engine is None or not engine.keeps:
+        # That an engine forgot somebody, others need not know yet.
+        if engine is None or not engine.keeps or (home is not None and home.site is engine.site):
             return None
         self._homes.settle(key, engine.site, caller.adapter, caller.prefix)
         return self._homes.peek(key)

@@ -149,15 +149,17 @@ class Store:
         self._options = {**_options(), **({} if password is None else {"password": password})}
         self._client: Redis | RedisCluster = Redis.from_url(url, **self._options, max_connections=CONNECTIONS)
         self._looked = False
+        self._failed = False
+        """Redis did not answer since connections were looked after."""
         self._looking = asyncio.Lock()
 
     async def about(self) -> About:
         """For people who set it up."""
         await self._connected()
-        told = await _answer(self._client.info())
+        told = await self._ask(self._client.info())
         if isinstance(self._client, RedisCluster) and "redis_version" not in told:
             told = next(iter(told.values()))  # each node tells of itself
-        holder = cast("bytes | None", await _answer(self._client.get(self.keys.lease)))
+        holder = cast("bytes | None", await self._ask(self._client.get(self.keys.lease)))
         return About(
             f"{told.get('server_name', 'redis')} {told.get('valkey_version') or told.get('redis_version', '?')}",
             isinstance(self._client, RedisCluster),
@@ -200,12 +202,12 @@ class Store:
         fields = {"s": sender, "n": first, "b": batch}
         pipe.xadd(self.keys.events, cast("Any", fields), maxlen=STREAM_ENTRIES, approximate=True)
         pipe.pexpire(self.keys.events, _ms(STREAM_S))
-        await _answer(pipe.execute())
+        await self._ask(pipe.execute())
 
     async def hear(self, after: Entry, wait_s: float) -> list[Come]:
         """Entries after that one, the next ones first; waits for the first of them."""
         await self._connected()
-        found = await _answer(
+        found = await self._ask(
             self._client.xread(
                 {self.keys.events: text_of(after)}, count=READ_ENTRIES, block=_ms(wait_s) if wait_s else None
             )
@@ -216,21 +218,21 @@ class Store:
         await self._connected()
         if isinstance(self._client, RedisCluster):
             return float(await self._eval(_TIME, (self.keys.lease,), ())) / 1e6
-        seconds, micros = await _answer(self._client.time())
+        seconds, micros = await self._ask(self._client.time())
         return float(seconds) + float(micros) / 1e6
 
     # What is known
 
     async def head(self) -> bytes | None:
         await self._connected()
-        return cast("bytes | None", await _answer(self._client.get(self.keys.head)))
+        return cast("bytes | None", await self._ask(self._client.get(self.keys.head)))
 
     async def whole(self, key: str) -> AsyncIterator[dict[bytes, bytes]]:
         """A hash, in pieces."""
         await self._connected()
         cursor = 0
         while True:
-            cursor, piece = await _answer(self._client.hscan(key, cursor, count=_SCANNED))
+            cursor, piece = await self._ask(self._client.hscan(key, cursor, count=_SCANNED))
             yield piece
             if not cursor:
                 return
@@ -239,7 +241,7 @@ class Store:
         """Since that version; None if it is too long ago to tell."""
         await self._connected()
         after = f"({known.number}-0"
-        found = await _answer(self._client.xrange(self.keys.log(table), min=after))
+        found = await self._ask(self._client.xrange(self.keys.log(table), min=after))
         all_of_them = [_changes(known.life, entry, fields) for entry, fields in found]
         if not all_of_them or all_of_them[0].version.number != known.number + 1:
             return None
@@ -250,7 +252,7 @@ class Store:
         await self._connected()
         start = 0
         while True:
-            piece = await _answer(
+            piece = await self._ask(
                 self._client.lrange(self.keys.graph(simulation), start, start + _GRAPH_PIECE - 1)
             )
             yield piece
@@ -265,16 +267,27 @@ class Store:
         self, script: str, keys: Sequence[str], args: Sequence[str | bytes | int]
     ) -> Any:  # whatever the script returns
         await self._connected()
-        return await _answer(self._client.eval(script, len(keys), *keys, *cast("Any", args)))
+        return await self._ask(self._client.eval(script, len(keys), *keys, *cast("Any", args)))
+
+    async def _ask(self, asked: Any) -> Any:
+        try:
+            return await _answer(asked)
+        except StateAway:
+            self._failed = True
+            raise
 
     async def _connected(self) -> None:
         """Finds out once whether this is a cluster."""
+        if self._failed and isinstance(self._client, Redis):
+            # What Redis has closed would be held until somebody needs it.
+            self._failed = False
+            await self._client.connection_pool.disconnect(inuse_connections=False)
         if self._looked:
             return
         async with self._looking:
             if self._looked:
                 return
-            info = await _answer(self._client.info("cluster"))
+            info = await self._ask(self._client.info("cluster"))
             if info.get("cluster_enabled"):
                 single, self._client = self._client, RedisCluster.from_url(self._url, **self._options)
                 await single.aclose()

@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scalesim.proxy.__main__ import main
+from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.upstream.answer import Answer
 from scalesim.proxy.data_plane.upstream.connection import Connection
@@ -60,6 +61,11 @@ def what_comes_unasked_is_noticed() -> None:
     Connection.is_quiet = lambda self: self.is_open  # type: ignore[method-assign]
 
 
+def places_are_shared() -> None:
+    """Each of several proxies finds places for agents by itself."""
+    Placer._settled_as_known = lambda self, key, caller: None  # type: ignore[method-assign]
+
+
 PROTECTIONS: dict[str, Callable[[], Any]] = {
     one.__name__: one
     for one in (
@@ -68,6 +74,7 @@ PROTECTIONS: dict[str, Callable[[], Any]] = {
         recorder_is_apart,
         own_clock,
         what_comes_unasked_is_noticed,
+        places_are_shared,
     )
 }
 
