@@ -42,11 +42,11 @@ def create_admin(
     fleet: Fleet,
     is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
-    post: Callable[[Event], None] | None = None,
+    tell: Callable[[Event], None] | None = None,
     group: tuple[Callable[[], MemberStatus], httpx.AsyncClient] | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
-    new calls are refused; `post` takes what is told, if it is not the runtime. `group`: who leads the proxies that serve together,
+    new calls are refused; `tell` takes what is told, if it is not the runtime. `group`: who leads the proxies that serve together,
     and what to reach the leader by."""
     app = FastAPI(
         title="ScaleSim admin API",
@@ -58,7 +58,6 @@ def create_admin(
     problems.install(app)
     desk = Desk(
         runtime,
-        post or runtime.post,
         controller,
         fleet,
         callers,
@@ -69,6 +68,7 @@ def create_admin(
         is_ending=is_ending,
         recording=recording,
         group=None if group is None else group[0],
+        tell=tell,
     )
     for routes in (
         status_routes,

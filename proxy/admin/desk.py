@@ -62,8 +62,6 @@ UPLOADS = 4
 @dataclass(frozen=True, slots=True)
 class Desk:
     runtime: Loop
-    post: Callable[[Event], None]
-    """Takes what operators and simulations tell."""
     controller: Controller
     fleet: Fleet
     callers: Ladder
@@ -77,9 +75,14 @@ class Desk:
     """None: calls are not recorded."""
     group: Callable[[], MemberStatus] | None = None
     """None: this process serves alone."""
+    tell: Callable[[Event], None] | None = None
+    """Takes what operators and simulations tell, if it is not the loop."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def post(self, event: Event) -> None:
+        (self.tell or self.runtime.post)(event)
 
     def turn(self, simulation: SimulationId) -> asyncio.Lock:
         """What is told of a simulation in many pieces is taken one call after the other: a step that began in between

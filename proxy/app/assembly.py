@@ -215,7 +215,7 @@ async def assembled(
                 fleet=fleet,
                 is_ending=lambda: entrance.is_closed,
                 recording=None if recorder is None else recorder.status,
-                post=post,
+                tell=post,
                 group=group,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)

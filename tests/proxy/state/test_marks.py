@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scalesim.proxy.core.events import (
     ActionStarted,
     AgentLeft,
     CallEnded,
+    CallSent,
     CallStarted,
     DistanceHinted,
     Event,
@@ -76,3 +79,11 @@ def test_all_else_is_heard(event: Event) -> None:
 def test_entries_are_numbers_and_not_texts() -> None:
     assert entry_of("1234567890123-12") == (1234567890123, 12)
     assert entry_of(text_of((9, 100))) > entry_of(text_of((9, 99)))
+
+
+def test_a_call_that_was_sent_elsewhere_before_its_agent_was_written_down_moves_it_no_more() -> None:
+    sent = CallSent(1.0, CallId(7), EngineId("other"))
+    assert AGAIN.heard(sent, (15, 0), OTHER, 5, (TOWN, ANN)) == replace(sent, moves=False)
+    assert AGAIN.heard(sent, (21, 0), OTHER, 5, (TOWN, ANN)) is sent
+    assert AGAIN.heard(sent, (15, 0), OTHER, 5, (TOWN, BOB)) is sent
+    assert AGAIN.heard(sent, (15, 0), OTHER, 5) is sent

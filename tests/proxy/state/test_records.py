@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalesim.proxy.core import events as events_module
 from scalesim.proxy.core.durations import RULES, Reading, Rule, Scale
-from scalesim.proxy.core.events import CallStarted, DistanceHinted, Event, ReadingSet, Ticked
+from scalesim.proxy.core.events import (
+    CallSent,
+    CallStarted,
+    DistanceHinted,
+    Event,
+    Idled,
+    ReadingSet,
+    Settled,
+    Ticked,
+)
 from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, SimulationId
 from scalesim.proxy.core.plain import Garbled
 from scalesim.proxy.state import records
@@ -52,6 +62,19 @@ def test_what_is_written_is_read_the_same(kind: type[Event], data: st.DataObject
     assert there is not None
     assert not isinstance(there, Running)
     assert there.at == event.at + 512.0
+
+
+def test_every_event_is_a_record_or_concerns_nobody_else() -> None:
+    """What is added there has to travel, or to be put among those of each process's own."""
+    all_of_them = {
+        one
+        for one in vars(events_module).values()
+        if is_dataclass(one) and getattr(one, "__module__", "") == events_module.__name__
+    }
+    assert all_of_them == set(records.KINDS)
+    assert {kind for kind in records.KINDS if "engine" in get_type_hints(kind)} - {CallStarted, CallSent} == (
+        set(records.OWN) - {Settled, Idled, Ticked}
+    )
 
 
 def test_a_rule_of_an_operator_is_read_with_its_pattern() -> None:

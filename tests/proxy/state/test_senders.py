@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalesim.proxy.core.events import CallEnded, CallStarted, Event, StepTicked
+from scalesim.proxy.core.events import CallEnded, CallSent, CallStarted, Event, StepTicked
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId
 from scalesim.proxy.state.senders import SILENT_S, Running, Senders, Steps, first_call
 
@@ -117,3 +117,11 @@ def test_steps_are_bounded() -> None:
         for town in range(200):
             steps.is_repeated(StepTicked(0.0, SimulationId(f"town-{town}"), float(number)), 1, 0.0)
     assert steps.sizes()["group_steps"] <= 64 * 64
+
+
+def test_of_a_call_that_is_sent_or_ends_it_is_known_whose_it_is() -> None:
+    senders = Senders()
+    sent = CallSent(2.0, call(1), EngineId("other"))
+    found = list(senders.entry(ME, 1, [started(1), sent, ended(1)], 0.0))
+    assert [one.whom for one in found] == [None, (TOWN, "Ann"), (TOWN, "Ann")]
+    assert next(senders.entry(ME, 4, [CallSent(2.0, call(9), GPU)], 0.0)).whom is None
