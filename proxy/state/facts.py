@@ -107,6 +107,10 @@ class Facts:
             case SimulationEnded(simulation=simulation):
                 self._end(simulation)
 
+    def restored(self, simulation: SimulationId, agent: AgentName, engine: EngineId) -> None:
+        """The agent's memory was there, as another leader knew it."""
+        self.places.restored(self._names.key_on(owner_of(simulation, agent), engine), engine)
+
     def came(self, simulation: SimulationId, agent: AgentName, engine: EngineId) -> None:
         """The agent's memory is there from now on."""
         key = self._names.key_on(owner_of(simulation, agent), engine)

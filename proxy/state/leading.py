@@ -222,7 +222,7 @@ class Leading:
                 marks[one.simulation, one.agent] = one.mark
             engine = into.engine_of(one.simulation, one.agent)
             if engine is not None:
-                facts.came(one.simulation, one.agent, engine)
+                facts.restored(one.simulation, one.agent, engine)
             if place % _PIECE == 0:
                 await asyncio.sleep(0)
         self.restored_agents = len(found)

@@ -66,10 +66,14 @@ class Places:
             self._homes[key] = engine
             self._write(key, engine)
         self._homes.move_to_end(key)
-        if len(self._homes) > self._limit:
-            oldest, _ = self._homes.popitem(last=False)
-            self._table.put(oldest, None)
+        self._keep_within()
         return is_news
+
+    def restored(self, key: str, engine: EngineId) -> None:
+        """As another leader knew it. Whether the table has it right is looked at by `work`: somebody is to lead soon."""
+        self._homes[key] = engine
+        self._keep_within()
+        self._behind = len(self._homes)
 
     def left(self, key: str) -> None:
         if self._homes.pop(key, None) is not None:
@@ -103,6 +107,11 @@ class Places:
                     self._homes[key] = EngineId(engine.decode())
                 else:
                     self._table.put(key, None)
+
+    def _keep_within(self) -> None:
+        if len(self._homes) > self._limit:
+            oldest, _ = self._homes.popitem(last=False)
+            self._table.put(oldest, None)
 
     def _write(self, key: str, engine: EngineId) -> None:
         usual = home_by_rendezvous(key, self._engines)

@@ -93,3 +93,17 @@ def test_an_agent_that_calls_several_models_has_a_place_for_each_among_the_engin
     table.put("town/gone\nsmall", b"gpu-0")
     places.keep_no_others()
     assert list(table.fields()) == ["town/a1\nsmall"]
+
+
+def test_what_another_leader_wrote_is_looked_at_in_pieces_and_put_right() -> None:
+    table = Table(1000)
+    places = Places(table)
+    places.engines_are(ENGINES)
+    table.put("town/a1", b"gpu-9")  # written before it moved
+    for number in range(300):
+        places.restored(f"town/a{number}", NAMES[0])
+    places.keep_no_others()
+    assert places.behind
+    work(places)
+    assert {found(table, f"town/a{number}", ENGINES) for number in range(300)} == {NAMES[0]}
+    assert not places.behind
