@@ -96,16 +96,19 @@ class Dispatch:
         ended: Callable[[Action, Outcome], None],
         refused: Callable[[Action, Outcome], None],
         survived: Callable[[str], None],
-        takes_over: bool = False,
+        is_outranked_by: Callable[[int], bool] = lambda token: True,
         may_command: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`takes_over`: where somebody has a higher token, ours becomes higher still, as long as nothing of ours was carried
-        out. `may_command` is asked right before each call. `deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
-        an `except` for whatever an adapter should not have raised."""
+        """`is_outranked_by`: whether somebody with that higher token goes before us; else ours becomes higher still, as long as
+        nothing of ours was carried out. `may_command` is asked right before each call. `deadline_s` is for a call that waits for
+        nothing but the engine's attention. `survived` is called inside of an `except` for whatever an adapter should not have
+        raised."""
         self._adapter = adapter
         self._fence_token = fence_token
-        self._takes_over = takes_over
+        self._is_outranked_by = is_outranked_by
         self._may_command = may_command
+        self._raised = False
+        """The token is higher than it was given to us."""
         self._commanded = False
         """The engine took something that needs a fence."""
         self._sequence = 0
@@ -283,17 +286,17 @@ class Dispatch:
     def _outranks(self, fence: Fence, lost: FenceLost) -> bool:
         """Whether it is to be sent again, with a higher token.
 
-        Tokens are times, and the clock may have been set back since the proxy before us was started: whoever commanded
-        until now is then outranked all the same. Whoever has commanded and meets a higher token has been replaced.
+        Tokens are times, and the clock may have been set back since the proxy before us was started: it is outranked all the
+        same. Whoever has commanded and meets a higher token has been replaced.
         """
         if (
-            self._takes_over
+            fence.token == self._fence_token
             and not self._commanded
             and lost.token is not None
-            and fence.token == self._fence_token
+            and not self._is_outranked_by(lost.token)
         ):
-            self._fence_token = max(self._fence_token, lost.token) + 1
-        return self._takes_over and fence.token < self._fence_token
+            self._fence_token, self._raised = max(self._fence_token, lost.token) + 1, True
+        return self._raised and fence.token < self._fence_token
 
     def _deadline_of(self, action: Action) -> float:
         match action:

@@ -153,8 +153,8 @@ class Runtime:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
         was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
         hears how engines are (a function, as both know each other). With a `lease` nothing is commanded until `take`."""
-        self.fence_token = time.time_ns() // 1_000_000 if fence_token is None else fence_token
-        self._takes_over = fence_token is None and lease is None
+        self.fence_token = _wall_ms() if fence_token is None else fence_token
+        self._has_own_token = fence_token is None and lease is None
         self._lease = lease
         self._commands = lease is None
         self.plans = 0
@@ -187,7 +187,7 @@ class Runtime:
         dispatch = Dispatch(
             adapter,
             self.fence_token,
-            takes_over=self._takes_over,
+            is_outranked_by=self._is_outranked_by,
             clock=self._clock,
             deadline_s=self._deadline_s,
             warm_up=self._warm_up,
@@ -249,6 +249,10 @@ class Runtime:
         line = self._lines.get(engine)
         if line is not None:
             line.doubted.set()
+
+    def _is_outranked_by(self, token: int) -> bool:
+        """A time to come is nobody's start: the clock was set back since."""
+        return not self._has_own_token or token <= _wall_ms()
 
     def post(self, event: Event) -> None:
         """Never raises and never waits: a request must not fail because the core did."""
@@ -527,6 +531,10 @@ class Runtime:
     def _tells(self, line: _Line) -> bool:
         """Whether the core is to know of the engine. Those of a lease that others hold are not for it to plan."""
         return self._lease is None or line.commanded
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

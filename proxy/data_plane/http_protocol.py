@@ -158,6 +158,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def waited(self, passed_s: float) -> None:
         """Told by the door."""
+        if self.transport.is_closing():
+            return
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self._awaited is _Awaited.BODY:
             if self.flow.read_paused:  # it is we who keep the client waiting

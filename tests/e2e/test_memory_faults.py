@@ -50,7 +50,7 @@ async def test_an_engine_killed_amid_loads_ahead_is_believed_empty_and_loads_aga
         told = (await here.told("/engines"))["engines"][0]
         assert told["problem"]
         assert (told["loads_in_flight"], told["loading_bytes"], told["pools"]) == (0, 0, [])
-        assert (await here.http.get(f"{here.admin}/ready")).status_code == 503
+        await until(lambda: _is_not_ready(here))
         _names_the_engine(await here.chat("Ann"), engine)
         await _nothing_is_believed(here)
         # Time goes on, and nobody is near when the engine comes back: it loads nothing unless it is told again.
@@ -180,6 +180,10 @@ async def _is_lost(here: Town) -> bool:
 
 async def _is_ready(here: Town) -> bool:
     return (await here.http.get(f"{here.admin}/ready")).status_code == 200
+
+
+async def _is_not_ready(here: Town) -> bool:
+    return (await here.http.get(f"{here.admin}/ready")).status_code == 503
 
 
 async def _has_reported(here: Town) -> bool:

@@ -168,10 +168,6 @@ async def test_a_wall_clock_that_jumps_is_seen_without_protection(town: Town, tm
     assert told["up_s"] < 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the fence of a proxy is the wall clock at its start, and nothing raises it above the engine's",
-)
 async def test_a_proxy_that_is_started_again_after_the_clock_was_set_back_commands_its_engine(
     town: Town, tmp_path: Path
 ) -> None:

@@ -34,10 +34,5 @@ async def test_a_client_that_leaves_ends_its_call(town: Town) -> None:
     assert await left(town, b"") == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimeoutError,
-    reason="only the last of several requests on a connection hears that it was closed",
-)
 async def test_a_client_that_leaves_ends_its_call_also_if_another_request_waits_behind_it(town: Town) -> None:
     assert await left(town, NEXT) == {}

@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from scalesim.proxy.__main__ import main
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.upstream.answer import Answer
-from scalesim.proxy.data_plane.upstream.connection import Connection
 from scalesim.proxy.errors import UpstreamBroke
 from scalesim.proxy.recording import Recorder
 
@@ -36,10 +33,11 @@ def half_answers_are_told() -> None:
 
 def leaving_is_noticed() -> None:
     """Nobody hears that a client has gone."""
+    honest = BoundedHttpProtocol.connection_lost
 
     def unheard(self: BoundedHttpProtocol, exc: Exception | None) -> None:
         cycle, self.cycle = self.cycle, None  # type: ignore[assignment]
-        HttpToolsProtocol.connection_lost(self, exc)
+        honest(self, exc)
         self.cycle = cycle
 
     BoundedHttpProtocol.connection_lost = unheard  # type: ignore[method-assign]
@@ -55,12 +53,6 @@ def own_clock() -> None:
     time.monotonic = lambda: time.time()
 
 
-def what_comes_unasked_is_noticed() -> None:
-    """What comes behind an answer is taken for the beginning of the next one."""
-    Connection._has_excess = property(lambda self: False, lambda self, found: None)  # type: ignore[assignment]
-    Connection.is_quiet = lambda self: self.is_open  # type: ignore[method-assign]
-
-
 def places_are_shared() -> None:
     """Each of several proxies finds places for agents by itself."""
     Placer._settled_as_known = lambda self, key, caller: None  # type: ignore[method-assign]
@@ -73,7 +65,6 @@ PROTECTIONS: dict[str, Callable[[], Any]] = {
         leaving_is_noticed,
         recorder_is_apart,
         own_clock,
-        what_comes_unasked_is_noticed,
         places_are_shared,
     )
 }

@@ -105,7 +105,7 @@ class Warmer:
 class Desk:
     """A dispatch and what it told."""
 
-    def __init__(self, adapter: FakeAdapter, warm_up: Warmer | None, *, takes_over: bool) -> None:
+    def __init__(self, adapter: FakeAdapter, warm_up: Warmer | None, now: int) -> None:
         self.may_command = True
         self.told: list[tuple[Action, Outcome]] = []
         self.refused: list[tuple[Action, Outcome]] = []
@@ -120,7 +120,7 @@ class Desk:
             ended=self._ended,
             refused=lambda action, outcome: self.refused.append((action, outcome)),
             survived=self.survived.append,
-            takes_over=takes_over,
+            is_outranked_by=lambda token: token <= now,
             may_command=lambda: self.may_command,
         )
 
@@ -144,9 +144,9 @@ class Desk:
 
 @asynccontextmanager
 async def started(
-    adapter: FakeAdapter, warm_up: Warmer | None = None, *, takes_over: bool = False
+    adapter: FakeAdapter, warm_up: Warmer | None = None, *, now: int = 1_000
 ) -> AsyncIterator[Desk]:
-    desk = Desk(adapter, warm_up, takes_over=takes_over)
+    desk = Desk(adapter, warm_up, now)
     running = asyncio.create_task(desk.dispatch.run())
     await asyncio.sleep(0)  # one turn, in which it begins
     try:
@@ -456,7 +456,7 @@ async def test_without_a_warm_up_the_engine_is_asked_and_says_what_it_cannot() -
 
 
 async def test_each_action_has_a_deadline_of_its_own_length() -> None:
-    desk = Desk(FakeAdapter(), None, takes_over=False)
+    desk = Desk(FakeAdapter(), None, now=1_000)
     deadline_of = desk.dispatch._deadline_of
     assert deadline_of(Load(ENGINE, prefix("Ann"), 1.0, 3.0)) == 3.0 + LOAD_GRACE_S
     assert deadline_of(fetch("a")) == ADAPTER_S
@@ -479,7 +479,7 @@ async def test_a_load_counts_the_seconds_it_took() -> None:
 
 async def test_whoever_was_started_last_commands_also_after_the_clock_was_set_back() -> None:
     engine = Fenced(token=900)
-    async with started(engine, takes_over=True) as desk:
+    async with started(engine, now=800) as desk:
         desk.put(Renew(ENGINE), load("Ann"), load("Bob"))
         await desk.until(lambda: len(desk.told) == 3)
     assert {result for _, result in desk.ended()} == {"done"}
@@ -488,7 +488,7 @@ async def test_whoever_was_started_last_commands_also_after_the_clock_was_set_ba
 
 async def test_whoever_has_commanded_and_is_outranked_gives_way() -> None:
     engine = Fenced(token=7)
-    async with started(engine, takes_over=True) as desk:
+    async with started(engine, now=800) as desk:
         desk.put(Renew(ENGINE))
         await desk.until(lambda: desk.told)
         engine.token = 900
@@ -498,7 +498,7 @@ async def test_whoever_has_commanded_and_is_outranked_gives_way() -> None:
     assert engine.token == 900
 
 
-async def test_a_token_that_was_given_is_never_raised() -> None:
+async def test_whoever_was_started_later_is_not_outranked() -> None:
     engine = Fenced(token=900)
     async with started(engine) as desk:
         desk.put(Renew(ENGINE))
