@@ -335,6 +335,7 @@ class Keeping:
         if simulation is None:
             return False
         _set(simulation, values)
+        simulation.seen_at = min(simulation.seen_at, at)
         if simulation.resting:
             self._population.quiet.pop(name, None)
         simulation.space = None if rules is None or not rules.are_sound else Space(rules)
@@ -350,6 +351,8 @@ class Keeping:
         if of is None or agent is None:
             return False
         _set(agent, values)
+        # The common clock may have been set back since.
+        agent.used_at, agent.ended_at = min(agent.used_at, at), min(agent.ended_at, at)
         self._population.told = max(
             self._population.told, *(one.number for one in (agent.hinted, agent.action, agent.said) if one), 0
         )

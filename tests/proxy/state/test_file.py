@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scalesim.proxy.core.controller import Controller, ControllerConfig
-from scalesim.proxy.core.events import AdapterAssigned, AdapterRegistered, CallEnded, CallStarted
+from scalesim.proxy.core.events import AdapterAssigned, AdapterRegistered, CallEnded, CallStarted, Ticked
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
 from scalesim.proxy.errors import CannotKeep
 from scalesim.proxy.state.file import Keeper, StateFile
@@ -48,6 +48,22 @@ async def test_another_process_knows_the_agents(tmp_path: Path) -> None:
     assert all(found[name].size_tokens == known[name].size_tokens for name in known)
     assert other.adapter_of(TOWN, AgentName("a0")) == "poet"
     assert [one.name for one in other.agents(TOWN)][-1] == "a199"
+    other.handle(Ticked(time.monotonic()))
+    other.check()
+
+
+async def test_no_agent_was_used_in_a_time_to_come_though_the_wall_clock_was_set_back(tmp_path: Path) -> None:
+    file, core = StateFile(tmp_path / "state"), town(20)
+    await keeper(core, file).keep()
+    other = Controller(ControllerConfig())
+    set_back = Keeper(
+        file,
+        lambda: other.keeping,
+        time.monotonic,
+        shift=lambda: time.time() - time.monotonic() - 3600,
+    )
+    assert await set_back.restore() == 20
+    other.handle(Ticked(time.monotonic()))
     other.check()
 
 
