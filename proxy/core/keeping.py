@@ -105,6 +105,8 @@ LEARNED: dict[type, Fields] = {
             "_step_error": Mean,
             "_place_error": Mean,
             "_hits": Mean,
+            "_held": tuple[bool, bool, bool],
+            "tells": bool,
         },
         Turns,
     ),
