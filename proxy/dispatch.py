@@ -60,6 +60,8 @@ class Outcome:
     """From when it was sent. 0 for what was not."""
     name_taken: bool = False
     """It was to fetch an adapter whose name the engine has from another path."""
+    outranked_by: int | None = None
+    """The engine has seen this higher token."""
 
 
 class _NotOurs(Exception):
@@ -249,7 +251,7 @@ class Dispatch:
         except _NotOurs:
             outcome = Outcome("dropped", "another process may lead by now")
         except FenceLost as exc:
-            outcome = Outcome("fenced", str(exc))
+            outcome = Outcome("fenced", str(exc), outranked_by=exc.token)
         except EngineUnreachable as exc:
             outcome = Outcome("unreachable", str(exc))
         except EngineError as exc:

@@ -92,8 +92,8 @@ class Lease(Protocol):
         """Asked right before each command."""
         ...
 
-    def outranked(self) -> None:
-        """An engine has seen a higher token."""
+    def outranked(self, token: int | None) -> None:
+        """An engine has seen a higher token: that one, if it says so."""
         ...
 
 
@@ -408,7 +408,7 @@ class Runtime:
             if self._lease is None:
                 self._give_up_command(line, outcome.error or "")
             elif self._commands:
-                self._lease().outranked()
+                self._lease().outranked(outcome.outranked_by)
 
     def _count(self, action: Action, outcome: Outcome) -> None:
         self.actions[kind_of(action), outcome.result] += 1

@@ -56,7 +56,9 @@ class Passing:
             return
         if status.leader_url is None or any(name == _PASSED for name, _ in scope["headers"]):
             why = f" ({status.problem})" if status.problem else ""
-            await _later(f"no proxy of the group leads just now{why}")(scope, receive, send)
+            await _later(f"no proxy of the group leads just now{why}; nothing was changed")(
+                scope, receive, send
+            )
             return
         try:
             await self._pass_on(status.leader_url, scope, receive, send)
@@ -97,8 +99,10 @@ class Passing:
         except httpx.HTTPError as exc:
             if begun:
                 raise  # half of it is there: the connection has to break
+            reached = not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout)
             says = f"the leading proxy at {leader} does not answer ({type(exc).__name__})"
-            await _later(says)(scope, receive, send)
+            changed = "whether it took this is not known" if reached else "nothing was changed"
+            await _later(f"{says}; {changed}")(scope, receive, send)
 
 
 def is_of_the_group(path: str) -> bool:
@@ -106,7 +110,7 @@ def is_of_the_group(path: str) -> bool:
 
 
 def _later(says: str) -> ASGIApp:
-    refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{says}; come again; nothing was changed")
+    refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{says}; come again")
     refusal.headers["retry-after"] = str(AGAIN_S)
     return refusal
 

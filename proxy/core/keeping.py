@@ -273,6 +273,11 @@ class Keeping:
         known = None if of is None else of.agents.get(agent)
         return None if known is None or known.engine is None else known.engine.id
 
+    def edges(self, simulation: SimulationId) -> int | None:
+        """Of its graph; None if it has none."""
+        known = self._population.simulations.get(simulation)
+        return None if known is None or known.graph is None else known.graph.edges
+
     def has_call(self, call: CallId) -> bool:
         return call in self._world.calls
 

@@ -36,7 +36,7 @@ from .changes import Changed, Whom
 from .clocks import GroupClock
 from .facts import Facts
 from .head import Head, head_of
-from .marks import START, Again, Entry, Mark, Resumed
+from .marks import START, Again, Entry, Mark, Resumed, text_of
 from .senders import Running, Senders, Steps
 from .store import KEEP_S, Command, StateAway, Store, kept, table_commands
 
@@ -340,6 +340,7 @@ class Leading:
             self._count(lambda: self._core.keeping.restore_call(started.call, running))
 
     def _handle(self, event: Event, whom: Whom | None) -> None:
+        edges = self._core.keeping.edges(event.simulation) if isinstance(event, EdgesGiven) else None
         self._post(event)
         self._changed.follow(event)
         if whom is not None:
@@ -348,7 +349,8 @@ class Leading:
         match event:
             case CallStarted(call=call) | CallSent(call=call) | CallEnded(call=call):
                 self._calls[call] = None
-            case EdgesGiven(simulation=simulation):
+            # Edges that the core had no room for are not kept either: a simulation may tell them again and again.
+            case EdgesGiven(simulation=simulation) if self._core.keeping.edges(simulation) != edges:
                 record = records.written(event, self._group_clock.shift)
                 graph = self._store.keys.graph(simulation)
                 self._beside += (("RPUSH", graph, records.batch([record])), *kept([graph]))
@@ -477,7 +479,9 @@ class Leading:
             {name: table.version for name, table in self._facts.tables.items()},
         )
         keys = self._store.keys
-        await self._store.write(token, [("SET", keys.head, head.written()), *kept([keys.head])])
+        # Of the stream, only what is not written down yet is of use to whoever leads next.
+        trim = ("XTRIM", keys.events, "MINID", "~", text_of(self._base.read))
+        await self._store.write(token, [("SET", keys.head, head.written()), *kept([keys.head]), trim])
 
     def _mark(self) -> Mark:
         told = self.senders.next_of().get(self._number, 1) - 1

@@ -41,6 +41,7 @@ RESTART_S = 0.2
 LEADER_SILENT_S = 3.0
 RUNNING = 65_536
 LEAVE_S = 1.0
+_OVER = "the lease has ended"
 
 
 class Command(Protocol):
@@ -130,6 +131,8 @@ class Member:
             lambda: engines.told(self.facts.engines()),
         )
         self._lead_task: asyncio.Task[None] | None = None
+        self._lead_token: int | None = None
+        """With which it was begun."""
         self._ending: set[asyncio.Task[None]] = set()
         self._stale = False
         """The core knows what this process led to, and others may have led since."""
@@ -165,15 +168,15 @@ class Member:
 
     def may_command(self) -> bool:
         """To be asked right before each command: the lease may have ended since the last turn of the loop."""
-        return self._leads and self.lease.holds(self._clock())
+        return self._leads and self.lease.token == self._lead_token and self.lease.holds(self._clock())
 
-    def outranked(self) -> None:
-        """An engine has seen a higher fence than ours."""
-        token = self.lease.token
-        if token is not None:
-            log.warning("an engine has seen a higher fence than %d: the lease is taken anew", token)
-            # Nobody knows how much higher it is. Tokens are milliseconds, so that of the next lease is above all before it.
-            self.lease.outranked(token + 1, self._clock())
+    def outranked(self, token: int | None) -> None:
+        """An engine has seen a higher fence than ours: that one, if it says so."""
+        ours = self.lease.token
+        if ours is not None:
+            log.warning("an engine has seen a higher fence than %d: the lease is taken anew", ours)
+            # Where nobody knows how much higher it is: tokens are milliseconds, so that of the next lease is above all before it.
+            self.lease.outranked(max(ours + 1, token or 0), self._clock())
 
     def home_of(self, key: str) -> EngineId | None:
         """Where an agent's memory is, as far as the group knows; None if no engine is known to be up."""
@@ -262,12 +265,14 @@ class Member:
             await self._ask_for_lease()
             now = self._clock()
             if self._leads or self._lead_task is not None:
-                if not self.lease.holds(now):
-                    self._stop_leading("the lease has ended")
+                # A process that was stopped may find its lease over and get the next one in one go: engines may have heard another
+                # leader in between.
+                if not self.lease.holds(now) or self.lease.token != self._lead_token:
+                    self._stop_leading(_OVER)
                 elif self._lead_task is not None and self._lead_task.done():
                     self._stop_leading("leading ended")
             elif self.lease.holds(now):
-                self._stale = True
+                self._stale, self._lead_token = True, self.lease.token
                 self._lead_task = asyncio.create_task(self._lead())
             elif self._stale:
                 self._forget_if_another_leads()
@@ -363,7 +368,7 @@ class Member:
             self._command.release(why)
             log.warning("this process does not lead its group any more: %s", why)
         self._leading.end()
-        if why != "the lease has ended":
+        if why != _OVER:
             self.lease.end()
 
     async def _tell(self) -> None:

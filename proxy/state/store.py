@@ -281,7 +281,7 @@ class Store:
         if self._failed and isinstance(self._client, Redis):
             # What Redis has closed would be held until somebody needs it.
             self._failed = False
-            await self._client.connection_pool.disconnect(inuse_connections=False)
+            await self._ask(self._client.connection_pool.disconnect(inuse_connections=False))
         if self._looked:
             return
         async with self._looking:

@@ -852,13 +852,14 @@ async def test_an_engine_that_does_not_say_what_it_serves_is_found_all_the_same(
 class Lease:
     def __init__(self) -> None:
         self.is_held = False
-        self.lost = 0
+        self.lost: list[int | None] = []
+        """Tokens that engines had seen."""
 
     def may_command(self) -> bool:
         return self.is_held
 
-    def outranked(self) -> None:
-        self.lost += 1
+    def outranked(self, token: int | None) -> None:
+        self.lost.append(token)
 
 
 async def test_without_the_lease_engines_are_watched_and_the_core_knows_of_none() -> None:
@@ -908,5 +909,5 @@ async def test_a_higher_fence_than_that_of_the_lease_is_told_to_whoever_holds_it
         engine.error = FenceLost(ENGINE, "token 9 is higher than 7", 9)
         tell(runtime, core, order("Ann"))
         await core.until(lambda: core.all(Settled))
-        assert lease.lost == 1
+        assert lease.lost == [9]
         assert runtime.engines()[0].commanded, "who holds the lease decides what follows"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -110,3 +111,22 @@ async def test_while_nobody_leads_it_is_to_be_told_again() -> None:
         assert one.headers["content-type"] == "application/problem+json"
     assert "no route" in stale.json()["detail"]
     assert "does not answer" in dead.json()["detail"]
+    assert all("nothing was changed" in one.json()["detail"] for one in (stale, dead, nobody))
+
+
+async def test_whether_a_leader_that_broke_off_took_it_is_said_to_be_unknown() -> None:
+    async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    group = Group()
+    async with (
+        group.running() as (follower, _),
+        await asyncio.start_server(breaks_off, "127.0.0.1", 0) as server,
+    ):
+        group.of_follower = replace(
+            FOLLOWS, leader_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        )
+        answer = await asked(follower, "/admin/v1/simulations/a", "DELETE")
+    assert answer.status_code == 503
+    assert "not known" in answer.json()["detail"]

@@ -85,10 +85,16 @@ class Proxy:
     other things."""
 
     def __init__(
-        self, name: str, url: str, group: str = "test", ttl_s: float = 4.0, number: int | None = None
+        self,
+        name: str,
+        url: str,
+        group: str = "test",
+        ttl_s: float = 4.0,
+        number: int | None = None,
+        edges: int = 1_000,
     ) -> None:
         self.name = name
-        self.controller = Controller(ControllerConfig(guard=False))
+        self.controller = Controller(ControllerConfig(guard=False, edge_limit=edges))
         self.events: list[Event] = []
         self.roles: list[tuple[float, int | None]] = []
         self.fleet = Fleet({GPU: {"part": 1.0}})

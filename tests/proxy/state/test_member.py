@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from scalesim.proxy.core.events import (
 from scalesim.proxy.core.model import AgentName, Clock, EngineId, Mode, SimulationId
 from scalesim.proxy.state.lease import TTL_S
 from scalesim.proxy.state.store import NotTheLeader, StateAway
+from tests.support.patience import PATIENCE_S
 
 from .group import GPU, TOWN, Engine, Proxy, leader_of, leaders, running, until
 from .servers import RedisServer, free_port, redis_server
@@ -183,6 +186,71 @@ async def test_who_was_stopped_may_not_command_even_before_its_loop_has_turned(s
         assert not one.member.may_command()
         one.ahead_s = 0.0
         assert one.member.may_command()
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_who_finds_its_lease_over_and_gets_the_next_one_in_one_go_begins_anew(
+    server: RedisServer,
+) -> None:
+    one = Proxy("a", server.url())
+    async with running(one):
+        await leader_of(one)
+        one.call("Ann")
+        await settled(one)
+        first = one.member.lease.token
+        async with redis.asyncio.Redis.from_url(server.url(), protocol=2) as client:
+            await client.delete(one.store.keys.lease)  # its time ran out
+        one.ahead_s += 60.0  # and this process was stopped meanwhile
+        await until(lambda: one.member.lease.token not in (None, first), "the next lease")
+        second = one.member.lease.token
+        assert not one.member.may_command()
+        await until(one.member.may_command, "its leading")
+        assert [token for _, token in one.roles] == [first, None, second]
+        one.call("Bob")
+        await until(lambda: one.names() == {"Ann", "Bob"}, "both")
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_an_engine_that_has_seen_a_time_to_come_obeys_the_next_lease(server: RedisServer) -> None:
+    one, engine = Proxy("a", server.url(), ttl_s=1.0), Engine(highest=2 * int(time.time() * 1000))
+    async with running(one):
+        await leader_of(one)
+        token = one.member.lease.token
+        assert token is not None
+        assert not engine.command(token, "a")
+        one.member.outranked(engine.highest)
+        assert not one.member.may_command()
+        await until(one.member.may_command, "the next lease")
+        token = one.member.lease.token
+        assert token is not None
+        assert engine.command(token, "a")
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_the_stream_holds_no_more_than_what_is_not_written_down(server: RedisServer) -> None:
+    one = Proxy("a", server.url())
+    async with running(one), redis.asyncio.Redis.from_url(server.url(), protocol=2) as client:
+        await leader_of(one)
+        for number in range(400):
+            one.call(f"agent-{number % 5}")
+            await until(lambda: one.member.sizes()["outbox"] == 0, "an empty outbox")
+        await settled(one)
+        await settled(one)
+        # Whole nodes of a hundred entries are dropped.
+        assert await client.xlen(one.store.keys.events) <= 200
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_edges_that_there_is_no_room_for_take_none_in_redis(server: RedisServer) -> None:
+    one = Proxy("a", server.url(), edges=3)
+    edges = [(AgentName(f"a{number}"), AgentName(f"a{number + 1}")) for number in range(3)]
+    async with running(one), redis.asyncio.Redis.from_url(server.url(), protocol=2) as client:
+        await leader_of(one)
+        for _ in range(50):
+            one.member.post(EdgesGiven(time.monotonic(), TOWN, edges))
+        await until(lambda: one.controller.graph_size(TOWN) == (4, 3), "the graph")
+        await settled(one)
+        assert await client.llen(one.store.keys.graph(TOWN)) == 1
 
 
 @pytest.mark.usefixtures("bounded")
@@ -459,8 +527,36 @@ def cluster(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture
+def cluster_of_three(tmp_path: Path) -> Iterator[RedisServer]:
+    """One of its nodes. Which of them has the group follows from its name."""
+    with ExitStack() as servers:
+        nodes = []
+        for name in ("one", "two", "three"):
+            (folder := tmp_path / name).mkdir()
+            own = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+            nodes.append(servers.enter_context(redis_server(folder, *own)))
+        made = ("redis-cli", "--cluster", "create", *(f"127.0.0.1:{node.port}" for node in nodes))
+        if shutil.which("redis-cli") is None:
+            pytest.skip("redis-cli is not installed")
+        subprocess.run([*made, "--cluster-yes"], check=True, capture_output=True, timeout=PATIENCE_S)
+        yield nodes[0]
+
+
 async def test_on_a_cluster_it_works_as_on_one_redis(cluster: RedisServer) -> None:
-    proxies = [Proxy(name, cluster.url()) for name in "ab"]
+    await the_heir_knows_what_was_told(cluster.url(), "test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["a", "b", "test"])
+async def test_in_a_cluster_of_three_a_group_is_on_one_node(
+    cluster_of_three: RedisServer, group: str
+) -> None:
+    await the_heir_knows_what_was_told(cluster_of_three.url(), group)
+
+
+async def the_heir_knows_what_was_told(url: str, group: str) -> None:
+    proxies = [Proxy(name, url, group) for name in "ab"]
     async with running(*proxies):
         leader = await leader_of(*proxies)
         heir = next(one for one in proxies if one is not leader)
