@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from scalesim.workloads.checked_calls import CheckedCall, Kind, checked_call
+from tests.faults.cutter import Cutter
 from tests.faults.town import (
     CALLS,
     Crowd,
@@ -47,13 +48,21 @@ async def pair(
     town: Town, redis: RedisServer, *options: str, without: str | None = None
 ) -> tuple[list[Process], list[Process]]:
     """Two engines, and two proxies in front of both."""
-    engines = [await town.engine(*options) for _ in range(2)]
+    engines = await two_engines(town, *options)
+    return engines, await proxies_of(town, engines, [redis.url()] * 2, without)
+
+
+async def two_engines(town: Town, *options: str) -> list[Process]:
+    return [await town.engine(*options) for _ in range(2)]
+
+
+async def proxies_of(
+    town: Town, engines: list[Process], redis_urls: list[str], without: str | None = None
+) -> list[Process]:
     urls = {f"gpu-{number}": one.url for number, one in enumerate(engines)}
-    proxies = await asyncio.gather(
-        *(town.proxy(urls, "--redis", redis.url(), without=without) for _ in range(2))
-    )
+    proxies = await asyncio.gather(*(town.proxy(urls, "--redis", one, without=without) for one in redis_urls))
     await leader_of(proxies)
-    return engines, list(proxies)
+    return list(proxies)
 
 
 async def role_of(proxy: Process) -> str:
@@ -181,6 +190,92 @@ async def test_when_the_leading_proxy_is_killed_amid_calls_only_those_in_it_are_
     assert await agents_known(leader) == known
 
 
+async def test_when_the_leading_proxy_is_killed_nobody_leads_if_leases_do_not_end(
+    town: Town, redis: RedisServer
+) -> None:
+    _, proxies = await pair(town, redis, without="leases_end")
+    leader = await leader_of(proxies)
+    [other] = [one for one in proxies if one is not leader]
+    leader.kill()
+    with pytest.raises(TimeoutError):
+        await until(lambda: role_of(other), lambda role: role == "leads", "leader", 2 * LEADS_WITHIN_S)
+
+
+async def leader_cut_off(
+    town: Town, redis: RedisServer, without: str | None = None
+) -> tuple[list[Row], bool]:
+    """What became of the calls in the leading proxy and in the other one, and whether the first still led when the second did."""
+    engines = await two_engines(town, "--decode-s-per-token", "0.1")
+    async with Cutter(redis.port) as one_wire, Cutter(redis.port) as other_wire:
+        wires = [one_wire, other_wire]
+        urls = [f"redis://127.0.0.1:{wire.port}/0" for wire in wires]
+        proxies = await proxies_of(town, engines, urls, without)
+        leader = await leader_of(proxies)
+        [other] = [one for one in proxies if one is not leader]
+        wire = wires[proxies.index(leader)]
+        crowds = [
+            Crowd(one.place, of_agents(one, CALLS // 2, 60, f"at {one.port}")) for one in (leader, other)
+        ]
+        asking = [asyncio.create_task(one.run()) for one in crowds]
+        await until(lambda: _load(engines), lambda load: load >= CALLS, f"{CALLS} calls in the engines")
+        await until(lambda: agents_known(leader), lambda count: count == CALLS // 2, "agents")
+        wire.stall()
+        cut_at = time.monotonic()
+        await until(lambda: role_of(other), lambda role: role == "leads", "another leader")
+        back_s = time.monotonic() - cut_at
+        await asyncio.sleep(1.0)  # a leader that hears nothing notices when its next question has no answer
+        still_leads = await role_of(leader) == "leads"
+        await asyncio.gather(*asking)
+        rows = [
+            one.row(f"wire between Redis and the leading proxy pulled: calls in {case}")
+            for one, case in zip(crowds, ("it", "the other one"), strict=True)
+        ]
+        wire.heal()
+        await until(
+            lambda: status_of(leader), lambda told: not told["group"]["problem"], "end of the trouble"
+        )
+        if without is None:
+            assert await leader_of(proxies) is other
+            assert await agents_known(leader) == await agents_known(other) == CALLS // 2
+            for row, one in zip(rows, (leader, other), strict=True):
+                row.recovered_s, row.leaked = back_s, await leaked(one)
+    return rows, still_leads
+
+
+async def test_a_leading_proxy_whose_wire_to_redis_is_pulled_stops_and_no_call_is_lost(
+    town: Town, redis: RedisServer, rows: list[Row]
+) -> None:
+    found, still_leads = await leader_cut_off(town, redis)
+    rows += found
+    assert not still_leads
+    for row in found:
+        assert row.endings == {Kind.RIGHT: CALLS // 2}, row.told
+        assert not row.leaked
+
+
+async def test_a_leading_proxy_whose_wire_to_redis_is_pulled_goes_on_leading_without_protection(
+    town: Town, redis: RedisServer
+) -> None:
+    _, still_leads = await leader_cut_off(town, redis, without="leases_end_without_an_answer")
+    assert still_leads
+
+
+async def test_when_redis_is_killed_calls_are_lost_if_they_have_to_ask_it(
+    town: Town, redis: RedisServer
+) -> None:
+    engines, proxies = await pair(
+        town, redis, "--decode-s-per-token", "0.1", without="calls_do_without_redis"
+    )
+    crowd = Crowd(proxies[0].place, of_agents(proxies[0], CALLS // 4, 60, "and now?"))
+    asking = asyncio.create_task(crowd.run())
+    await until(lambda: _load(engines), lambda load: load >= CALLS // 4, "calls in the engines")
+    redis.kill()
+    await asking
+    after = Crowd(proxies[0].place, of_agents(proxies[0], CALLS // 4, 2, "without Redis"))
+    await after.run()
+    assert after.row("").lost > 0
+
+
 async def test_when_redis_is_killed_amid_calls_none_is_lost_and_all_is_known_again_when_an_empty_one_comes(
     town: Town, redis: RedisServer, rows: list[Row]
 ) -> None:
@@ -266,6 +361,23 @@ async def test_four_workers_serve_on_one_port_and_one_that_is_killed_comes_back(
     await asking
     assert last.row("").endings == {Kind.RIGHT: CALLS}, last.row("").told
     assert await asyncio.to_thread(proxy.server.process.wait, PATIENCE_S) == 0
+
+
+async def test_a_worker_that_is_killed_is_missed_if_nobody_starts_it_again(
+    town: Town, redis: RedisServer
+) -> None:
+    engine = await town.engine()
+    options = ("--redis", redis.url(), "--workers", "2")
+    proxy = await town.proxy(engine.url, *options, without="workers_come_back")
+    before = workers_of(proxy)
+    os.kill(before[1], signal.SIGKILL)
+
+    async def come_back() -> bool:
+        alive = workers_of(proxy)
+        return len(alive) == 2 and alive != before
+
+    with pytest.raises(TimeoutError):
+        await until(come_back, bool, "a new worker", 2 * LEADS_WITHIN_S)
 
 
 async def _all_are_ready(workers: list[Process]) -> bool:
