@@ -38,6 +38,9 @@ class Following:
         """What was seen last."""
         self.problem = ""
         """Why nothing could be read last."""
+        self._leads = False
+        """The tables are this member's to write."""
+        self._looking = asyncio.Lock()
         self._store = store
         self._facts = facts
         self._keeping = keeping
@@ -62,14 +65,31 @@ class Following:
                 self.problem = str(exc)
             await asyncio.sleep(LOOK_S)
 
-    async def look(self) -> None:
-        """Raises `StateAway` and `Garbled`."""
+    async def look(self, *, leads: bool = False) -> None:
+        """Raises `StateAway` and `Garbled`. `leads`: and from now on until `led` no table is read, as this member writes them."""
+        async with self._looking:
+            try:
+                await self._look(all_of_it=leads)
+            except Garbled:
+                self._leads = self._leads or leads
+                raise
+            self._leads = self._leads or leads
+
+    def led(self) -> None:
+        """This member leads no more."""
+        self._leads = False
+
+    async def _look(self, *, all_of_it: bool) -> None:
+        """`all_of_it`: also what operators told here that the leader has not heard; whoever comes to lead hears that again."""
         value = await self._store.head()
         if value is None or value == self._seen:
             return
         head = head_of(value)
+        if self._leads or head.leader == self._number:
+            self.head, self._seen = head, value
+            return
         number, told_at = self._told
-        heard = head.next.get(self._number, 0) > number or self._clock() - told_at > _OWN_FIRST_S
+        heard = all_of_it or head.next.get(self._number, 0) > number or self._clock() - told_at > _OWN_FIRST_S
         for name, version in head.tables.items():
             if name in self._facts.tables and (heard or name not in OPERATORS):
                 await self._refresh(name, version)
@@ -79,12 +99,11 @@ class Following:
 
     async def _refresh(self, name: str, version: Version) -> None:
         table = self._facts.tables[name]
-        if version == table.version:
+        if version == table.version and not table.is_unsure:
             return
         changed: dict[str, bytes | None] = {}
-        changes = (
-            await self._store.changes(name, table.version) if table.version.life == version.life else None
-        )
+        has_gap = table.is_unsure or table.version.life != version.life
+        changes = None if has_gap else await self._store.changes(name, table.version)
         if changes is not None:
             for one in changes:
                 changed.update(table.apply(one))

@@ -11,6 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -393,7 +394,8 @@ class Leading:
             await asyncio.sleep(WRITE_S)
 
     async def write(self, token: int) -> None:
-        """All that changed until now. Raises `StateAway` and `NotTheLeader`: what was not written is then written by the next."""
+        """All that changed until now. Raises `StateAway` and `NotTheLeader`, or is cancelled: what was not written is then written by
+        the next."""
         now, known, facts = self._clock(), self._core.keeping, self._facts
         mark = self._mark()
         left = len(self._changed)
@@ -422,12 +424,14 @@ class Leading:
 
     async def _write_agents(self, token: int) -> None:
         agents = self._changed.take_agents(_PIECE)
-        try:
+        with ExitStack() as unless_written:
+            unless_written.callback(self._note_again, agents)
             await self._store.write(token, self._agent_commands(agents))
-        except StateAway:
-            for simulation, agent in agents:
-                self._changed.note(simulation, (agent,))
-            raise
+            unless_written.pop_all()
+
+    def _note_again(self, agents: list[Whom]) -> None:
+        for simulation, agent in agents:
+            self._changed.note(simulation, (agent,))
 
     async def _write_simulations(self, token: int) -> None:
         """One at a time: what was learned of one is some kilobytes."""
@@ -438,31 +442,29 @@ class Leading:
 
     async def _write_calls(self, token: int) -> None:
         calls, self._calls = self._calls, {}
-        try:
-            if calls:
-                await self._put(token, [*self._call_commands(list(calls)), *kept([self._store.keys.calls])])
-        except StateAway:
-            self._calls = calls | self._calls
-            raise
+        if not calls:
+            return
+        with ExitStack() as unless_written:
+            unless_written.callback(lambda: self._calls.update(calls))
+            await self._put(token, [*self._call_commands(list(calls)), *kept([self._store.keys.calls])])
+            unless_written.pop_all()
 
     async def _write_beside(self, token: int) -> None:
         while self._beside:
             piece = [self._beside.popleft() for _ in range(min(_COMMANDS, len(self._beside)))]
-            try:
+            with ExitStack() as unless_written:
+                unless_written.callback(self._beside.extendleft, piece[::-1])
                 await self._put(token, piece)
-            except StateAway:
-                self._beside.extendleft(reversed(piece))
-                raise
+                unless_written.pop_all()
 
     async def _write_table(self, token: int, name: str) -> None:
         table = self._facts.tables[name]
         while (changes := table.take(_FIELDS)) is not None:
             commands = table_commands(self._store.keys, name, changes, anew=changes.version.number == 1)
-            try:
+            with ExitStack() as unless_written:
+                unless_written.callback(table.put_back, changes)
                 await self._store.write(token, commands)
-            except StateAway:
-                table.put_back(changes)
-                raise
+                unless_written.pop_all()
 
     async def _say_so(self, token: int) -> None:
         """Often enough for others to know that somebody leads."""

@@ -350,7 +350,7 @@ class Member:
     async def _following_looked(self) -> None:
         """Tables are read as every follower reads them."""
         try:
-            await self._following.look()
+            await self._following.look(leads=True)
         except Garbled as exc:
             log.warning("what the group has written down cannot be used: %s", exc)
 
@@ -368,6 +368,7 @@ class Member:
             self._command.release(why)
             log.warning("this process does not lead its group any more: %s", why)
         self._leading.end()
+        self._following.led()
         if why != _OVER:
             self.lease.end()
 

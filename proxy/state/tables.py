@@ -28,6 +28,8 @@ class Table:
     def __init__(self, limit: int) -> None:
         self.version = Version()
         self.refused = 0
+        self.is_unsure = False
+        """A piece was taken of which nobody knows whether it was written: another leader may have given its number to another."""
         self._limit = limit
         self._fields: dict[str, bytes] = {}
         self._changed: dict[str, bytes | None] = {}
@@ -70,12 +72,16 @@ class Table:
         return Changes(self.version, {name: self._changed.pop(name) for name in names})
 
     def put_back(self, changes: Changes) -> None:
-        """Nobody knows whether they were written. Their number is not used again: who misses it reads the whole table."""
+        """Nobody knows whether they were written. Their number is not used again: who misses it reads the whole table. Only the first of
+        a life is: until it is there, what the table held before is."""
+        if changes.version.number == 1:
+            self.version = self.version._replace(number=0)
         self._changed = {**changes.fields, **self._changed}
+        self.is_unsure = True
 
     def write_anew(self, life: int) -> None:
         """All of it has to be written: what others have is of no use."""
-        self.version = Version(life)
+        self.version, self.is_unsure = Version(life), False
         self._changed = dict(self._fields)
 
     # Who follows
@@ -94,5 +100,6 @@ class Table:
 
     def replace(self, version: Version, fields: Mapping[str, bytes]) -> dict[str, bytes | None]:
         """The whole of it, as it was read. What really changed."""
+        self.is_unsure = False
         gone: dict[str, bytes | None] = dict.fromkeys(self._fields.keys() - fields.keys())
         return self.apply(Changes(version, {**gone, **fields}))

@@ -35,10 +35,14 @@ class CutStore(Store):
     """Its connection can be cut, as a network does it to one machine."""
 
     cut = False
+    cuts: str | None = None
+    """What is written to such a key does not arrive."""
     writes = 0
     """Of heads, which end each writing."""
 
     async def write(self, token: int, commands: Sequence[Command]) -> None:
+        if self.cuts is not None and any(self.cuts in str(key) for _, key, *_ in commands):
+            raise StateAway("cut")
         await super().write(token, commands)
         self.writes += commands[0][1] == self.keys.head
 

@@ -21,7 +21,9 @@ from scalesim.proxy.core.events import (
     CallStarted,
     DistanceHinted,
     EdgesGiven,
+    HostCopySet,
     ModeSet,
+    ReadingSet,
     SimulationEnded,
 )
 from scalesim.proxy.core.model import AgentName, Clock, EngineId, Mode, SimulationId
@@ -238,6 +240,53 @@ async def test_the_stream_holds_no_more_than_what_is_not_written_down(server: Re
         await settled(one)
         # Whole nodes of a hundred entries are dropped.
         assert await client.xlen(one.store.keys.events) <= 200
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_former_leader_does_not_take_what_it_could_not_write_for_what_its_heir_wrote(
+    server: RedisServer,
+) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        old = await leader_of(*proxies)
+        heir = next(one for one in proxies if one is not old)
+        old.member.post(ModeSet(time.monotonic(), TOWN, Mode.SHADOW))
+        await settled(*proxies)
+        await until(lambda: heir.controller.mode(TOWN) is Mode.SHADOW, "the mode")
+        old.store.cuts = "log:simulations"
+        old.member.post(ReadingSet(time.monotonic(), TOWN, None))
+        old.member.post(ModeSet(time.monotonic(), TOWN, Mode.OFF))
+        await until(lambda: old.member.facts.tables["simulations"].is_unsure, "what is not written")
+        old.store.cut = True  # and nobody hears of it
+        await until(heir.member.may_command, "another leader")
+        await until(lambda: not old.member.leads, "its release")
+        # Until it has written as many pieces as the other one could not write.
+        lost, written = (one.member.facts.tables["simulations"] for one in (old, heir))
+        while written.version != lost.version:
+            mode = Mode.ON if written.version.number + 1 == lost.version.number else Mode.SHADOW
+            heir.member.post(ModeSet(time.monotonic(), TOWN, mode))
+            heir.member.post(
+                HostCopySet(time.monotonic(), TOWN, None, "lora", bool(written.version.number % 2))
+            )
+            before = written.version
+            await until(lambda before=before: written.version != before, "a piece")
+        await settled(heir)
+        old.store.cut, old.store.cuts = False, None
+        await until(lambda: old.controller.mode(TOWN) is Mode.ON, "the mode of the heir")
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_a_leader_does_not_read_back_what_it_writes(server: RedisServer) -> None:
+    one = Proxy("a", server.url())
+    async with running(one):
+        await leader_of(one)
+        await settled(one)
+        table = one.member.facts.tables["places"]
+        table.put("town/a1", b"gpu-9")
+        assert table.take(1) is not None, "it is on its way"
+        one.member._following._seen = None  # as after what an operator told
+        await one.member._following.look()
+        assert table.get("town/a1") == b"gpu-9"
 
 
 @pytest.mark.usefixtures("bounded")

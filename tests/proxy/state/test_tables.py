@@ -44,13 +44,15 @@ def test_a_whole_table_takes_out_what_is_not_in_it() -> None:
 
 def test_what_could_not_be_written_is_written_later_under_another_number() -> None:
     table = Table(10)
+    table.put("z", b"0")
+    table.take(10)
     table.put("a", b"1")
     lost = table.take(10)
     assert lost is not None
     table.put("b", b"2")
     table.put("a", b"3")
     table.put_back(lost)
-    assert table.take(10) == Changes(Version(0, 2), {"a": b"3", "b": b"2"})
+    assert table.take(10) == Changes(Version(0, 3), {"a": b"3", "b": b"2"})
 
 
 def test_it_is_bounded() -> None:
@@ -69,3 +71,29 @@ def test_written_anew_all_of_it_is_in_the_first_version() -> None:
     table.take(10)
     table.write_anew(99)
     assert table.take(10) == Changes(Version(99, 1), {"a": b"1"})
+
+
+def test_a_life_begins_with_what_is_surely_written() -> None:
+    table = Table(10)
+    table.put("a", b"1")
+    table.write_anew(7)
+    first = table.take(10)
+    assert first is not None
+    table.put_back(first)
+    table.put("b", b"2")
+    assert table.take(10) == Changes(Version(7, 1), {"a": b"1", "b": b"2"})
+
+
+def test_what_may_not_have_been_written_makes_a_table_unsure_until_the_whole_of_it_is_read() -> None:
+    table = Table(10)
+    table.write_anew(7)
+    for name in ("a", "b"):
+        table.put(name, b"1")
+        piece = table.take(1)
+        assert piece is not None
+    table.put_back(piece)
+    assert table.is_unsure
+    table.replace(Version(7, 2), {"a": b"1", "c": b"3"})
+    assert not table.is_unsure
+    assert dict(table.fields()) == {"a": b"1", "c": b"3"}
+    assert table.take(10) is None
