@@ -39,10 +39,13 @@ class Workers:
         """When those that died are to be started again."""
         self._pauses: dict[int, float] = {}
         self._ends, self._held = os.pipe()
+        renews = settings.tls_cert is not None or settings.admin_tls_cert is not None
+        self._last = _TOLD if renews else _TOLD | {signal.SIGHUP}
+        """Signals to end by: a closed terminal is one, where there is nothing to renew."""
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM: then all of them finish what runs, and a second signal cuts that off. SIGHUP is passed on. The
-        exit code: that of the first worker that cannot serve at all, else 0. Raises `CannotListen`."""
+        """Until SIGINT or SIGTERM: then all of them finish what runs, and a second signal cuts that off. SIGHUP has certificates read
+        again, and is as SIGTERM where there are none. The exit code: that of the first worker that cannot serve at all, else 0. Raises `CannotListen`."""
         settings = self._settings
         # Keeps the port while no worker listens, and finds one that is free; it takes no connection itself.
         with bound_socket(settings.host, settings.port, shared=True) as reserved:
@@ -59,7 +62,7 @@ class Workers:
             self._start(number)
         while self._alive or not ending:
             told = self._next_signal()
-            if told in _TOLD:
+            if told in self._last:
                 ending = True
                 self._due.clear()
                 self._tell(signal.SIGTERM)

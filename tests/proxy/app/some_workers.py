@@ -1,0 +1,32 @@
+"""Two workers that say that they began, and how they end: by `test_workers`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from scalesim.proxy.app import Workers
+from scalesim.proxy.settings import Settings
+
+
+def work(settings: Settings) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    print(f"began {os.getpid()}", flush=True)
+    if code := int(sys.argv[1]):
+        return code
+    signal.pause()
+    print(f"finished {os.getpid()}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    told = {
+        "engine": "http://127.0.0.1:9",
+        "port": "0",
+        "admin_port": "0",
+        "workers": "2",
+        "redis": "redis://x",
+    }
+    settings = Settings.load(told, {})
+    sys.exit(Workers(settings, work).run())
