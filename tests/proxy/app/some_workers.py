@@ -11,11 +11,11 @@ from scalesim.proxy.settings import Settings
 
 
 def work(settings: Settings) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     print(f"began {os.getpid()}", flush=True)
     if code := int(sys.argv[1]):
         return code
-    signal.pause()
+    signal.sigwait({signal.SIGTERM})
     print(f"finished {os.getpid()}", flush=True)
     return 0
 
