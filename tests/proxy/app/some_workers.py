@@ -12,11 +12,11 @@ from scalesim.proxy.settings import Settings
 
 def work(settings: Settings) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    print(f"began {os.getpid()}", flush=True)
+    os.write(1, f"began {os.getpid()}\n".encode())  # whole lines, of both
     if code := int(sys.argv[1]):
         return code
     signal.sigwait({signal.SIGTERM})
-    print(f"finished {os.getpid()}", flush=True)
+    os.write(1, f"finished {os.getpid()}\n".encode())  # whole lines, of both
     return 0
 
 
