@@ -140,7 +140,7 @@ test-compose: setup  ## brings the compose stack up for real, with podman (about
 	.venv/bin/pytest -m containers tests/deploy
 
 # Processes are killed and wires cut: how long it takes depends on the machine. A disk of 1 MB is mounted where that is allowed.
-test-faults: .venv/.ready  ## what becomes of 200 calls when engines, proxies, wires, disks and clocks fail; each without its protection too (about 5 minutes)
+test-faults: .venv/.ready  ## what becomes of 200 calls when engines, proxies, Redis, wires, disks and clocks fail; each without its protection too (about 10 minutes)
 	.venv/bin/pytest -m faults tests/faults
 
 fuzz: .venv/.ready   ## hostile requests at both ports [REQUESTS=20000] (about 15 minutes)

@@ -10,8 +10,10 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 import typer
@@ -26,10 +28,11 @@ from . import collector
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
-from .app import CannotListen, serve
+from .app import CannotJoin, CannotListen, Workers, serve, store_of
 from .app.engines import adapter_for
 from .core.model import Capabilities
 from .engines.registry import Address
+from .errors import CannotKeep
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -115,6 +118,24 @@ def serve_command(
     recipes_folder: Annotated[
         str | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")
     ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            help="By which any number of proxies serve the same simulations, like redis://HOST:6379/0.",
+            metavar="URL",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Of proxies with the same Redis [default].", metavar="NAME")
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Processes that share the port for clients; needs --redis [1].", metavar="N"),
+    ] = None,
+    state_file: Annotated[
+        str | None,
+        typer.Option(help="Keeps what is known of agents over a restart, without Redis.", metavar="FILE"),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     config: Config = None,
 ) -> None:
@@ -136,6 +157,10 @@ def serve_command(
             "guard": guard,
             "recognise": recognise,
             "recipes_folder": recipes_folder,
+            "redis": redis,
+            "group": group,
+            "workers": workers,
+            "state_file": state_file,
             "log_level": log_level,
             "config": config,
         }
@@ -190,15 +215,32 @@ def record_command(
 
 def _serve(arguments: Mapping[str, object]) -> None:
     settings = _settings(arguments)
+    if arguments.get("redis") is not None and urlsplit(settings.redis or "").password is not None:
+        _fail("--redis: everybody on the machine can read a command line: set SCALESIM_REDIS_PASSWORD", USAGE)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
+    if settings.workers == 1:
+        code = _run(settings)
+    else:
+        try:
+            code = Workers(settings, partial(_run, shared_port=True)).run()
+        except CannotListen as exc:
+            _fail(str(exc))
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(settings: Settings, *, shared_port: bool = False) -> int:
+    """Until it is told to end. The exit code."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, ready=lambda _: collector.keep_short()))
-    except (CannotListen, CannotRecord, BadCertificate, BadSecret) as exc:
-        _fail(str(exc))
+            runner.run(serve(settings, ready=lambda _: collector.keep_short(), shared_port=shared_port))
+    except (CannotListen, CannotRecord, CannotJoin, CannotKeep, BadCertificate, BadSecret) as exc:
+        typer.echo(str(exc), err=True)
+        return PROBLEM
+    return 0
 
 
 @cli.command()
@@ -322,9 +364,11 @@ def _recorded(call: Call, text: Text) -> Recorded:
 
 @cli.command()
 def doctor(engine: Engines = None, config: Config = None) -> None:
-    """Ask each engine what it can do for the proxy, and say what to change."""
+    """Ask each engine what it can do for the proxy, and Redis if there is one, and say what to change."""
     settings = _settings({"engine": engine, "config": config})
     are_well = [_examine(settings, address) for address in settings.addresses]
+    if settings.redis is not None:
+        are_well.append(asyncio.run(_redis_is_well(settings)))
     if not all(are_well):
         raise typer.Exit(PROBLEM)
 
@@ -360,6 +404,33 @@ def _examine(settings: Settings, address: Address) -> bool:
         "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
     )
     return False
+
+
+async def _redis_is_well(settings: Settings) -> bool:
+    """Whether there is nothing to change."""
+    print(f"group         {settings.group}, by Redis")
+    try:
+        store = store_of(settings)
+    except CannotJoin as exc:
+        _fail(str(exc))
+    from .state.store import StateAway
+
+    try:
+        found = await store.about()
+    except StateAway as exc:
+        print(f"answers       no: {exc}")
+        print("to do         start it, or give its address (redis), and its password where it wants one")
+        return False
+    finally:
+        await store.close()
+    print("answers       yes")
+    print(f"kind          {found.server}{', a cluster' if found.is_cluster else ''}")
+    print(f"leader        {found.leader or 'nobody now'}")
+    if found.drops_keys:
+        print("to do         set its maxmemory-policy to noeviction: it drops what other proxies still need")
+        return False
+    print("to do         nothing")
+    return True
 
 
 @cli.command("settings")
@@ -412,6 +483,12 @@ async def _probe(settings: Settings, address: Address) -> Capabilities:
 
 def _show(told: Mapping[str, Any]) -> None:
     console = Console()
+    if (group := told.get("group")) is not None:
+        leader = "" if group["role"] == "leads" else f" {group['leader_url'] or 'nobody'}"
+        problem = f" ({group['problem']})" if group["problem"] else ""
+        console.print(
+            f"group {group['group']}: {group['role']}{leader}{problem}", markup=False, soft_wrap=True
+        )
     for one in told["engines"]:
         console.print(
             f"engine {one['engine']} at {one['url']}: {one['state']}, {one['description']}",

@@ -60,6 +60,12 @@ class Outcome:
     """From when it was sent. 0 for what was not."""
     name_taken: bool = False
     """It was to fetch an adapter whose name the engine has from another path."""
+    outranked_by: int | None = None
+    """The engine has seen this higher token."""
+
+
+class _NotOurs(Exception):
+    """This process may not command now."""
 
 
 @dataclass(slots=True)
@@ -93,13 +99,18 @@ class Dispatch:
         refused: Callable[[Action, Outcome], None],
         survived: Callable[[str], None],
         is_outranked_by: Callable[[int], bool] = lambda token: True,
+        may_command: Callable[[], bool] = lambda: True,
     ) -> None:
         """`is_outranked_by`: whether somebody with that higher token goes before us; else ours becomes higher still, as long as
-        nothing of ours was carried out. `deadline_s` is for a call that waits for nothing but the engine's attention. `survived` is called inside of
-        an `except` for whatever an adapter should not have raised."""
+        nothing of ours was carried out. `may_command` is asked right before each call. `deadline_s` is for a call that waits for
+        nothing but the engine's attention. `survived` is called inside of an `except` for whatever an adapter should not have
+        raised."""
         self._adapter = adapter
         self._fence_token = fence_token
         self._is_outranked_by = is_outranked_by
+        self._may_command = may_command
+        self._raised = False
+        """The token is higher than it was given to us."""
         self._commanded = False
         """The engine took something that needs a fence."""
         self._sequence = 0
@@ -159,6 +170,10 @@ class Dispatch:
         for task, action in flights.items():
             task.cancel()
             self._ended(action, Outcome("dropped", why))
+
+    def fence(self, token: int) -> None:
+        """What is sent from now on has this one."""
+        self._fence_token = token
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -233,8 +248,10 @@ class Dispatch:
                 load = await self._send(action)
         except TimeoutError:
             outcome = Outcome("timeout", f"{kind_of(action)}: no answer within {deadline_s:g} s")
+        except _NotOurs:
+            outcome = Outcome("dropped", "another process may lead by now")
         except FenceLost as exc:
-            outcome = Outcome("fenced", str(exc))
+            outcome = Outcome("fenced", str(exc), outranked_by=exc.token)
         except EngineUnreachable as exc:
             outcome = Outcome("unreachable", str(exc))
         except EngineError as exc:
@@ -247,11 +264,13 @@ class Dispatch:
         return outcome
 
     async def _send(self, action: Action) -> LoadResult | None:
-        if self._warm_up is not None and isinstance(action, Load | StopLoad) and action.recompute:
-            if isinstance(action, Load):
-                return await self._warm_up.load(self._adapter, action)
+        if self._warm_up is not None and isinstance(action, StopLoad) and action.recompute:
             self._warm_up.stop(action)
             return None
+        if not self._may_command():
+            raise _NotOurs
+        if self._warm_up is not None and isinstance(action, Load) and action.recompute:
+            return await self._warm_up.load(self._adapter, action)
         while True:
             fence = Fence(self._fence_token, self._sequence)
             self._sequence += 1
@@ -259,6 +278,8 @@ class Dispatch:
                 load = await self._adapter.carry_out(action, fence)
             except FenceLost as exc:
                 if not self._outranks(fence, exc):
+                    if fence.token != self._fence_token:  # it was sent with a lease before this one
+                        raise _NotOurs from exc
                     raise
             else:
                 self._commanded = self._commanded or not isinstance(action, FetchAdapter | DropAdapter)
@@ -276,8 +297,8 @@ class Dispatch:
             and lost.token is not None
             and not self._is_outranked_by(lost.token)
         ):
-            self._fence_token = max(self._fence_token, lost.token) + 1
-        return fence.token < self._fence_token
+            self._fence_token, self._raised = max(self._fence_token, lost.token) + 1, True
+        return self._raised and fence.token < self._fence_token
 
     def _deadline_of(self, action: Action) -> float:
         match action:

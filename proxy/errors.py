@@ -7,6 +7,10 @@ class ScaleSimError(Exception):
     """Root of what this package raises on purpose."""
 
 
+class CannotKeep(ScaleSimError):
+    """The state file cannot be used: give another path, or take the file away."""
+
+
 def error_body(status: int, kind: str, message: str) -> dict[str, object]:
     return {"error": {"message": message, "type": kind, "code": status}}
 

@@ -4,8 +4,9 @@
 `run()`: one planner, and per engine a dispatch that carries actions out and a watcher that finds, looks at and loses
 the engine. Engines come and go while it runs.
 
-One proxy commands one engine: whoever started last has the higher fence token and the engine refuses all others.
-Leases that let several proxies share the command do not exist yet.
+One proxy commands one engine: whoever started last has the higher fence token and the engine refuses all others. Of
+several that share a lease, its holder commands: then the token is the lease's (`take`), and without it (`release`)
+engines are watched, and the core knows of none.
 """
 
 from __future__ import annotations
@@ -84,6 +85,18 @@ class Health(Protocol):
         ...
 
 
+class Lease(Protocol):
+    """By which several proxies agree on who commands."""
+
+    def may_command(self) -> bool:
+        """Asked right before each command."""
+        ...
+
+    def outranked(self, token: int | None) -> None:
+        """An engine has seen a higher token: that one, if it says so."""
+        ...
+
+
 class _Nobody:
     def answered(
         self, engine: EngineId, boot_id: str | None, capacity_tokens: int | None, at: float
@@ -135,12 +148,15 @@ class Runtime:
         warm_up: WarmUp | None = None,
         listener: Callable[[Event], None] | None = None,
         health: Callable[[], Health] | None = None,
+        lease: Callable[[], Lease] | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
         was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
-        hears how engines are (a function, as both know each other)."""
+        hears how engines are (a function, as both know each other). With a `lease` nothing is commanded until `take`."""
         self.fence_token = _wall_ms() if fence_token is None else fence_token
-        self._has_own_token = fence_token is None
+        self._has_own_token = fence_token is None and lease is None
+        self._lease = lease
+        self._commands = lease is None
         self.plans = 0
         self.planning_s = 0.0
         self.actions: Counter[tuple[str, str]] = Counter()
@@ -178,9 +194,31 @@ class Runtime:
             ended=ended,
             refused=self._fail_later,
             survived=self._survived,
+            may_command=self._may_command,
         )
-        line = _Line(adapter, dispatch, since=self._clock())
+        line = _Line(adapter, dispatch, since=self._clock(), commanded=self._commands)
         return line
+
+    def _may_command(self) -> bool:
+        return self._lease is None or self._lease().may_command()
+
+    def take(self, token: int) -> None:
+        """Commands from now on, with that fence."""
+        self.fence_token, self._commands = token, True
+        for line in self._lines.values():
+            line.dispatch.fence(token)
+            line.commanded = True
+            if line.up and line.capabilities is not None:
+                self._found(line, line.capabilities)
+
+    def release(self, why: str) -> None:
+        """Commands nothing any more: for the core all engines are lost."""
+        self._commands = False
+        for line in self._lines.values():
+            line.commanded = False
+            line.dispatch.clear(why)
+            if line.up:
+                self.post(EngineLost(self._clock(), line.adapter.engine, why))
 
     def add_engine(self, adapter: EngineAdapter) -> None:
         """It is looked for from now on. Raises `ValueError` for a name that is taken."""
@@ -367,7 +405,10 @@ class Runtime:
                 line.doubted.set()
         self.post(Settled(self._clock(), action, outcome.error, outcome.load, outcome.name_taken))
         if outcome.result == "fenced":
-            self._give_up_command(line, outcome.error or "")
+            if self._lease is None:
+                self._give_up_command(line, outcome.error or "")
+            elif self._commands:
+                self._lease().outranked(outcome.outranked_by)
 
     def _count(self, action: Action, outcome: Outcome) -> None:
         self.actions[kind_of(action), outcome.result] += 1
@@ -461,24 +502,26 @@ class Runtime:
             if report.boot_id != found.boot_id:
                 return
             line.report = report
-            self.post(Reported(self._clock(), line.adapter.engine, report))
+            if self._tells(line):
+                self.post(Reported(self._clock(), line.adapter.engine, report))
             self._health().answered(line.adapter.engine, found.boot_id, found.capacity_tokens, self._clock())
 
     def _found(self, line: _Line, capabilities: Capabilities) -> None:
-        """Without the command an engine is, for the core, one that can do nothing."""
+        """An engine that another proxy took over is, for the core, one that can do nothing."""
         if not line.up:
             line.up, line.since = True, self._clock()
         line.capabilities = capabilities
-        if line.commanded:
+        if line.commanded or not self._tells(line):
             line.problem = capabilities.reason
         else:
             capabilities = replace(capabilities, extended=False, features=frozenset(), reason=line.problem)
         engine = line.adapter.engine
         log.info("%s found: %s", engine, describe(capabilities))
-        self.post(EngineFound(self._clock(), engine, capabilities))
+        if self._tells(line):
+            self.post(EngineFound(self._clock(), engine, capabilities))
 
     def _lost(self, line: _Line, why: str) -> None:
-        if line.commanded:
+        if line.commanded or not self._tells(line):
             line.problem = why
         if not line.up:
             return
@@ -486,7 +529,12 @@ class Runtime:
         engine = line.adapter.engine
         log.warning("%s lost: %s", engine, why)
         line.dispatch.clear("the engine is lost")
-        self.post(EngineLost(self._clock(), engine, why))
+        if self._tells(line):
+            self.post(EngineLost(self._clock(), engine, why))
+
+    def _tells(self, line: _Line) -> bool:
+        """Whether the core is to know of the engine. Those of a lease that others hold are not for it to plan."""
+        return self._lease is None or line.commanded
 
 
 def _wall_ms() -> int:

@@ -62,7 +62,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
 
         One that is assigned already is waited for, as in assigning it."""
         is_new = not desk.controller.knows_adapter(name)
-        desk.runtime.post(AdapterRegistered(desk.clock(), name, body.path))
+        desk.post(AdapterRegistered(desk.clock(), name, body.path))
         known = desk.controller.adapter(name)
         if known is None:
             raise Problem(
@@ -79,7 +79,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
     async def forget(name: AdapterPath) -> None:
         """It is assigned to nobody any more, and dropped from the engines once no call runs on it."""
         _adapter(name)
-        desk.runtime.post(AdapterForgotten(desk.clock(), name))
+        desk.post(AdapterForgotten(desk.clock(), name))
 
     @router.put(of_a_simulation + "/adapters", openapi_extra=of_many(AssignmentsBody))
     async def assign_many(simulation: SimulationPath, request: Request) -> AssignedAnswer:
@@ -117,7 +117,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
         """For all agents of a simulation but those for which it was set one by one."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(HostCopySet(desk.clock(), name, None, body.kind, body.wanted))
+        desk.post(HostCopySet(desk.clock(), name, None, body.kind, body.wanted))
         return SimulationAnswer.of(desk.simulation(name))
 
     @router.put(of_an_agent + "/host-copy")
@@ -127,7 +127,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
         """For one agent."""
         name = SimulationId(simulation)
         desk.check_known(name, [agent], create=False)
-        desk.runtime.post(HostCopySet(desk.clock(), name, AgentName(agent), body.kind, body.wanted))
+        desk.post(HostCopySet(desk.clock(), name, AgentName(agent), body.kind, body.wanted))
         return _agent(name, agent)
 
     def _adapter(name: str) -> AdapterSnapshot:

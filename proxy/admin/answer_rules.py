@@ -120,7 +120,7 @@ def answer_routes(desk: Desk) -> APIRouter:
             reading = body.reading()
         except ValueError as exc:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{exc}; nothing was changed") from exc
-        desk.runtime.post(ReadingSet(desk.clock(), name, reading))
+        desk.post(ReadingSet(desk.clock(), name, reading))
         return _answer(name)
 
     @router.get("/answers")
@@ -133,7 +133,7 @@ def answer_routes(desk: Desk) -> APIRouter:
         """What holds for all simulations holds for this one again: by default, that nothing is read."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(ReadingSet(desk.clock(), name, None))
+        desk.post(ReadingSet(desk.clock(), name, None))
 
     def _answer(name: SimulationId) -> ReadingAnswer:
         found = desk.simulation(name).counters.said

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 from fastapi import FastAPI
 
 import scalesim
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.core.events import Event
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.group_status import MemberStatus
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -21,6 +24,7 @@ from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
+from .passing import Passing
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
@@ -38,9 +42,12 @@ def create_admin(
     fleet: Fleet,
     is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
+    tell: Callable[[Event], None] | None = None,
+    group: tuple[Callable[[], MemberStatus], httpx.AsyncClient] | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
-    new calls are refused."""
+    new calls are refused; `tell` takes what is told, if it is not the runtime. `group`: who leads the proxies that serve together,
+    and what to reach the leader by."""
     app = FastAPI(
         title="ScaleSim admin API",
         version=scalesim.__version__,
@@ -60,6 +67,8 @@ def create_admin(
         began=clock(),
         is_ending=is_ending,
         recording=recording,
+        group=None if group is None else group[0],
+        tell=tell,
     )
     for routes in (
         status_routes,
@@ -73,5 +82,7 @@ def create_admin(
         answer_routes,
     ):
         app.include_router(routes(desk))
+    if group is not None:
+        app.add_middleware(Passing, status=group[0], client=group[1])
     app.add_middleware(Gate, keys=settings.admin_keys)
     return app

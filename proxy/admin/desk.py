@@ -15,6 +15,7 @@ from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.group_status import MemberStatus
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -72,9 +73,16 @@ class Desk:
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None
     """None: calls are not recorded."""
+    group: Callable[[], MemberStatus] | None = None
+    """None: this process serves alone."""
+    tell: Callable[[Event], None] | None = None
+    """Takes what operators and simulations tell, if it is not the loop."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def post(self, event: Event) -> None:
+        (self.tell or self.runtime.post)(event)
 
     def turn(self, simulation: SimulationId) -> asyncio.Lock:
         """What is told of a simulation in many pieces is taken one call after the other: a step that began in between

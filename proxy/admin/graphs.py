@@ -95,7 +95,7 @@ def graph_routes(desk: Desk) -> APIRouter:
         name = SimulationId(simulation)
         desk.check_simulation(name)
         _check_free(name)
-        desk.runtime.post(GraphCleared(desk.clock(), name))
+        desk.post(GraphCleared(desk.clock(), name))
 
     @router.post("/activations", openapi_extra=of_many(ActivationsBody))
     async def activate(simulation: SimulationPath, request: Request) -> TakenAnswer:

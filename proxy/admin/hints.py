@@ -68,7 +68,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         desk.check_simulation(name)
         async with desk.turn(name):
             desk.check_simulation(name)
-            desk.runtime.post(StepTicked(desk.clock(), name, body.step if body else None))
+            desk.post(StepTicked(desk.clock(), name, body.step if body else None))
         return StepAnswer(simulation=name, step=desk.simulation(name).step)
 
     @router.post(of_a_simulation + "/agents/{agent:path}/leave")
@@ -76,7 +76,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         """The agent will not call again and is forgotten."""
         name = SimulationId(simulation)
         desk.check_known(name, [agent], create=False)
-        desk.runtime.post(AgentLeft(desk.clock(), name, AgentName(agent)))
+        desk.post(AgentLeft(desk.clock(), name, AgentName(agent)))
         return TakenAnswer(simulation=name, agents=1)
 
     @router.post("/v1/update", openapi_extra=of_many(UpdateBody))
@@ -106,7 +106,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         async with desk.turn(name):
             # KVFlow's own client sends one update per step and nothing else that says that time passes. Without the tick
             # what an update tells of an agent would still stand when later updates leave that agent out.
-            desk.runtime.post(StepTicked(desk.clock(), name))
+            desk.post(StepTicked(desk.clock(), name))
             desk.check_taken(name)
             await posted(desk, name, _hinted(name, Clock.STEPS, distances.items()))
             await all_taken(desk, name, distances)

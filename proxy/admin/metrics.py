@@ -22,6 +22,7 @@ def families(desk: Desk) -> list[Family]:
         *_of_callers(desk),
         *_of_the_loop(desk),
         *_of_the_trace(desk),
+        *_of_the_group(desk),
     ]
 
 
@@ -216,3 +217,27 @@ def _of_the_trace(desk: Desk) -> list[Family]:
     written = Family("scalesim_trace_bytes_total", "counter", "What was written of the trace.")
     failing = Family("scalesim_trace_failing", "gauge", "1 while nothing can be written.")
     return [calls, written.add(told.written_bytes), failing.add(bool(told.problem))]
+
+
+def _of_the_group(desk: Desk) -> list[Family]:
+    if desk.group is None:
+        return []
+    told = desk.group()
+    leads = Family("scalesim_group_leads", "gauge", "1 if this process plans and commands the engines.")
+    away = Family("scalesim_group_redis_away", "gauge", "1 while Redis does not answer.")
+    outbox = Family("scalesim_group_outbox", "gauge", "Records that the others are still to be told.")
+    records = Family("scalesim_group_records_total", "counter", "What this process had to tell the others.")
+    dropped = Family("scalesim_group_dropped_total", "counter", "Of that, what nobody heard.")
+    missed = Family("scalesim_group_missed_total", "counter", "Records of others that a leader never heard.")
+    garbled = Family("scalesim_group_garbled_total", "counter", "Values in Redis that could not be read.")
+    lag = Family("scalesim_group_lag_seconds", "gauge", "How old what the leader wrote down last is.")
+    skew = Family("scalesim_group_skew_seconds", "gauge", "How far its idea of Redis's clock may be off.")
+    if told.lag_s is not None:
+        lag.add(told.lag_s)
+    if told.skew_s is not None:
+        skew.add(told.skew_s)
+    return [
+        *(leads.add(told.leads), away.add(bool(told.problem)), outbox.add(told.waiting)),
+        *(records.add(told.told), dropped.add(told.dropped), missed.add(told.missed)),
+        *(garbled.add(told.garbled), lag, skew),
+    ]

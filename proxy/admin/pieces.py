@@ -47,7 +47,7 @@ async def posted(desk: Desk, simulation: SimulationId, events: Iterable[Event], 
                 simulation=simulation,
             )
         for event in piece:
-            desk.runtime.post(event)
+            desk.post(event)
 
 
 async def all_known(desk: Desk, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:

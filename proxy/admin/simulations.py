@@ -58,7 +58,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
         """Forgets the simulation and its agents. Its running calls end as usual."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(SimulationEnded(desk.clock(), name))
+        desk.post(SimulationEnded(desk.clock(), name))
 
     @router.get("/{simulation}/agents")
     async def agents(
@@ -73,7 +73,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
         return AgentsAnswer(simulation=name, total=total, agents=[AgentAnswer.of(one) for one in page])
 
     def _set_mode(name: SimulationId, mode: Mode) -> None:
-        desk.runtime.post(ModeSet(desk.clock(), name, mode))
+        desk.post(ModeSet(desk.clock(), name, mode))
         desk.check_taken(name)
 
     return router

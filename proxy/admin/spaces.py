@@ -51,7 +51,7 @@ def space_routes(desk: Desk) -> APIRouter:
         are forgotten; with the same ones nothing changes."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(SpaceSet(desk.clock(), name, body.rules()))
+        desk.post(SpaceSet(desk.clock(), name, body.rules()))
         return _space(name)
 
     @router.get("/space")
@@ -63,7 +63,7 @@ def space_routes(desk: Desk) -> APIRouter:
         """With all positions: agents are expected by what else is known of them."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(SpaceCleared(desk.clock(), name))
+        desk.post(SpaceCleared(desk.clock(), name))
 
     @router.post("/positions", openapi_extra=of_many(PositionsBody))
     async def tell_positions(simulation: SimulationPath, request: Request) -> TakenAnswer:

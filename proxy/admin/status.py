@@ -13,6 +13,7 @@ from scalesim.proxy.core.model import Mode
 from .answers import SIMULATION_EXAMPLE, SimulationAnswer, example
 from .desk import Desk
 from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, engines_of
+from .group_answers import GROUP_EXAMPLE, GroupAnswer
 from .metrics import families
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
@@ -35,6 +36,7 @@ class StatusAnswer(BaseModel):
             "sizes": {"agents": 24},
             "failures": {},
             "recording": RECORDING_EXAMPLE,
+            "group": GROUP_EXAMPLE,
         }
     )
 
@@ -53,6 +55,7 @@ class StatusAnswer(BaseModel):
         description="Bugs that were survived, by place; the log has the tracebacks."
     )
     recording: RecordingAnswer | None = Field(description="The trace of calls; null: none is written.")
+    group: GroupAnswer | None = Field(description="The proxies that serve together; null: this one is alone.")
 
 
 class HealthAnswer(BaseModel):
@@ -114,6 +117,7 @@ def status_routes(desk: Desk) -> APIRouter:
             sizes=desk.sizes(),
             failures=dict(runtime.failures),
             recording=None if desk.recording is None else RecordingAnswer.of(desk.recording()),
+            group=None if desk.group is None else GroupAnswer.of(desk.settings.group, desk.group()),
         )
 
     def _states() -> dict[str, str]:

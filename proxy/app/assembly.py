@@ -7,10 +7,11 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -46,7 +47,11 @@ from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
 from .engines import fleet_of, kept_up
 from .forgetting import Forgetting
+from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, trusted
 from .listeners import Listener, listening_socket, url_of
+
+if TYPE_CHECKING:
+    from scalesim.proxy.state.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +71,14 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, certificates: Certificates, hurry: asyncio.Event
+    settings: Settings, certificates: Certificates, hurry: asyncio.Event, *, shared_port: bool = False
 ) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
-    """`hurry` cuts off what still runs when the body has ended."""
+    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one."""
     clock = time.monotonic
     with ExitStack() as sockets:
-        data_socket = sockets.enter_context(listening_socket(settings.host, settings.port))
+        data_socket = sockets.enter_context(
+            listening_socket(settings.host, settings.port, shared=shared_port)
+        )
         admin_socket = sockets.enter_context(listening_socket(settings.admin_host, settings.admin_port))
         async with (
             httpx.AsyncClient(trust_env=False) as control,  # the adapters set each call's time-outs
@@ -83,8 +90,13 @@ async def assembled(
                 total_timeout_s=settings.total_timeout_s or None,
             ) as upstream,
             _recorder(settings, clock) as recorder,
+            opened(settings) as redis,
+            AsyncExitStack() as beside_group,
         ):
             controller = Controller(_config(settings))
+            keeper = keeper_of(settings, controller, clock)
+            if keeper is not None:
+                log.info("%d agents are known from %s", await keeper.restore(), settings.state_file)
             warms_up = Part.WARM_UP in settings.parts
             store = PrefixStore(int(settings.warm_up_store_mb * 1_000_000) if warms_up else 0)
             warm_up = WarmUp(
@@ -121,10 +133,34 @@ async def assembled(
                     engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine),
                 ),
                 health=lambda: fleet,
+                lease=None if redis is None else lambda: _present(member),
             )
-            fleet = fleet_of(settings, controller, runtime, control)
+            member: Member | None = None
+            fleet = fleet_of(
+                settings,
+                controller,
+                runtime,
+                control,
+                known=lambda key: None if member is None else member.home_of(key),
+            )
             for address in settings.addresses:
                 fleet.add(address, clock(), configured=True)
+            post, group = runtime.post, None
+            if redis is not None:
+                from scalesim.proxy.state.member import Member
+
+                member = Member(
+                    redis,
+                    controller,
+                    runtime.post,
+                    runtime,
+                    clock,
+                    engines=FleetOfGroup(lambda: fleet, clock),
+                    url=admin_url(settings, admin_socket),
+                    ttl_s=settings.lease_s,
+                )
+                others = httpx.AsyncClient(trust_env=False, verify=trusted(settings))
+                post, group = member.post, (member.status, await beside_group.enter_async_context(others))
             way = find_kind(KV_PREFIX).way
 
             def recomputed(simulation: SimulationId, agent: AgentName) -> bool:
@@ -145,7 +181,7 @@ async def assembled(
                 sharing=Sharing(Joins(_join_rules(settings)), clock),
                 retrying=retrying,
                 recogniser=Recogniser(),
-                post=runtime.post,
+                post=post,
                 mode_of=controller.mode,
                 clock=clock,
                 max_body_bytes=int(settings.max_body_mb * 1_000_000),
@@ -158,6 +194,7 @@ async def assembled(
                 answered=runtime.guarded("recognition", ladder.ended),
                 record=None if recorder is None else recorder.note,
                 salted=_salted(settings),
+                first_call=1 if member is None else member.first_call,
             )
             entrance = _entrance(ModelList(relay, fleet.merged), settings, clock)
             door = Door(
@@ -165,7 +202,8 @@ async def assembled(
             )
             admin_door = Door(Connections(most=OPERATORS, most_of_one=OPERATORS))
             data = Listener(entrance, door, certificates.data, drain_s=settings.drain_s)
-            tables = (store, shelf, entrance, door, upstream, *(() if recorder is None else (recorder,)))
+            of_some = [one for one in (recorder, member) if one is not None]
+            tables = (store, shelf, entrance, door, upstream, *of_some)
             admin_app = create_admin(
                 runtime,
                 controller,
@@ -177,6 +215,8 @@ async def assembled(
                 fleet=fleet,
                 is_ending=lambda: entrance.is_closed,
                 recording=None if recorder is None else recorder.status,
+                tell=post,
+                group=group,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             async with asyncio.TaskGroup() as tasks:
@@ -190,6 +230,8 @@ async def assembled(
                         admin_door.watch(),
                     )
                 ]
+                joined = None if member is None else tasks.create_task(member.run())
+                keeping = None if keeper is None else tasks.create_task(keeper.run())
                 serving_data = tasks.create_task(data.serve([data_socket]))
                 serving_admin = tasks.create_task(admin.serve([admin_socket]))
                 try:
@@ -207,8 +249,17 @@ async def assembled(
                     await data.end(serving_data, hurry)
                     await admin.end(serving_admin, hurry)
                     await relay.drained()
+                    # With its last words to the group, while it still may command.
+                    for last in (joined, keeping):
+                        if last is not None:
+                            await ended(last)
                     for task in beside:
                         task.cancel()
+
+
+def _present(member: Member | None) -> Member:
+    assert member is not None, "made before anything runs"
+    return member
 
 
 def _config(settings: Settings) -> ControllerConfig:

@@ -28,8 +28,14 @@ TIDY_EVERY_S = 1.0
 """Between two looks at what time alone brings about."""
 
 
-def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: httpx.AsyncClient) -> Fleet:
-    """Without an engine yet. `client` is for control calls."""
+def fleet_of(
+    settings: Settings,
+    controller: Controller,
+    lines: Lines,
+    client: httpx.AsyncClient,
+    known: Callable[[str], EngineId | None],
+) -> Fleet:
+    """Without an engine yet. `client` is for control calls; `known`: where the group knows an agent to live."""
 
     return Fleet(
         registry=Registry(drain_s=settings.engine_drain_s),
@@ -51,6 +57,7 @@ def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: h
                 spare_together=settings.placement_spare_together,
             ),
             ramp_s=settings.placement_ramp_s,
+            known=known,
         ),
         adapter_for=lambda address: adapter_for(address, client, settings.engine_api_key),
         lines=lines,

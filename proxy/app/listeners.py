@@ -96,9 +96,21 @@ class Listener(uvicorn.Server):
         serving.cancel()
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """It listens here and not only in the server, so that a port in use is an error with a name (two sockets may be
-    bound to a port of which only one can listen), and port 0 can be looked up."""
+    bound to a port of which only one can listen), and port 0 can be looked up. `shared`: with other processes that say so, too.
+    Raises `CannotListen`."""
+    listener = bound_socket(host, port, shared=shared)
+    try:
+        listener.listen()
+    except OSError as exc:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
+    return listener
+
+
+def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """It has the port, and takes no connections. Raises `CannotListen`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -108,9 +120,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _notice_the_vanished(listener)
         listener.bind(address)
-        listener.listen()
     except OSError as exc:
         listener.close()
         raise CannotListen(f"cannot listen on {host}, port {port}: {exc.strerror}") from exc

@@ -24,22 +24,32 @@ log = logging.getLogger(__name__)
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
     """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen`,
-    `CannotRecord`, `BadCertificate` and `BadSecret`."""
+    `CannotRecord`, `BadCertificate`, `BadSecret`, `CannotJoin` and `CannotKeep`."""
     async with assembled(settings, _certificates(settings), hurry=asyncio.Event()) as (addresses, _):
         yield addresses
 
 
-async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] | None = None) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[ServerAddresses], None] | None = None,
+    shared_port: bool = False,
+) -> None:
     """Until SIGINT or SIGTERM; at SIGHUP renewed certificates are read. Calls `ready` once, when both listeners accept.
     Raises as `running` does."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     certificates = _certificates(settings)
     renew = partial(_renew, certificates) if len(certificates) else None
     with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
-        async with assembled(settings, certificates, hurry=hurry) as (addresses, runtime):
+        async with assembled(settings, certificates, hurry=hurry, shared_port=shared_port) as (
+            addresses,
+            runtime,
+        ):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
             _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
+            if settings.redis is not None:
+                _say("group", f"{settings.group}  one of the proxies that share this Redis leads")
             if settings.record is not None:
                 what = "IN FULL" if settings.record_full_text else "as hashes"
                 _say("trace", f"{settings.record}  calls are recorded, prompts and names {what}")

@@ -51,7 +51,7 @@ UNKNOWN = Score(_COIN, 0.0, 0, math.inf, None)
 
 
 @dataclass(slots=True, eq=False)
-class _Measured:
+class Measured:
     clock: Clock
     order: Mean = field(default_factory=lambda: Mean(_MEMORY))
     wrong: Mean = field(default_factory=lambda: Mean(_MEMORY))
@@ -59,7 +59,7 @@ class _Measured:
 
 
 @dataclass(slots=True, eq=False)
-class _Followed:
+class Followed:
     since: int
     """Beginnings in the sample by the time it came in."""
     told: dict[Source, Moment] = field(default_factory=dict)
@@ -73,9 +73,9 @@ class Accuracy:
     __slots__ = ("_began", "_patience", "_refused", "_sample", "_sources")
 
     def __init__(self) -> None:
-        self._sample: dict[AgentName, _Followed] = {}
+        self._sample: dict[AgentName, Followed] = {}
         """The longest in it first."""
-        self._sources: dict[Source, _Measured] = {}
+        self._sources: dict[Source, Measured] = {}
         self._refused = 0
         """Beginnings since the last one in the sample, or since somebody made way."""
         self._patience = PATIENCE
@@ -105,10 +105,10 @@ class Accuracy:
             return
         followed = self._sample.get(agent)
         if followed is None:
-            followed = self._sample[agent] = _Followed(self._began)
+            followed = self._sample[agent] = Followed(self._began)
         for source, moment in sound:
             if source not in self._sources:
-                self._sources[source] = _Measured(moment.clock)
+                self._sources[source] = Measured(moment.clock)
             followed.told[source] = moment
 
     def began(self, agent: AgentName, now: Callable[[Clock], float]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .model import AdapterName, SimulationId
 
@@ -52,6 +53,23 @@ class Adapter:
             self.assigned[simulation] = left
         else:
             del self.assigned[simulation]
+
+
+class Version(NamedTuple):
+    """The last one of a name."""
+
+    name: str
+    path: str
+    key: AdapterName
+    version: int
+
+
+class Kept(NamedTuple):
+    """What another process needs to call the same adapters by the same names."""
+
+    current: list[Version]
+    forgotten: list[Version]
+    leaving: list[AdapterName]
 
 
 class Adapters:
@@ -113,6 +131,31 @@ class Adapters:
         """No engine holds them any more."""
         for key in keys:
             self.leaving.pop(key, None)
+
+    # For another process
+
+    def kept(self) -> Kept:
+        """All that is to be known elsewhere, or later."""
+        return Kept(
+            [Version(one.name, one.path, one.key, one.version) for one in self.current.values()],
+            [Version(one.name, one.path, one.key, one.version) for one in self._forgotten.values()],
+            list(self.leaving),
+        )
+
+    def restore(self, kept: Kept) -> None:
+        """These are all there are. Whoever has one of them assigned keeps it, in its version."""
+        before, self.current, self.by_key = self.current, {}, {}
+        for one in kept.current[: self.limit]:
+            adapter = before.pop(one.name, None) or Adapter(one.name, one.path, one.key)
+            adapter.path, adapter.key, adapter.version = one.path, one.key, one.version
+            self.current[one.name] = self.by_key[one.key] = adapter
+        for gone in before.values():
+            gone.forgotten = True
+        self._forgotten = OrderedDict(
+            (one.name, Adapter(one.name, one.path, one.key, one.version, forgotten=True))
+            for one in kept.forgotten[: self.limit]
+        )
+        self.leaving = OrderedDict.fromkeys(kept.leaving[-LEAVING_LIMIT:])
 
     def _leave(self, key: AdapterName) -> None:
         del self.by_key[key]

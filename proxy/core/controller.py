@@ -49,6 +49,7 @@ from .events import (
     StepTicked,
     Ticked,
 )
+from .keeping import Keeping
 from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
@@ -80,15 +81,24 @@ class Controller:
     ) -> None:
         self._config = config
         self._estimate = distance.find(config.distance)
+        self._policy = policy or policies.find(config.policy)
+        self._kinds = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
         self._now = 0.0
-        known = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
+        self._begin()
+
+    def _begin(self) -> None:
+        config, known = self._config, self._kinds
         self._world = World(config, kinds=[kind.name for kind in known], stories=Stories(self._estimate))
+        self.keeping = Keeping(self._world)
+        """What another process needs to go on from here."""
         self._simulations = self._world.population.simulations
         self._surroundings = Surroundings(self._world, config.edge_limit)
         self._loading = Loading(known, config.parts, self._world.adapters)
-        self._planner = Planner(
-            self._world, self._loading, config, policy or policies.find(config.policy), self._estimate
-        )
+        self._planner = Planner(self._world, self._loading, config, self._policy, self._estimate)
+
+    def clear(self) -> None:
+        """It knows nothing but the time any more. No engine may be reachable: what is in flight is not to be settled."""
+        self._begin()
 
     @property
     def dirty(self) -> bool:

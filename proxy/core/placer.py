@@ -6,12 +6,12 @@ share little by little, so that not all that the others are glad to be rid of ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import NamedTuple
 
-from .homes import Homes
+from .homes import Home, Homes
 from .model import AdapterName, EngineId
 from .placing import MOVING, Asked, Bounds, Placed, Rule, Site, Why, least_loaded
 from .rebalancing import Allowance, better_home
@@ -63,11 +63,14 @@ class Placer:
         ramp_s: float = 30.0,
         moves_per_s: float = 1.0,
         moves_at_once: int = 16,
+        known: Callable[[str], EngineId | None] = lambda key: None,
     ) -> None:
+        """`known`: where others, who place the same agents, know one to live."""
         self._rule = rule
         self._bounds = bounds or Bounds()
         self._homes = Homes(agent_limit)
         self._ramp_s = ramp_s
+        self._known = known
         self._moves = Allowance(moves_per_s, moves_at_once)
         self._engines: dict[EngineId, _Engine] = {}
         self._growing: dict[EngineId, _Engine] = {}
@@ -170,6 +173,13 @@ class Placer:
         """The agent left."""
         self._homes.drop(key)
 
+    def look_again(self, keys: Iterable[str]) -> None:
+        """Others may know these to live elsewhere by now."""
+        for key in keys:
+            home = self._homes.peek(key)
+            if home is not None and self._known(key) not in (None, home.site.engine):
+                self._homes.drop(key)
+
     def home_of(self, key: str) -> EngineId | None:
         home = self._homes.of(key)
         return None if home is None or self._lost(home.site, home.life) else home.site.engine
@@ -230,6 +240,8 @@ class Placer:
         if key is None:
             return Asked(None, adapter=caller.adapter, prefix=caller.prefix, turn=turn)
         home = self._homes.of(key)
+        if home is None or self._homes.is_forgotten(home) or self._lost(home.site, home.life):
+            home = self._settled_as_known(key, caller) or home
         if home is None:
             usual = self._homes.usual_tokens
             return Asked(key, None, caller.adapter, caller.prefix, usual, False, turn)
@@ -241,6 +253,15 @@ class Placer:
             return Asked(key, None, caller.adapter, caller.prefix, size, False, turn, why)
         may_move = caller.is_cold and self._moves.left(at) > 0
         return Asked(key, home.site.engine, caller.adapter, caller.prefix, size, may_move, turn)
+
+    def _settled_as_known(self, key: str, caller: Caller) -> Home | None:
+        known, home = self._known(key), self._homes.peek(key)
+        engine = None if known is None else self._engines.get(known)
+        # That an engine forgot somebody, others need not know yet.
+        if engine is None or not engine.keeps or (home is not None and home.site is engine.site):
+            return None
+        self._homes.settle(key, engine.site, caller.adapter, caller.prefix)
+        return self._homes.peek(key)
 
     def _lost(self, site: Site, life: int) -> bool:
         engine = self._engines.get(site.engine)

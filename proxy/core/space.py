@@ -250,6 +250,16 @@ class Space:
         bodies = self._bodies
         return (agent for agent, met in changed.items() if agent in bodies and bodies[agent].meets != met)
 
+    def motion_of(self, agent: AgentName, now: float) -> Motion | None:
+        """What would have to be told of it now to have it go on as it does; None of whom there is no position."""
+        body = self._bodies.get(agent)
+        if body is None:
+            return None
+        position = body.at(now)
+        if body.stops <= now:
+            return Motion(position)
+        return Motion(position, destination=body.at(body.stops), speed=body.speed)
+
     def search(self, budget: int, now: float) -> None:
         """Draws conclusions until about `budget` neighbours were looked at."""
         # Where there are more that move fast than can be kept up with, the grid is not exact, but there is an end.

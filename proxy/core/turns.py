@@ -71,7 +71,7 @@ class Expected:
 
 
 @dataclass(slots=True, eq=False)
-class _Habit:
+class Habit:
     """Of an agent that began more than once."""
 
     turn: int
@@ -122,7 +122,7 @@ class Turns:
         self.turn = 0
         """Beginnings so far, and so the number of the next one."""
         self.steps = Bursts()
-        self._agents: dict[AgentName, int | _Habit] = {}
+        self._agents: dict[AgentName, int | Habit] = {}
         self._at = 0.0
         self._last: AgentName | None = None
         """Who began last."""
@@ -163,12 +163,12 @@ class Turns:
         if known is None:
             self._agents[agent] = turn
         else:
-            last = known.turn if isinstance(known, _Habit) else known
+            last = known.turn if isinstance(known, Habit) else known
             if not opens:
                 self.steps.repeated(last >= self.steps.opened_turn)
             self._check_round(known, turn - last)
-            if not isinstance(known, _Habit):
-                known = self._agents[agent] = _Habit(last, self.steps.step_of(last))
+            if not isinstance(known, Habit):
+                known = self._agents[agent] = Habit(last, self.steps.step_of(last))
             self._learn(known, turn)
         self._round_holds = self._is_round()
         self._held = self._round_holds, self._steps_hold, self._succession_holds
@@ -206,9 +206,17 @@ class Turns:
             if self._last == agent:
                 self._last = None
 
+    def known_of(self, agent: AgentName) -> int | Habit | None:
+        """What is kept of it, for another process; `restore` takes it."""
+        return self._agents.get(agent)
+
+    def restore(self, agent: AgentName, known: int | Habit) -> None:
+        self._agents[agent] = known
+        self._chain = None
+
     # Learning
 
-    def _learn(self, habit: _Habit, turn: int) -> None:
+    def _learn(self, habit: Habit, turn: int) -> None:
         gap = turn - habit.turn
         habit.gap.add(gap)
         if self._round.count:
@@ -228,14 +236,14 @@ class Turns:
                 habit.place += (place - habit.place) / 4
         habit.turn, habit.step = turn, step
 
-    def _check_round(self, known: int | _Habit, gap: int) -> None:
+    def _check_round(self, known: int | Habit, gap: int) -> None:
         expected = self._round_gap(known)
         if expected is not None:
             self._round_error.add(min(abs(gap - expected) / expected, 1.0))
 
     def _follow(self, agent: AgentName) -> None:
         before = None if self._last is None else self._agents.get(self._last)
-        if not isinstance(before, _Habit):
+        if not isinstance(before, Habit):
             return
         if self.steps.recognised:
             # Who begins after whom in a burst is chance, or told by the place in it.
@@ -264,27 +272,27 @@ class Turns:
     def _succession_holds(self) -> bool:
         return self._hits.count >= _SUCCESSION_CHECKS and self._hits.value >= _SUCCESSION_HITS
 
-    def _round_gap(self, known: int | _Habit) -> float | None:
+    def _round_gap(self, known: int | Habit) -> float | None:
         """Beginnings from one of the agent's to its next, as a round would have it."""
         if not self._round.count:
             return None
         # Whoever begins about once a round does so exactly once: what counts is then only who began longest ago, and no
         # coming or going of others can turn that around.
-        if not isinstance(known, _Habit) or abs(known.share - 1.0) <= _REGULAR:
+        if not isinstance(known, Habit) or abs(known.share - 1.0) <= _REGULAR:
             return self._round.mean
         return known.gap.mean if _is_regular(known.gap) else None
 
-    def _in_round(self, known: int | _Habit) -> Expected | None:
+    def _in_round(self, known: int | Habit) -> Expected | None:
         if not self._round_holds:
             return None
         gap = self._round_gap(known)
-        last = known.turn if isinstance(known, _Habit) else known
+        last = known.turn if isinstance(known, Habit) else known
         if gap is None or self.turn - last > 2 * gap:
             return None
         return Expected(last + gap, gap * self._round_error.value, Structure.ROUND)
 
-    def _in_steps(self, known: int | _Habit) -> Expected | None:
-        if not isinstance(known, _Habit) or known.period is None or known.step is None:
+    def _in_steps(self, known: int | Habit) -> Expected | None:
+        if not isinstance(known, Habit) or known.period is None or known.step is None:
             return None
         if not self._steps_hold:
             return None
@@ -318,7 +326,7 @@ class Turns:
         name, sure = self._last, 1.0
         for position in range(self.turn, self.turn + _CHAIN):
             habit = None if name is None else self._agents.get(name)
-            if not isinstance(habit, _Habit) or habit.successors is None or not habit.successors.names:
+            if not isinstance(habit, Habit) or habit.successors is None or not habit.successors.names:
                 break
             name = habit.successors.names[0]
             sure *= habit.successors.shares[0]

@@ -23,11 +23,14 @@ raise."""
 
 
 class Callers:
-    def __init__(self, *, recogniser: Recogniser, recognise: Recognise, listeners: Listeners) -> None:
+    def __init__(
+        self, *, recogniser: Recogniser, recognise: Recognise, listeners: Listeners, first_call: int = 1
+    ) -> None:
+        """Calls are numbered from `first_call` on: no two processes may number the same."""
         self._recogniser = recogniser
         self._recognise = recognise
         self._listeners = listeners
-        self._call_ids = itertools.count(1)
+        self._call_ids = itertools.count(first_call)
 
     def sizes(self) -> dict[str, int]:
         return {"identity_fields": self._recogniser.size}

@@ -73,6 +73,7 @@ class Relay:
         record: Record | None = None,
         salted: Salted = lambda *_: {},
         wall: Callable[[], float] = time.time,
+        first_call: int = 1,
     ) -> None:
         listeners = Listeners(
             post=post,
@@ -86,7 +87,9 @@ class Relay:
             answered=answered,
             record=record,
         )
-        self._callers = Callers(recogniser=recogniser, recognise=recognise, listeners=listeners)
+        self._callers = Callers(
+            recogniser=recogniser, recognise=recognise, listeners=listeners, first_call=first_call
+        )
         self._errands = Errands(
             fleet=fleet,
             admissions=admissions,

@@ -175,6 +175,15 @@ class Fleet:
         """By which an agent is placed. Where engines serve several models, it has memory for each."""
         return f"{owner}\n{serving.base}" if serving.base else owner
 
+    def key_on(self, owner: Owner, engine: EngineId) -> str:
+        """The same, of a call that is known by its engine alone."""
+        bases = () if self.models.are_plain else self.models.bases_of(engine)
+        return f"{owner}\n{next(iter(bases))}" if len(bases) == 1 else owner
+
+    def keys_of(self, owner: Owner) -> list[str]:
+        """All by which it may be placed."""
+        return [owner, *(f"{owner}\n{base}" for base in self.models.bases)]
+
     def adapter(self, engine: EngineId) -> EngineAdapter:
         """Raises `KeyError` for one that has left: to be taken once, when a call is placed."""
         return self._adapters[engine]
@@ -185,12 +194,11 @@ class Fleet:
 
     def forget(self, owner: Owner) -> None:
         """The agent left."""
-        self.placer.forget(owner)
+        for key in self.keys_of(owner):
+            self.placer.forget(key)
         for adapter in self._adapters.values():
             if adapter.front is not None:
                 adapter.front.forget(owner)
-        for base in self.models.bases:
-            self.placer.forget(f"{owner}\n{base}")
 
     # Engines
 
@@ -274,7 +282,7 @@ class Fleet:
                     self._come(address)
                 case CameUp(engine=engine, boot_id=boot_id, restarted=restarted):
                     _log.info("%s is up%s", engine, ", started anew" if restarted else "")
-                    self.placer.come_up(engine, boot_id, at, weight=self._weight_of(engine))
+                    self.placer.come_up(engine, boot_id, at, weight=self.weight_of(engine))
                     self.breakers.of(engine).returned(at)
                 case WentSilent(engine=engine):
                     _log.warning("%s gets no more calls: %s", engine, self._silence.get(engine, ""))
@@ -325,9 +333,9 @@ class Fleet:
 
     def _weigh(self) -> None:
         for engine in self._capacities:
-            self.placer.weigh(engine, self._weight_of(engine))
+            self.placer.weigh(engine, self.weight_of(engine))
 
-    def _weight_of(self, engine: EngineId) -> float:
+    def weight_of(self, engine: EngineId) -> float:
         """1 is an engine of the usual size: what its weight is not told of, is weighed by its cache."""
         entry = self.registry.get(engine)
         if entry is not None and entry.address.weight is not None:

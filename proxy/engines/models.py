@@ -113,6 +113,11 @@ class Models:
     def bases(self) -> Collection[str]:
         return self._engines.keys()
 
+    def bases_of(self, engine: EngineId) -> Collection[str]:
+        """As it listed them; none of one that has not."""
+        listed = self._listed.get(engine)
+        return () if listed is None else listed.cards.keys()
+
     def lists(self, model: object) -> bool:
         """Whether an engine lists it as a base model."""
         return model in self._engines if isinstance(model, str) else False

@@ -20,7 +20,7 @@ from .definitions import (
     listed,
 )
 from .errors import SettingsError
-from .hosts import is_loopback
+from .hosts import is_loopback, is_wildcard
 from .sources import PREFIX
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "is_loopback",
+    "is_wildcard",
     "leads_to_ourselves",
     "listed",
 ]

@@ -33,6 +33,7 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
         if (values[pair[0]] is None) != (values[pair[1]] is None):
             missing, given = pair if values[pair[0]] is None else pair[::-1]
             problems.append(f"{missing}: missing; {given} is of no use without it")
+    problems += _of_groups(values)
     if values["salts_file"] is not None and not values["salts"]:
         problems.append("salts_file: of no use while `salts` is off")
     digests = [key.digest for key in (*values["client_keys"], *values["simulation_keys"])]
@@ -68,6 +69,35 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
     ]
     for setting, url in urls:
         problems += own_listeners(setting, url, values)
+    return problems
+
+
+def _of_groups(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if values["redis"] is None:
+        problems += [
+            f"{name}: of no use without `redis`"
+            for name in ("redis_password", "redis_password_file", "group_host")
+            if values[name] is not None
+        ]
+        if values["workers"] > 1:
+            problems.append(
+                f"workers: {values['workers']} processes know of the same agents only by `redis`; give --redis URL"
+            )
+    elif values["state_file"] is not None:
+        problems.append("state_file: of no use with `redis`, which keeps the same")
+    if values["redis_password"] is not None and values["redis_password_file"] is not None:
+        problems.append("redis_password, redis_password_file: give the one or the other")
+    if values["workers"] > 1:
+        last = values["admin_port"] + values["workers"] - 1
+        if values["admin_port"] and last > 65535:
+            problems.append(f"admin_port: with {values['workers']} workers the last would have {last}")
+        if values["admin_port"] and values["admin_port"] < values["port"] <= last:
+            problems.append(f"port: {values['port']} is the admin port of one of the workers")
+        if values["record"] is not None:
+            problems.append("record: several workers would write the same trace; record with one")
+        if values["salts"] and values["salts_file"] is None:
+            problems.append("salts_file: missing; all workers need the same secret")
     return problems
 
 

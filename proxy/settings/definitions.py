@@ -16,7 +16,7 @@ from scalesim.proxy.core.model import EngineId, Mode, Part
 from scalesim.proxy.engines.registry import Address
 from scalesim.proxy.recognition.guess import THRESHOLD, Rung
 
-from . import engine_parsers, front_parsers, key_parsers, parsers
+from . import engine_parsers, front_parsers, group_parsers, key_parsers, parsers
 from .contradictions import contradictions, own_listeners
 from .engine_parsers import registered
 from .errors import SettingsError
@@ -304,6 +304,44 @@ class Settings:
         parsers.file_path,
         "file of the secret for that, made if missing; empty: a new one at each start",
         default=None,
+    )
+    redis: str | None = _setting(
+        group_parsers.redis_url,
+        "Redis by which any number of proxies serve the same simulations, like redis://HOST:6379/0; empty: this one is alone",
+        default=None,
+        repr=False,
+    )
+    redis_password: str | None = _setting(
+        key_parsers.secret_text, "its password, unless it stands in the URL", default=None, repr=False
+    )
+    redis_password_file: str | None = _setting(parsers.file_path, "a file with it", default=None)
+    group: str = _setting(
+        group_parsers.group_name,
+        "proxies with the same Redis and group serve together, and one of them leads",
+        default="default",
+    )
+    group_host: str | None = _setting(
+        parsers.host_name,
+        "by which the other proxies reach the admin listener of this one; empty: admin_host, or this machine's name",
+        default=None,
+    )
+    lease_s: float = _setting(
+        parsers.from_to(0.5, 60, "seconds"),
+        "another proxy leads so long after the leading one died",
+        default=1.5,
+    )
+    workers: int = _setting(
+        parsers.count(256, "processes"),
+        "processes that share the port for clients; more than one need `redis`. The admin port of each is the next one",
+        default=1,
+    )
+    state_file: str | None = _setting(
+        parsers.file_path,
+        "file that keeps what is known of agents over a restart, without Redis; empty: none",
+        default=None,
+    )
+    state_every_s: float = _setting(
+        parsers.from_to(0.5, 3600, "seconds"), "it is written so often", default=5.0
     )
     record: str | None = _setting(
         parsers.file_path,

@@ -97,6 +97,16 @@ def from_zero(most: float, unit: str) -> Callable[[object], float]:
     return parse
 
 
+def from_to(least: float, most: float, unit: str) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        number = as_number(value)
+        if not least <= number <= most:
+            raise ValueError(f"{value} is not a number of {unit} from {least:g} to {most:g}")
+        return number
+
+    return parse
+
+
 def count(most: int, noun: str) -> Callable[[object], int]:
     def parse(value: object) -> int:
         number = as_number(value)

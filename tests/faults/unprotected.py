@@ -10,11 +10,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import redis
+
 from scalesim.proxy.__main__ import main
+from scalesim.proxy.app.workers import Workers
+from scalesim.proxy.core.events import Event
+from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.data_plane.http_protocol import BoundedHttpProtocol
 from scalesim.proxy.data_plane.upstream.answer import Answer
 from scalesim.proxy.errors import UpstreamBroke
 from scalesim.proxy.recording import Recorder
+from scalesim.proxy.state.lease import Lease
+from scalesim.proxy.state.member import Member
+from scalesim.proxy.state.store import Store
 
 
 def half_answers_are_told() -> None:
@@ -52,6 +60,48 @@ def own_clock() -> None:
     time.monotonic = lambda: time.time()
 
 
+def places_are_shared() -> None:
+    """Each of several proxies finds places for agents by itself."""
+    Placer._settled_as_known = lambda self, key, caller: None  # type: ignore[method-assign]
+
+
+def leases_end() -> None:
+    """Whoever leads once has the lead for good."""
+    take, renew = Store.take_lease, Store.renew_lease
+    for_good_s = 3600.0
+
+    async def taken(self: Store, ttl_s: float, floor: int) -> tuple[int | None, float]:
+        return await take(self, for_good_s, floor)
+
+    async def renewed(self: Store, token: int, ttl_s: float) -> bool:
+        return await renew(self, token, for_good_s)
+
+    Store.take_lease, Store.renew_lease = taken, renewed  # type: ignore[method-assign]
+
+
+def leases_end_without_an_answer() -> None:
+    """A leader leads until Redis says that it does not, whatever engines say."""
+    Lease.holds = lambda self, at: self.token is not None  # type: ignore[method-assign]
+    Member.outranked = lambda self, token: None  # type: ignore[method-assign]
+
+
+def calls_do_without_redis() -> None:
+    """Redis is told of each call before it goes on."""
+    honest = Member.post
+
+    def asked(self: Member, event: Event) -> None:
+        with redis.Redis.from_url(self._store._url, protocol=2, socket_timeout=1.0) as client:
+            client.ping()
+        honest(self, event)
+
+    Member.post = asked  # type: ignore[method-assign]
+
+
+def workers_come_back() -> None:
+    """Nobody starts a worker again."""
+    Workers._start_later = lambda self, number, status, lived_s: None  # type: ignore[method-assign]
+
+
 PROTECTIONS: dict[str, Callable[[], Any]] = {
     one.__name__: one
     for one in (
@@ -59,6 +109,11 @@ PROTECTIONS: dict[str, Callable[[], Any]] = {
         leaving_is_noticed,
         recorder_is_apart,
         own_clock,
+        places_are_shared,
+        leases_end,
+        leases_end_without_an_answer,
+        calls_do_without_redis,
+        workers_come_back,
     )
 }
 

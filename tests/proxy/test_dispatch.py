@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,7 @@ class Desk:
     """A dispatch and what it told."""
 
     def __init__(self, adapter: FakeAdapter, warm_up: Warmer | None, now: int) -> None:
+        self.may_command = True
         self.told: list[tuple[Action, Outcome]] = []
         self.refused: list[tuple[Action, Outcome]] = []
         self.survived: list[str] = []
@@ -119,6 +121,7 @@ class Desk:
             refused=lambda action, outcome: self.refused.append((action, outcome)),
             survived=self.survived.append,
             is_outranked_by=lambda token: token <= now,
+            may_command=lambda: self.may_command,
         )
 
     def put(self, *actions: Action) -> None:
@@ -501,3 +504,23 @@ async def test_whoever_was_started_later_is_not_outranked() -> None:
         desk.put(Renew(ENGINE))
         await desk.until(lambda: desk.told)
     assert desk.ended() == [(Renew(ENGINE), "fenced")]
+
+
+async def test_who_may_not_command_any_more_sends_nothing() -> None:
+    adapter, warmer = Fenced(token=7), Warmer()
+    async with started(adapter, warmer) as desk:
+        desk.may_command = False
+        desk.put(Renew(ENGINE), load("Ann"), replace(load("Bob"), recompute=True))
+        await desk.until(lambda: len(desk.told) == 3)
+    assert {result for _, result in desk.ended()} == {"dropped"}
+    assert (adapter.actions, warmer.loads) == ([], [])
+
+
+async def test_what_is_sent_after_a_lease_was_taken_has_its_token() -> None:
+    engine = Fenced(token=900)
+    async with started(engine) as desk:
+        desk.dispatch.fence(1000)
+        desk.put(Renew(ENGINE))
+        await desk.until(lambda: desk.told)
+    assert desk.ended() == [(Renew(ENGINE), "done")]
+    assert engine.token == 1000

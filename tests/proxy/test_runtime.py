@@ -858,3 +858,67 @@ async def test_an_engine_that_does_not_say_what_it_serves_is_found_all_the_same(
         await told.until(lambda: ("listed", ENGINE, {"id": "llama"}) in told.said)
     assert told.said[0] == ("unlisted", ENGINE, "gpu: /v1/models: HTTP 404")
     assert sum(one[0] == "unlisted" for one in told.said) == 1, "who is not reached does not refuse"
+
+
+class Lease:
+    def __init__(self) -> None:
+        self.is_held = False
+        self.lost: list[int | None] = []
+        """Tokens that engines had seen."""
+
+    def may_command(self) -> bool:
+        return self.is_held
+
+    def outranked(self, token: int | None) -> None:
+        self.lost.append(token)
+
+
+async def test_without_the_lease_engines_are_watched_and_the_core_knows_of_none() -> None:
+    core, engine, lease = StandIn(), Engine(), Lease()
+    async with started(core, engine, lease=lambda: lease) as runtime:
+        await engine.until(lambda: engine.reports > 1)
+        [status] = runtime.engines()
+        assert (status.up, status.commanded, status.problem) == (True, False, "")
+        assert runtime.features(ENGINE) == EXTENDED.features, "calls want their owners all the same"
+        tell(runtime, core, order("Ann"))
+        await core.until(lambda: core.all(Settled))
+    assert engine.carried_out == []
+    assert core.all(EngineFound) == core.all(EngineLost) == core.all(Reported) == []
+
+
+async def test_who_takes_the_lease_commands_with_its_token_and_who_loses_it_stops_at_once() -> None:
+    core, engine, lease = StandIn(), Engine(), Lease()
+    async with started(core, engine, lease=lambda: lease) as runtime:
+        lease.is_held = True
+        runtime.take(900)
+        assert len(core.all(EngineFound)) == 1
+        tell(runtime, core, order("Ann"))
+        await engine.until(lambda: engine.carried_out)
+        await core.until(lambda: core.all(Reported))
+        engine.open.clear()
+        tell(runtime, core, order("Bob"))
+        await engine.until(lambda: engine.begun == 2)
+        tell(runtime, core, pin("Bob"))
+        lease.is_held = False
+        runtime.release("the lease has ended")
+        assert len(core.all(EngineLost)) == 1
+        engine.open.set()
+        await core.until(lambda: len(core.all(Settled)) == 3)
+        engine.is_a = replace(EXTENDED, boot_id="boot-2")
+        before = engine.reports
+        await engine.until(lambda: engine.reports > before + 2)
+    assert [fence.token for _, fence in engine.carried_out] == [900, 900]
+    assert pin("Bob") not in engine.actions
+    assert len(core.all(EngineFound)) == 1
+
+
+async def test_a_higher_fence_than_that_of_the_lease_is_told_to_whoever_holds_it() -> None:
+    core, engine, lease = StandIn(), Engine(), Lease()
+    async with started(core, engine, lease=lambda: lease) as runtime:
+        lease.is_held = True
+        runtime.take(7)
+        engine.error = FenceLost(ENGINE, "token 9 is higher than 7", 9)
+        tell(runtime, core, order("Ann"))
+        await core.until(lambda: core.all(Settled))
+        assert lease.lost == [9]
+        assert runtime.engines()[0].commanded, "who holds the lease decides what follows"

@@ -614,3 +614,50 @@ def test_rungs_of_recognition_are_a_list() -> None:
     }
     (problem,) = refusal({**ENGINE, "recognise": "guessing"})
     assert "'guessing' is not one of recipes, answers, learned" in problem
+
+
+def test_a_redis_is_a_url_and_is_never_shown() -> None:
+    settings = Settings.load({**ENGINE, "redis": "rediss://ann:pw@host:6380/2"}, {})
+    assert (settings.redis, settings.group, settings.lease_s) == (
+        "rediss://ann:pw@host:6380/2",
+        "default",
+        1.5,
+    )
+    assert "pw" not in repr(settings)
+    for wrong in ("http://host", "redis://", "redis://:pw@host:x", "redis://ho st", 7):
+        [problem] = refusal({**ENGINE, "redis": wrong})
+        assert problem.startswith("--redis: it must be a URL like redis://HOST:6379/0")
+        assert "pw" not in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"workers": 4}, "workers: 4 processes know of the same agents only by `redis`; give --redis URL"),
+        ({"redis_password": "x"}, "redis_password: of no use without `redis`"),
+        ({"group_host": "x"}, "group_host: of no use without `redis`"),
+        ({"redis": "redis://h", "state_file": "/s"}, "state_file: of no use with `redis`"),
+        (
+            {"redis": "redis://h", "redis_password": "x", "redis_password_file": "/f"},
+            "redis_password, redis_password_file: give the one or the other",
+        ),
+        ({"redis": "redis://h", "group": "a b"}, "--group: 'a b' is no name of a group"),
+        (
+            {"redis": "redis://h", "workers": 2, "record": "/t"},
+            "record: several workers would write the same trace",
+        ),
+        ({"redis": "redis://h", "workers": 2, "salts": "on"}, "salts_file: missing"),
+        (
+            {"redis": "redis://h", "workers": 2, "admin_port": 7999},
+            "port: 8000 is the admin port of one of the",
+        ),
+        (
+            {"redis": "redis://h", "workers": 2, "admin_port": 65535},
+            "admin_port: with 2 workers the last would",
+        ),
+        ({"redis": "redis://h", "lease_s": 0.1}, "--lease-s: 0.1 is not a number of seconds from 0.5 to 60"),
+    ],
+)
+def test_what_makes_no_sense_among_several_proxies_is_refused(given: Mapping[str, object], says: str) -> None:
+    [problem] = refusal({**ENGINE, **given})
+    assert problem.startswith(says)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +18,11 @@ RAMP_S = 30.0
 
 
 def _placer(
-    *engines: EngineId, bounds: Bounds | None = None, agent_limit: int = 1000, moves: int = 16
+    *engines: EngineId,
+    bounds: Bounds | None = None,
+    agent_limit: int = 1000,
+    moves: int = 16,
+    known: Mapping[str, EngineId] = {},
 ) -> Placer:
     placer = Placer(
         find("by_memory"),
@@ -27,6 +31,7 @@ def _placer(
         ramp_s=RAMP_S,
         moves_per_s=1.0,
         moves_at_once=moves,
+        known=known.get,
     )
     for engine in engines:
         placer.come_up(engine, f"{engine}-1", 0.0)
@@ -304,3 +309,39 @@ def test_whatever_happens_calls_are_counted_and_go_where_they_may(
         placer.end(ended, of)
     assert all(not running for running, _ in placer.loads().values())
     assert up <= set(placer.loads()), "and those that were removed are gone"
+
+
+def test_who_is_known_to_live_somewhere_is_at_home_there() -> None:
+    known = {f"agent-{number}": C for number in range(8)}
+    placer = _placer(*ENGINES, known=known)
+    assert {_call(placer, key) for key in known} == {Placed(C, Why.HOME)}
+    assert placer.loads()[C][1] == 800
+
+
+def test_an_engine_that_is_lost_is_nobodys_home_whoever_knows_it() -> None:
+    placer = _placer(A, B, known={"Ann": C, "Bob": A})
+    placer.lose(A)
+    assert [_call(placer, key, usable={B}) for key in ("Ann", "Bob")] == [Placed(B, Why.NEW)] * 2
+
+
+def test_a_home_that_others_know_to_be_elsewhere_is_looked_for_again() -> None:
+    known: dict[str, EngineId] = {}
+    placer = _placer(A, B, known=known)
+    here = _call(placer, "Ann").engine
+    known["Ann"] = there = B if here == A else A
+    assert _call(placer, "Ann").engine == here, "nobody said so yet"
+    placer.look_again(["Ann", "somebody else"])
+    assert _call(placer, "Ann") == Placed(there, Why.HOME)
+
+
+def test_whose_engine_started_anew_goes_where_others_know_it_to_live() -> None:
+    known: dict[str, EngineId] = {}
+    placer = _placer(A, B, known=known)
+    here = _call(placer, "Ann").engine
+    placer.come_up(here, "another", 1.0)
+    known["Ann"] = here
+    assert _call(placer, "Ann", 1.0).why is Why.FORGOTTEN, "others need not know that"
+    placer.come_up(placer.home_of("Ann") or A, "yet another", 2.0)
+    known["Ann"] = there = B if placer.home_of("Ann") == A else A
+    assert _call(placer, "Ann", 2.0).engine in (A, B)
+    assert there in (A, B)
