@@ -30,6 +30,7 @@ from .access.tls import BadCertificate
 from .app import CannotListen, serve
 from .core.model import Capabilities
 from .engines.registry import Address
+from .few_lines import FewLines
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -193,6 +194,8 @@ def _serve(arguments: Mapping[str, object]) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(FewLines())
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
