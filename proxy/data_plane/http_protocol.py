@@ -8,6 +8,7 @@ front of us who reads it otherwise.
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, cast
@@ -20,6 +21,7 @@ from scalesim.proxy.access.rates import origin_of
 
 from .asgi import Scope
 from .door import Door
+from .head_first import HeadFirst
 from .leaving import LEAVING, Leaving
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -147,6 +149,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._leaving = Leaving()
         cast(Scope, self.scope)[LEAVING] = self._leaving
         super().on_headers_complete()
+        # All that it does with it is to write, to close, and to ask whether it closes.
+        self.cycle.transport = cast(asyncio.Transport, HeadFirst(self.transport, self.loop))
         # The scope has them. What comes behind a body in chunks is no header, and must not become one of a request whose
         # headers may have been looked at.
         self.headers = []
