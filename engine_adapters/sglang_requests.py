@@ -89,7 +89,7 @@ def _has_many_answers(path: str, body: Mapping[str, object]) -> bool:
     return (
         _above_one(body.get("n"))
         or isinstance(sampling, list)
-        or (isinstance(sampling, Mapping) and _above_one(sampling.get("n")))
+        or (isinstance(sampling, dict) and _above_one(sampling.get("n")))
         or (not _PROMPTS.isdisjoint(body) and any(_is_list_of_prompts(body.get(name)) for name in _PROMPTS))
     )
 

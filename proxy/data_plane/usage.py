@@ -151,7 +151,7 @@ class _StreamTail:
 def _asks_for_several(request: Mapping[str, object]) -> bool:
     """Several answers to one prompt: what engines then count as cached also counts the prompt they just computed."""
     sampling = request.get("sampling_params")
-    nested = sampling.get("n") if isinstance(sampling, Mapping) else None
+    nested = sampling.get("n") if isinstance(sampling, dict) else None
     return any(isinstance(n, int) and n > 1 for n in (request.get("n"), nested))
 
 
@@ -180,7 +180,7 @@ def _usage_of(counts: Mapping[str, object], several: bool) -> Usage | None:
         return None
     output = _tokens(counts.get("completion_tokens", counts.get("output_tokens")))
     details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details") or counts
-    cached = _tokens(details.get("cached_tokens")) if isinstance(details, Mapping) and not several else None
+    cached = _tokens(details.get("cached_tokens")) if isinstance(details, dict) and not several else None
     return Usage(prompt=prompt, cached=cached, output=output or 0)
 
 
