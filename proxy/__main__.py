@@ -33,6 +33,7 @@ from .app.engines import adapter_for
 from .core.model import Capabilities
 from .engines.registry import Address
 from .errors import CannotKeep
+from .few_lines import FewLines
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -220,6 +221,8 @@ def _serve(arguments: Mapping[str, object]) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(FewLines())
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
     if settings.workers == 1:
         code = _run(settings)

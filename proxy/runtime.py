@@ -24,7 +24,19 @@ from typing import ParamSpec, Protocol, TypeVar
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
 from .core.actions import Action, Load
-from .core.events import EngineFound, EngineLost, EngineRemoved, Event, Idled, Reported, Settled, Ticked
+from .core.events import (
+    CallEnded,
+    CallSent,
+    CallStarted,
+    EngineFound,
+    EngineLost,
+    EngineRemoved,
+    Event,
+    Idled,
+    Reported,
+    Settled,
+    Ticked,
+)
 from .core.model import Capabilities, EngineId, EngineReport
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
@@ -42,6 +54,8 @@ PIECE_EVERY_S = 0.001
 """From one piece to the next of what the core works out beside its plans; a piece takes about half of it."""
 RESTART_S = 1.0
 """Before a part of the loop that failed runs again."""
+_OF_CALLS = frozenset({CallStarted, CallSent, CallEnded})
+"""No listener is told of these: they are too many, and nobody but the core has anything to do for them."""
 MODELS_EVERY_S = 30.0
 """An engine is asked so often what it serves: adapters come and go."""
 
@@ -151,8 +165,9 @@ class Runtime:
         lease: Callable[[], Lease] | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
-        was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
-        hears how engines are (a function, as both know each other). With a `lease` nothing is commanded until `take`."""
+        was started anew outranks the one it replaces. `listener` is told each event after the core, but for those of
+        calls; whom `health` gives hears how engines are (a function, as both know each other). With a `lease` nothing is
+        commanded until `take`."""
         self.fence_token = _wall_ms() if fence_token is None else fence_token
         self._has_own_token = fence_token is None and lease is None
         self._lease = lease
@@ -259,11 +274,12 @@ class Runtime:
         try:
             for action in self._core.handle(event):
                 self._enqueue(action)
-            if self._core.dirty:
+            # Whether a plan is due takes a look at every engine, and most events find the planner woken already.
+            if not self._woken.is_set() and self._core.dirty:
                 self._woken.set()
         except Exception:  # noqa: BLE001  the task runner of the core: the data path goes on without it
             self._survived(f"core on {type(event).__name__}")
-        if self._listener is not None:
+        if self._listener is not None and type(event) not in _OF_CALLS:
             self._listener(event)
 
     def guarded(self, place: str, part: Callable[P, R]) -> Callable[P, R | None]:

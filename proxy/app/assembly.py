@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CONTROL = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+"""Who uses these connections has bounds of its own for each engine. A common one would let an engine that does not answer keep
+orders and questions from all others."""
 OPERATORS = 512
 """Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
 RECIPES_EVERY_S = 3.0
@@ -81,7 +84,9 @@ async def assembled(
         )
         admin_socket = sockets.enter_context(listening_socket(settings.admin_host, settings.admin_port))
         async with (
-            httpx.AsyncClient(trust_env=False) as control,  # the adapters set each call's time-outs
+            httpx.AsyncClient(
+                trust_env=False, limits=CONTROL
+            ) as control,  # the adapters set each call's time-outs
             Upstream(
                 connect_timeout_s=settings.connect_timeout_s,
                 max_connections=settings.max_connections,

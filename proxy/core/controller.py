@@ -104,12 +104,13 @@ class Controller:
     def dirty(self) -> bool:
         """Whether a `Ticked` would plan, or catch up with something. Time alone makes a plan due only where somebody
         comes near by it, or something that failed may be tried again."""
-        engines = self._world.engines.values()
-        return (
-            self._surroundings.behind
-            or self.planning
-            or any(self._planner.is_due(engine) or engine.wake_at <= self._now for engine in engines)
-        )
+        if self._surroundings.behind or self._planner.is_planning:
+            return True
+        # No generator: this is asked after each call's events.
+        for engine in self._world.engines.values():
+            if engine.wake_at <= self._now or self._planner.is_due(engine):
+                return True
+        return False
 
     @property
     def behind(self) -> bool:

@@ -35,6 +35,8 @@ _CONFIDENCE = {
     "": 0.0,
 }
 """In the order in which they are believed: names of agents before names of sessions, of which an agent may have several."""
+_FIELDS = frozenset({"agent_id", "metadata", "session_id", "user"})
+"""Of a body, in which one of them stands."""
 
 
 class _NotItsSimulation(CallRefused):
@@ -158,11 +160,14 @@ class _Variety:
 
 def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The untrusted sources of this call that hold a usable name, in the order in which they are believed."""
+    session = next((text_of(value) for name, value in headers if name == SESSION), None)
+    if session is None and _FIELDS.isdisjoint(body):
+        return
     metadata = body.get("metadata")
     values: dict[str, object] = {
         "agent_id": body.get("agent_id"),
-        "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, Mapping) else None,
-        _SESSION: next((text_of(value) for name, value in headers if name == SESSION), None),
+        "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, dict) else None,
+        _SESSION: session,
         "session_id": body.get("session_id"),
         "user": body.get("user"),
     }

@@ -2,7 +2,7 @@
 
 The way of a request: it is taken in (`request`), joined to one that is the same (`repeats`), recognised (`callers`), placed at an
 engine and written for it (`errand`, `outgoing`), waits for its turn and is sent, perhaps again (`sending`), its answer is copied
-(`copying`), and whatever happens it ends (`call`, `aborting`). While it runs, a watcher waits for the client to leave.
+(`copying`), and whatever happens it ends (`call`, `aborting`): also when the client leaves before (`leaving`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .asgi import (
     answer_refusal,
     refuse_websocket,
     retry_after,
-    while_there,
 )
 from .call import Answered, Listeners, Read, Remember
 from .callers import Callers, Recognise
 from .copying import copy
 from .errand import Errand, Errands
 from .identity import Recogniser
+from .leaving import while_there
 from .outgoing import Salted, Writer
 from .repeats import Repeats, named
 from .request import Request, accepted
@@ -148,14 +148,14 @@ class Relay:
         try:
             request = await accepted(scope, receive, self._max_body_bytes)
             name = named(request)
-            if name is not None and await self._repeats.answer(name, request, receive, send):
+            if name is not None and await self._repeats.answer(name, request, scope, receive, send):
                 return
             errand = self._begin(request)
         except CallRefused as exc:
             await answer_refusal(send, exc)
             return
         try:
-            await while_there(receive, self._exchange(errand, send))
+            await while_there(scope, receive, self._exchange(errand, send))
         finally:
             self._end(errand)
 

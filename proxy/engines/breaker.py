@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from scalesim.proxy.core.model import EngineId
 
@@ -72,8 +73,7 @@ class BreakerRules:
     """A trial that takes longer no longer keeps others from trying: long answers are no failures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """Leave to send one call. To be given back, whatever happens, with what the call said of the engine."""
 
     period: int
@@ -83,6 +83,7 @@ class Pass:
 
 
 _BUCKETS = 10
+_OPENS_NOTHING = (Verdict.GOOD, Verdict.NOTHING)
 
 
 class Breaker:
@@ -155,6 +156,8 @@ class Breaker:
         if self._opened_at is not None:
             return self._tried(at, verdict)
         self._count(at, verdict)
+        if verdict in _OPENS_NOTHING:
+            return False
         if self._in_a_row < self._rules.failures_in_a_row and not self._fails_often(at):
             return False
         self._open(at, self._rules.rest_s)
