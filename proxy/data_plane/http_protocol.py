@@ -179,7 +179,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._waited_s += passed_s
             if body_is_late(self._waited_s, self._body_bytes):
                 self._refuse(_TOO_SLOW)
-        elif not is_answering:
+        elif not is_answering and (self._awaited is _Awaited.HEAD or self._withheld_bytes):
             # uvicorn sees to the time between two requests, but takes an empty line for the next one.
             self._waited_s += passed_s
             if head_is_late(self._waited_s):
