@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
 import os
 import ssl
 import sys
@@ -30,6 +29,7 @@ from .access.tls import BadCertificate
 from .app import CannotListen, serve
 from .core.model import Capabilities
 from .engines.registry import Address
+from .logs import log_to
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -190,13 +190,16 @@ def record_command(
 
 def _serve(arguments: Mapping[str, object]) -> None:
     settings = _settings(arguments)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
+    lines = log_to(None, settings.log_level, settings.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, ready=lambda _: collector.keep_short()))
+            runner.run(
+                serve(
+                    settings,
+                    ready=lambda _: collector.keep_short(),
+                    suppressed_lines=lambda: lines.suppressed,
+                )
+            )
     except (CannotListen, CannotRecord, BadCertificate, BadSecret) as exc:
         _fail(str(exc))
 

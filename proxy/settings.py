@@ -26,6 +26,7 @@ from .core.model import Clock, EngineId, Mode, Part, SimulationId
 from .engines.models import AliasImpossible, Models
 from .engines.registry import Address, EngineRejected, Registry
 from .errors import ScaleSimError
+from .logs import FORMATS
 from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -632,6 +633,9 @@ class Settings:
         default=None,
     )
     log_level: str = _setting(_one_of(*LOG_LEVELS), "what is logged", default="info")
+    log_format: str = _setting(
+        _one_of(*FORMATS), "text for people, or json: an object a line", default="text"
+    )
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -9,9 +9,12 @@ from fastapi import FastAPI
 import scalesim
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.loop_lag import LoopLag
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.timings import Timings
 
 from . import problems
 from .adapters import adapter_routes
@@ -38,6 +41,7 @@ def create_admin(
     fleet: Fleet,
     is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
+    observed: Observed | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
     new calls are refused."""
@@ -60,6 +64,7 @@ def create_admin(
         began=clock(),
         is_ending=is_ending,
         recording=recording,
+        observed=observed or Observed(Timings(), LoopLag(clock)),
     )
     for routes in (
         status_routes,

@@ -15,6 +15,8 @@ from scalesim.proxy.core.model import AgentName, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.histogram import Histogram
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -39,6 +41,14 @@ class Loop(Protocol):
     @property
     def loads(self) -> Mapping[tuple[str, str], LoadTotal]:
         """By kind of memory, and state or result."""
+        ...
+
+    @property
+    def rounds(self) -> Histogram: ...
+
+    @property
+    def load_times(self) -> Mapping[str, Histogram]:
+        """By kind of memory."""
         ...
 
     @property
@@ -68,6 +78,7 @@ class Desk:
     settings: Settings
     clock: Callable[[], float]
     began: float
+    observed: Observed
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None

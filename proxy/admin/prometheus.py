@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
+
+from scalesim.proxy.histogram import Histogram
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -14,12 +17,23 @@ class Family:
     """One metric and its samples. Labels must come from small, closed sets: each combination is a time series."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     about: str
-    samples: list[tuple[Mapping[str, str], float]] = field(default_factory=list)
+    samples: list[tuple[str, Mapping[str, str], float]] = field(default_factory=list)
+    """Each with what follows the name."""
 
     def add(self, value: float, **labels: str) -> Family:
-        self.samples.append((labels, value))
+        self.samples.append(("", labels, value))
+        return self
+
+    def spread(self, histogram: Histogram, **labels: str) -> Family:
+        """Its samples: how many were below each bound, their sum, and their count."""
+        below = list(accumulate(histogram.counts))
+        bounds = [*(_number(bound) for bound in histogram.bounds), "+Inf"]
+        for bound, count in zip(bounds, below, strict=True):
+            self.samples.append(("_bucket", {**labels, "le": bound}, count))
+        self.samples.append(("_sum", labels, histogram.total))
+        self.samples.append(("_count", labels, below[-1]))
         return self
 
 
@@ -27,11 +41,15 @@ def written(families: Iterable[Family]) -> str:
     lines: list[str] = []
     for family in families:
         lines += (f"# HELP {family.name} {family.about}", f"# TYPE {family.name} {family.kind}")
-        for labels, value in family.samples:
+        for suffix, labels, value in family.samples:
             pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            number = str(int(value)) if float(value).is_integer() else repr(float(value))
-            lines.append(f"{family.name}{{{pairs}}} {number}" if pairs else f"{family.name} {number}")
+            name = family.name + suffix
+            lines.append(f"{name}{{{pairs}}} {_number(value)}" if pairs else f"{name} {_number(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _escaped(text: str) -> str:

@@ -13,7 +13,7 @@ from scalesim.proxy.core.model import Mode
 from .answers import SIMULATION_EXAMPLE, SimulationAnswer, example
 from .desk import Desk
 from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, engines_of
-from .metrics import families
+from .metrics import Metrics
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
 from .recording_answers import RECORDING_EXAMPLE, RecordingAnswer
@@ -64,6 +64,7 @@ class HealthAnswer(BaseModel):
 
 def status_routes(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["status"])
+    published = Metrics(desk)
 
     @router.get("/health")
     @router.get("/healthz")
@@ -91,7 +92,7 @@ def status_routes(desk: Desk) -> APIRouter:
     )
     async def metrics() -> Response:
         """Prometheus' text format."""
-        return Response(written(families(desk)), media_type=MEDIA_TYPE)
+        return Response(written(published.families()), media_type=MEDIA_TYPE)
 
     @router.get("/admin/v1/status")
     async def status() -> StatusAnswer:

@@ -34,18 +34,23 @@ from scalesim.proxy.data_plane.identity import Recogniser
 from scalesim.proxy.data_plane.joining import JoinRules, Joins
 from scalesim.proxy.data_plane.model_list import ModelList
 from scalesim.proxy.data_plane.relay import Relay
+from scalesim.proxy.data_plane.request_ids import RequestIds
 from scalesim.proxy.data_plane.retrying import Retrying, RetryRules
 from scalesim.proxy.data_plane.sharing import Sharing
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.loop_lag import LoopLag
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recognition.recipes.shelf import Shelf
 from scalesim.proxy.recording import Recorder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
 from .engines import fleet_of, kept_up
 from .forgetting import Forgetting
+from .limits import limits
 from .listeners import Listener, listening_socket, url_of
 
 log = logging.getLogger(__name__)
@@ -66,9 +71,12 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, certificates: Certificates, hurry: asyncio.Event
+    settings: Settings,
+    certificates: Certificates,
+    hurry: asyncio.Event,
+    suppressed_lines: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
-    """`hurry` cuts off what still runs when the body has ended."""
+    """`hurry` cuts off what still runs when the body has ended; `suppressed_lines` of the log are published."""
     clock = time.monotonic
     with ExitStack() as sockets:
         data_socket = sockets.enter_context(listening_socket(settings.host, settings.port))
@@ -84,7 +92,9 @@ async def assembled(
             ) as upstream,
             _recorder(settings, clock) as recorder,
         ):
-            controller = Controller(_config(settings))
+            config = _config(settings)
+            controller = Controller(config)
+            timings, lag = Timings(), LoopLag(clock)
             warms_up = Part.WARM_UP in settings.parts
             store = PrefixStore(int(settings.warm_up_store_mb * 1_000_000) if warms_up else 0)
             warm_up = WarmUp(
@@ -118,7 +128,7 @@ async def assembled(
                     warm_up,
                     controller,
                     agent_left=lambda owner: fleet.forget(owner),
-                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine),
+                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine, timings.forget),
                 ),
                 health=lambda: fleet,
             )
@@ -158,14 +168,32 @@ async def assembled(
                 answered=runtime.guarded("recognition", ladder.ended),
                 record=None if recorder is None else recorder.note,
                 salted=_salted(settings),
+                timings=timings,
             )
             entrance = _entrance(ModelList(relay, fleet.merged), settings, clock)
             door = Door(
                 Connections(most=settings.client_connections, most_of_one=settings.address_connections)
             )
             admin_door = Door(Connections(most=OPERATORS, most_of_one=OPERATORS))
-            data = Listener(entrance, door, certificates.data, drain_s=settings.drain_s)
-            tables = (store, shelf, entrance, door, upstream, *(() if recorder is None else (recorder,)))
+            observed = Observed(
+                timings,
+                lag,
+                suppressed_lines=suppressed_lines,
+                waiting=admissions.waiting,
+                limits=lambda: limits(settings, config, len(runtime.engines())),
+            )
+            data = Listener(
+                RequestIds(entrance, observed.answers), door, certificates.data, drain_s=settings.drain_s
+            )
+            tables = (
+                store,
+                shelf,
+                entrance,
+                door,
+                upstream,
+                timings,
+                *(() if recorder is None else (recorder,)),
+            )
             admin_app = create_admin(
                 runtime,
                 controller,
@@ -177,6 +205,7 @@ async def assembled(
                 fleet=fleet,
                 is_ending=lambda: entrance.is_closed,
                 recording=None if recorder is None else recorder.status,
+                observed=observed,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             async with asyncio.TaskGroup() as tasks:
@@ -186,6 +215,7 @@ async def assembled(
                         runtime.run(),
                         kept_up(fleet, clock),
                         _recipes_read(shelf, ladder),
+                        lag.watch(),
                         door.watch(),
                         admin_door.watch(),
                     )

@@ -29,14 +29,22 @@ async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
         yield addresses
 
 
-async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] | None = None) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[ServerAddresses], None] | None = None,
+    suppressed_lines: Callable[[], int] = lambda: 0,
+) -> None:
     """Until SIGINT or SIGTERM; at SIGHUP renewed certificates are read. Calls `ready` once, when both listeners accept.
     Raises as `running` does."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     certificates = _certificates(settings)
     renew = partial(_renew, certificates) if len(certificates) else None
     with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
-        async with assembled(settings, certificates, hurry=hurry) as (addresses, runtime):
+        async with assembled(settings, certificates, hurry=hurry, suppressed_lines=suppressed_lines) as (
+            addresses,
+            runtime,
+        ):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
             _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")

@@ -67,6 +67,7 @@ class Call:
         "_assigned_then",
         "_listeners",
         "at",
+        "ended_at",
         "first_byte_at",
         "id",
         "outcome",
@@ -98,7 +99,9 @@ class Call:
         """Of the answer, once there is one."""
         self.status: int | None = None
         self.first_byte_at: float | None = None
-        """Of the answer's body; only kept where it is recorded."""
+        """Of the answer's body."""
+        self.ended_at = at
+        """Once it has an outcome."""
         self.outcome: Outcome | None = None
         """None while it runs."""
         self.usage: Usage | None = None
@@ -110,6 +113,12 @@ class Call:
     @property
     def caller(self) -> Recognised:
         return self.said.caller
+
+    @property
+    def is_streamed(self) -> bool:
+        """An answer to it begins with its first token, not with its last."""
+        parsed = self.request.parsed
+        return parsed is not None and parsed.get("stream") is True
 
     def start(self, engine: EngineId, *, moves: bool) -> None:
         """It has a place."""
@@ -132,7 +141,7 @@ class Call:
 
     def see_the_first(self) -> None:
         """A piece of the answer has come."""
-        if self.first_byte_at is None and self._listeners.record is not None:
+        if self.first_byte_at is None:
             self.first_byte_at = self._listeners.clock()
 
     def end(self, outcome: Outcome, usage: Usage | None = None) -> None:
@@ -144,7 +153,7 @@ class Call:
         answer = self.witness if outcome is Outcome.DONE else None
         # The last byte is on its way already, and the client's next call cannot start before this one has ended.
         said = None if answer is None else self._duration_in(answer)
-        at = listeners.clock()
+        at = self.ended_at = listeners.clock()
         listeners.post(CallEnded(at, self.id, outcome, usage, self._acts_for, said, caller.ends))
         if answer is not None and usage is not None:
             self.usage = usage

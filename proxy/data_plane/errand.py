@@ -49,6 +49,7 @@ class Errand:
         "seat",
         "serving",
         "to",
+        "waited_s",
     )
 
     def __init__(
@@ -68,6 +69,8 @@ class Errand:
         """What its `CallStarted` said of when it is sent, and where, holds no more."""
         self.is_out = False
         """An engine may be at work on it."""
+        self.waited_s = 0.0
+        """For a place, as long as it was not sent."""
 
     @property
     def engine(self) -> EngineId:
