@@ -6,6 +6,8 @@ never what a client wrote.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import scalesim
 from scalesim.proxy.core.guard import InCharge
 from scalesim.proxy.core.misses import Cause
@@ -69,7 +71,9 @@ def _of_simulations(desk: Desk, labels: SimulationLabels) -> list[Family]:
     known = desk.controller.simulations()
     counted = {one.id: _sums(one) for one in known}
     others = labels.update(counted)
-    named = {str(one): sums for one, sums in counted.items() if labels.label(one) == one}
+    named: dict[str, Mapping[str, float]] = {
+        str(one): sums for one, sums in counted.items() if labels.label(one) == one
+    }
     if others:
         named[OTHER] = others
     sums = [Family(name, "counter", about) for _, name, about in _SUMS]
