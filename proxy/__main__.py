@@ -26,7 +26,7 @@ from . import collector
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
-from .app import CannotListen, serve
+from .app import CannotListen, CannotTrace, serve
 from .core.model import Capabilities
 from .engines.registry import Address
 from .logs import log_to
@@ -200,7 +200,7 @@ def _serve(arguments: Mapping[str, object]) -> None:
                     suppressed_lines=lambda: lines.suppressed,
                 )
             )
-    except (CannotListen, CannotRecord, BadCertificate, BadSecret) as exc:
+    except (CannotListen, CannotRecord, CannotTrace, BadCertificate, BadSecret) as exc:
         _fail(str(exc))
 
 

@@ -265,6 +265,11 @@ class Runtime:
             for engine, line in self._lines.items()
         )
 
+    def kind(self, engine: EngineId) -> str:
+        """What it said to be when it was last found; empty before that."""
+        line = self._lines.get(engine)
+        return line.capabilities.kind if line and line.capabilities else ""
+
     def features(self, engine: EngineId) -> frozenset[str]:
         """What the engine could do when it was last found; nothing before that.
 

@@ -28,6 +28,7 @@ from .engines.registry import Address, EngineRejected, Registry
 from .errors import ScaleSimError
 from .logs import FORMATS
 from .recognition.guess import SIMULATION_ID, THRESHOLD, Rung
+from .span import Agents
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -233,6 +234,25 @@ def _url(value: object) -> str:
     if parts.path.rstrip("/").endswith("/v1"):
         raise ValueError(f"{value!r} ends with /v1; give the engine's own address without it")
     return value.rstrip("/")
+
+
+def _collector(value: object) -> str:
+    """With the path for traces, where it has none."""
+    wrong = f"{value!r} is not the URL of a collector, like http://127.0.0.1:4318"
+    if not isinstance(value, str) or any(mark.isspace() for mark in value) or "@" in value:
+        raise ValueError(wrong if "@" not in str(value) else "a URL with a user or a password is not taken")
+    try:
+        parts = urlsplit(value)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not is_url or parts.query or parts.fragment:
+        raise ValueError(wrong)
+    return value.rstrip("/") + "/v1/traces" if parts.path in ("", "/") else value
+
+
+def _agents_in_traces(value: object) -> Agents:
+    return Agents(_one_of(*Agents)(value))
 
 
 def _engine_name(value: object) -> str:
@@ -631,6 +651,17 @@ class Settings:
         "file of the key of a trace's hashes, made if missing; empty: the trace's name and .salt",
         option="--salt-file",
         default=None,
+    )
+    otlp_endpoint: str | None = _setting(
+        _collector,
+        "URL of a collector of OpenTelemetry traces (OTLP over HTTP), like http://127.0.0.1:4318; empty: there are none",
+        default=None,
+    )
+    otlp_sample: float = _setting(
+        _share, "of the calls that are traced, where their clients have not decided that", default=1.0
+    )
+    otlp_agents: Agents = _setting(  # noqa: RUF009  it makes a field
+        _agents_in_traces, "agents in traces: hashed, named or off", default=Agents.HASHED
     )
     log_level: str = _setting(_one_of(*LOG_LEVELS), "what is logged", default="info")
     log_format: str = _setting(

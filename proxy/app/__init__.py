@@ -4,7 +4,8 @@
 sockets, and `forgetting` tells the parts what they need not keep.
 """
 
+from .assembly import CannotTrace
 from .listeners import CannotListen
 from .serving import ServerAddresses, running, serve
 
-__all__ = ["CannotListen", "ServerAddresses", "running", "serve"]
+__all__ = ["CannotListen", "CannotTrace", "ServerAddresses", "running", "serve"]

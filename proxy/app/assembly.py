@@ -38,13 +38,15 @@ from scalesim.proxy.data_plane.request_ids import RequestIds
 from scalesim.proxy.data_plane.retrying import Retrying, RetryRules
 from scalesim.proxy.data_plane.sharing import Sharing
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.errors import ScaleSimError
 from scalesim.proxy.loop_lag import LoopLag
-from scalesim.proxy.observed import Observed
+from scalesim.proxy.observed import Observed, SpanCounts
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recognition.recipes.shelf import Shelf
 from scalesim.proxy.recording import Recorder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.span import Trace
 from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
@@ -59,6 +61,10 @@ OPERATORS = 512
 """Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
 RECIPES_EVERY_S = 3.0
 """Between two looks at the folder of recipes."""
+
+
+class CannotTrace(ScaleSimError):
+    """What traces need is not there: install it, or start without `otlp_endpoint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ async def assembled(
                 total_timeout_s=settings.total_timeout_s or None,
             ) as upstream,
             _recorder(settings, clock) as recorder,
+            _traces(settings, lambda engine: runtime.kind(engine)) as (trace, spans),
         ):
             config = _config(settings)
             controller = Controller(config)
@@ -169,6 +176,7 @@ async def assembled(
                 record=None if recorder is None else recorder.note,
                 salted=_salted(settings),
                 timings=timings,
+                trace=trace,
             )
             entrance = _entrance(ModelList(relay, fleet.merged), settings, clock)
             door = Door(
@@ -181,6 +189,7 @@ async def assembled(
                 suppressed_lines=suppressed_lines,
                 waiting=admissions.waiting,
                 limits=lambda: limits(settings, config, len(runtime.engines())),
+                spans=spans,
             )
             data = Listener(
                 RequestIds(entrance, observed.answers), door, certificates.data, drain_s=settings.drain_s
@@ -296,6 +305,30 @@ async def _recorder(settings: Settings, clock: Callable[[], float]) -> AsyncIter
         clock=clock,
     ) as recorder:
         yield recorder
+
+
+@asynccontextmanager
+async def _traces(
+    settings: Settings, provider_of: Callable[[EngineId], str]
+) -> AsyncIterator[tuple[Trace | None, Callable[[], SpanCounts] | None]]:
+    """Raises `CannotTrace`. Calls that are traced have been told when it is left."""
+    if settings.otlp_endpoint is None:
+        yield None, None
+        return
+    try:
+        # Only whoever traces needs those packages, and the time that it takes to import them.
+        from scalesim.proxy.tracing.exporting import exporting
+    except ImportError as exc:
+        raise CannotTrace(
+            f"otlp_endpoint: {exc.name} is not installed; pip install 'scalesim-proxy[otel]', or leave it out"
+        ) from exc
+    async with exporting(
+        settings.otlp_endpoint,
+        sample=settings.otlp_sample,
+        agents=settings.otlp_agents,
+        provider_of=provider_of,
+    ) as traces:
+        yield traces
 
 
 def _entrance(app: ModelList, settings: Settings, clock: Callable[[], float]) -> Entrance:

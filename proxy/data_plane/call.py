@@ -23,6 +23,7 @@ from scalesim.proxy.core.model import (
 from scalesim.proxy.recognition.ladder import Left, Recognised
 
 from ..served_call import Record, ServedCall
+from ..span import CallSpan, Trace
 from .outgoing import Outgoing, Said
 from .request import Request
 from .usage import Witness
@@ -59,6 +60,7 @@ class Listeners:
     read: Read
     answered: Answered
     record: Record | None = None
+    trace: Trace | None = None
 
 
 class Call:
@@ -74,6 +76,7 @@ class Call:
         "outgoing",
         "request",
         "said",
+        "span",
         "status",
         "usage",
         "witness",
@@ -95,6 +98,7 @@ class Call:
         self.said = said
         self.outgoing = Outgoing(request.body)
         """What the engine is sent that it is meant for now."""
+        self.span: CallSpan | None = None
         self.witness: Witness | None = None
         """Of the answer, once there is one."""
         self.status: int | None = None
@@ -133,6 +137,8 @@ class Call:
     def refuse(self) -> None:
         """It has no place, so it never starts."""
         self._hear(self._listeners.clock(), "")
+        if self.span is not None:
+            self.span.refused()
 
     def send(self, engine: EngineId, *, moves: bool) -> None:
         """It is sent later than it started, or elsewhere."""
@@ -143,6 +149,8 @@ class Call:
         """A piece of the answer has come."""
         if self.first_byte_at is None:
             self.first_byte_at = self._listeners.clock()
+            if self.span is not None:
+                self.span.first_piece()
 
     def end(self, outcome: Outcome, usage: Usage | None = None) -> None:
         """Posts `CallEnded`, the first time it is called."""
@@ -162,6 +170,8 @@ class Call:
             self._hear(at, "" if answer is None else answer.text())
         if listeners.record is not None:
             self._record(listeners.record, at, outcome, usage)
+        if self.span is not None:
+            self.span.ended(outcome, self.status, usage)
 
     def end_without_a_client(self) -> None:
         """Ends a call that nobody waits for, if it has not ended.

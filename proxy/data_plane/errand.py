@@ -63,6 +63,8 @@ class Errand:
         self.caller = caller
         self.call = call
         """None: it is no generation call."""
+        if call is not None and call.span is not None:
+            self.headers = call.span.carried(self.headers)
         self.seat: Seat
         self.to: EngineAdapter
         self.is_late = False
@@ -90,6 +92,8 @@ class Errand:
         """It is sent now."""
         if self.is_late and self.call is not None:
             self.call.send(self.seat.engine, moves=self.seat.moves)
+        if self.call is not None and self.call.span is not None:
+            self.call.span.sent()
         self.is_late, self.is_out = False, True
 
     def came(self) -> None:
@@ -205,3 +209,5 @@ class Errands:
             features = self._fleet.features(seat.engine)
             outgoing = self._writer.write(errand.request, errand.call.said, to, features)
             errand.call.outgoing, errand.body = outgoing, outgoing.body
+            if errand.call.span is not None:
+                errand.call.span.placed(seat.engine, to.base_url, moves=seat.moves)

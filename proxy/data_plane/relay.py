@@ -18,6 +18,7 @@ from scalesim.proxy.engines.fleet import Fleet
 
 from ..errors import CallRefused, UpstreamError
 from ..served_call import Record
+from ..span import Trace
 from ..timings import Timings
 from .aborting import Aborts
 from .admission import Admissions
@@ -72,6 +73,7 @@ class Relay:
         recognise: Recognise,
         answered: Answered,
         record: Record | None = None,
+        trace: Trace | None = None,
         salted: Salted = lambda *_: {},
         wall: Callable[[], float] = time.time,
         timings: Timings | None = None,
@@ -87,6 +89,7 @@ class Relay:
             read=read,
             answered=answered,
             record=record,
+            trace=trace,
         )
         self._timings = Timings() if timings is None else timings
         self._callers = Callers(recogniser=recogniser, recognise=recognise, listeners=listeners)
