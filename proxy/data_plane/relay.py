@@ -187,6 +187,7 @@ class Relay:
             self._calls_in_flight -= 1
             call.end_without_a_client()
             self._time(call, errand)
+            _log.debug("a call at %s ended as %s with status %s", errand, call.outcome, call.status)
             abort_id = call.outgoing.abort_id
             if errand.is_out and call.outcome is not Outcome.DONE and abort_id is not None:
                 self._aborts.soon(errand.to, abort_id)
