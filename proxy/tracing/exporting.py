@@ -144,7 +144,7 @@ async def exporting(
         )
         provider.add_span_processor(processor)
         calls = Calls(
-            provider.get_tracer("scalesim", scalesim.__version__),  # type: ignore[arg-type]  the SDK's own is one
+            provider.get_tracer("scalesim", scalesim.__version__),
             agents=agents,
             key=secrets.token_bytes(32),
             provider_of=provider_of,
@@ -162,7 +162,7 @@ async def _closed(processor: BatchSpanProcessor, exporter: SpanExporter) -> None
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def close() -> None:
-        processor.shutdown()
+        processor.shutdown()  # type: ignore[no-untyped-call]
         if not loop.is_closed():
             loop.call_soon_threadsafe(done.set)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Tracer
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from scalesim.proxy.core.model import AgentName, EngineId, Outcome, SimulationId, Usage
 from scalesim.proxy.logs import request_id
 from scalesim.proxy.span import Agents, Headers
 
-from .attributes import of_caller, of_engine, of_request, of_usage
+from .attributes import Value, of_caller, of_engine, of_request, of_usage
 
 _CONTEXT = (b"traceparent", b"tracestate")
 _WIRE = TraceContextTextMapPropagator()
@@ -50,13 +49,15 @@ class TracedCall:
     ) -> None:
         if self._span.is_recording():
             self._span.set_attributes(of_caller(simulation, agent, self._agents, self._key))
-            told = {"scalesim.source": source, "scalesim.confidence": confidence}
+            told: dict[str, Value] = {"scalesim.source": source, "scalesim.confidence": confidence}
             self._span.add_event("scalesim.recognised", told)
 
     def placed(self, engine: EngineId, base_url: str, *, moves: bool) -> None:
         if self._span.is_recording():
-            provider = {"gen_ai.provider.name": self._provider_of(engine), "scalesim.engine": engine}
-            self._span.set_attributes({**of_engine(base_url), **provider})
+            told: dict[str, Value] = {**of_engine(base_url), "scalesim.engine": engine}
+            if provider := self._provider_of(engine):  # nobody knows before it was first found
+                told["gen_ai.provider.name"] = provider
+            self._span.set_attributes(told)
             self._span.add_event("scalesim.placed", {"scalesim.engine": engine, "scalesim.moves": moves})
 
     def sent(self) -> None:
