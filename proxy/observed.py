@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ class SpanCounts:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    timings: Timings
-    lag: LoopLag
+    timings: Timings = field(default_factory=Timings)
+    lag: LoopLag = field(default_factory=lambda: LoopLag(time.monotonic))
     answers: Counter[int] = field(default_factory=Counter)
     """Answers to clients, by their status."""
     suppressed_lines: Callable[[], int] = lambda: 0

@@ -9,12 +9,10 @@ from fastapi import FastAPI
 import scalesim
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.engines.fleet import Fleet
-from scalesim.proxy.loop_lag import LoopLag
 from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
-from scalesim.proxy.timings import Timings
 
 from . import problems
 from .adapters import adapter_routes
@@ -64,7 +62,7 @@ def create_admin(
         began=clock(),
         is_ending=is_ending,
         recording=recording,
-        observed=observed or Observed(Timings(), LoopLag(clock)),
+        observed=observed or Observed(),
     )
     for routes in (
         status_routes,

@@ -78,11 +78,11 @@ class Desk:
     settings: Settings
     clock: Callable[[], float]
     began: float
-    observed: Observed
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None
     """None: calls are not recorded."""
+    observed: Observed = field(default_factory=Observed)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)

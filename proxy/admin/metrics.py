@@ -315,10 +315,11 @@ def _of_the_loop(desk: Desk) -> list[Family]:
 def _of_tables(desk: Desk, labels: SimulationLabels) -> list[Family]:
     entries = Family("scalesim_table_entries", "gauge", "Entries of our tables; each has a limit.")
     limits = Family("scalesim_table_limit_entries", "gauge", "So many entries a table may have.")
+    known = desk.observed.limits()
     for table, size in sorted({**desk.sizes(), **labels.sizes()}.items()):
         entries.add(size, table=table)
-    for table, limit in sorted(desk.observed.limits().items()):
-        limits.add(limit, table=table)
+        if table in known:
+            limits.add(known[table], table=table)
     return [entries, limits]
 
 

@@ -124,7 +124,7 @@ async def test_a_span_says_what_became_of_its_call_and_nothing_of_its_prompt() -
     assert told.pop("gen_ai.usage.input_tokens") > 0  # type: ignore[operator]
     assert told == {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "sglang",
+        "gen_ai.provider.name": "emulated",
         "gen_ai.request.model": "emulated",
         "gen_ai.request.max_tokens": 4,
         "gen_ai.request.temperature": 0.5,
