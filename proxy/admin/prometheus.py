@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
@@ -10,6 +10,8 @@ from typing import Literal
 from scalesim.proxy.histogram import Histogram
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PIECE = 256
+"""Lines."""
 
 
 @dataclass(slots=True)
@@ -37,15 +39,19 @@ class Family:
         return self
 
 
-def written(families: Iterable[Family]) -> str:
+def written(families: Iterable[Family]) -> Iterator[str]:
+    """In pieces of about a millisecond: a proxy of many engines has thousands of lines."""
     lines: list[str] = []
     for family in families:
-        lines += (f"# HELP {family.name} {family.about}", f"# TYPE {family.name} {family.kind}")
+        lines += (f"# HELP {family.name} {family.about}\n", f"# TYPE {family.name} {family.kind}\n")
         for suffix, labels, value in family.samples:
             pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            name = family.name + suffix
-            lines.append(f"{name}{{{pairs}}} {_number(value)}" if pairs else f"{name} {_number(value)}")
-    return "\n".join(lines) + "\n"
+            name = f"{family.name}{suffix}{{{pairs}}}" if pairs else family.name + suffix
+            lines.append(f"{name} {_number(value)}\n")
+            if len(lines) >= PIECE:
+                yield "".join(lines)
+                lines.clear()
+    yield "".join(lines)
 
 
 def _number(value: float) -> str:
