@@ -23,6 +23,7 @@ from .headers import to_engine
 from .outgoing import Writer
 from .queueing import Place, Ticket
 from .request import Request
+from .request_ids import carried
 
 _NOBODY = Caller(None)
 
@@ -56,7 +57,7 @@ class Errand:
         self, request: Request, serving: Serving | None, caller: Caller = _NOBODY, call: Call | None = None
     ) -> None:
         self.request = request
-        self.headers = to_engine(request.headers)
+        self.headers = carried(to_engine(request.headers))
         self.body = request.body
         self.serving = serving
         """None: anybody may answer it."""

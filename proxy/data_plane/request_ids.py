@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from scalesim.proxy.logs import request_id
 
 from .asgi import Message, Receive, Scope, Send
+from .headers import Headers
 
 REQUEST_ID = b"x-request-id"
 OF_THE_ENGINE = b"x-engine-request-id"
@@ -34,14 +35,10 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = scope["headers"]
-        given = [value for name, value in headers if name == REQUEST_ID]
-        if len(given) == 1 and _FIT.fullmatch(given[0]):
-            own = given[0]
-        else:
-            own = secrets.token_hex(16).encode()
-            kept = [one for one in headers if one[0] != REQUEST_ID] if given else headers
-            scope["headers"] = [*kept, (REQUEST_ID, own)]
+        # The headers stay as they are: a client that names its retries is not to be taken for one by what is made here.
+        given = [value for name, value in scope["headers"] if name == REQUEST_ID]
+        fits = len(given) == 1 and _FIT.fullmatch(given[0]) is not None
+        own = given[0] if fits else secrets.token_hex(16).encode()
         request_id.set(own.decode())
         answers = self._answers
 
@@ -54,7 +51,15 @@ class RequestIds:
         await self._app(scope, receive, send_named)
 
 
-def _named(headers: list[tuple[bytes, bytes]], own: bytes) -> list[tuple[bytes, bytes]]:
+def carried(headers: Headers) -> Headers:
+    """For the engine, of the request that is served: with its id in place of what the client sent."""
+    own = request_id.get()
+    if not own:
+        return headers
+    return [*(one for one in headers if one[0] != REQUEST_ID), (REQUEST_ID, own.encode())]
+
+
+def _named(headers: Headers, own: bytes) -> Headers:
     """A new list: the one that is given may be kept for others."""
     named = [
         (OF_THE_ENGINE if name == REQUEST_ID else name, value)

@@ -200,6 +200,18 @@ async def prometheus(folder: Path, admin: str, key: str) -> AsyncIterator[str]:
         await process.wait()
 
 
+async def until_ready(client: httpx.AsyncClient, url: str) -> None:
+    while True:
+        try:
+            answer = await client.get(f"{url}/-/ready")
+        except httpx.TransportError:
+            await asyncio.sleep(0.1)
+            continue
+        if answer.status_code == 200:
+            return
+        await asyncio.sleep(0.1)  # it listens, and reads what it has
+
+
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed: `make prometheus`")
 @pytest.mark.anyio
 @pytest.mark.slow
@@ -214,15 +226,10 @@ async def test_prometheus_scrapes_a_proxy_and_answers_every_query(tmp_path: Path
             return result
 
         async with asyncio.timeout(2 * PATIENCE_S):
-            while True:
+            await until_ready(proxy.client, url)
+            await proxy.calls()
+            while not await asked("instance:scalesim_added_seconds:p99_rate5m > 0"):
                 await proxy.calls()
-                try:
-                    if await asked(
-                        "count_over_time(scalesim:x[1m]) or instance:scalesim_added_seconds:p99_rate5m > 0"
-                    ):
-                        break
-                except httpx.HTTPError:
-                    await asyncio.sleep(0.1)  # it starts
         empty = [(where, expr) for where, expr in queries() if not await asked(expr)]
         firing = await asked('ALERTS{alertstate="firing"}')
     assert firing == []

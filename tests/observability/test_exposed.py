@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scalesim.proxy.app.limits import COUNTS, FOLLOWS
 
-from .conftest import AGENTS
+from .conftest import AGENTS, observed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -125,3 +126,13 @@ async def test_every_table_has_a_limit_or_follows_one_that_has(exposed: str) -> 
     assert limits.keys() - tables.keys() == set(), "limits of what is not published"
     assert FOLLOWS.keys() - limits.keys() - {"recipes"} == set(), "what they follow has a limit"
     assert {table for table, limit in limits.items() if tables[table] > limit} == set()
+
+
+async def test_a_call_of_openais_client_is_not_kept_for_an_id_that_was_made_for_it(tmp_path: Path) -> None:
+    async with observed(tmp_path) as proxy:
+        await proxy.client.post(
+            f"{proxy.addresses.data}/v1/chat/completions",
+            json={"model": "emulated", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2},
+            headers={"x-stainless-retry-count": "0"},
+        )
+        assert 'scalesim_table_entries{table="joined_answers"} 0' in await proxy.metrics()

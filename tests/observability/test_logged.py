@@ -54,10 +54,12 @@ async def test_each_line_of_a_call_names_it_and_none_says_what_was_asked(tmp_pat
                     )
                     for number in range(4)
                 ]
+                made = await client.get(f"http://127.0.0.1:{port}/v1/models")
         finally:
             process.terminate()
             await process.wait()
     assert [one.headers["x-request-id"] for one in answers] == [f"mine-{number}" for number in range(4)]
+    assert len(made.headers["x-request-id"]) == 32
     text = (tmp_path / "log").read_text()
     lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
     ended = [one["request_id"] for one in lines if one["message"].startswith("a call at")]

@@ -8,7 +8,7 @@ import pytest
 
 from scalesim.proxy.data_plane.asgi import Message, Receive, Scope, Send
 from scalesim.proxy.data_plane.headers import Headers
-from scalesim.proxy.data_plane.request_ids import OF_THE_ENGINE, REQUEST_ID, RequestIds
+from scalesim.proxy.data_plane.request_ids import OF_THE_ENGINE, REQUEST_ID, RequestIds, carried
 from scalesim.proxy.logs import request_id
 
 pytestmark = pytest.mark.anyio
@@ -20,11 +20,12 @@ class Seen:
 
     def __init__(self) -> None:
         self.headers: Headers = []
+        self.engines: Headers = []
         self.logged = ""
         self.answer: Headers = []
 
     def given(self) -> list[bytes]:
-        return [value for name, value in self.headers if name == REQUEST_ID]
+        return [value for name, value in self.engines if name == REQUEST_ID]
 
     def got(self, name: bytes = REQUEST_ID) -> list[bytes]:
         return [value for key, value in self.answer if key == name]
@@ -35,6 +36,7 @@ async def asked(*headers: bytes, answer: Headers | None = None, counts: Counter[
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.headers, seen.logged = scope["headers"], request_id.get()
+        seen.engines = carried(seen.headers)
         await send({"type": "http.response.start", "status": 201, "headers": answer or []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -91,3 +93,14 @@ async def test_answers_are_counted_by_their_status() -> None:
     counts: Counter[int] = Counter()
     await asked(counts=counts)
     assert counts == {201: 1}
+
+
+@pytest.mark.parametrize("given", [(), (b"mine",), (b"a b",), (b"one", b"two")])
+async def test_what_the_client_sent_stays_as_it_is_for_whoever_looks_for_retries(
+    given: tuple[bytes, ...],
+) -> None:
+    assert (await asked(*given)).headers == [(REQUEST_ID, value) for value in given]
+
+
+def test_outside_of_a_request_nothing_is_added() -> None:
+    assert carried([(REQUEST_ID, b"mine")]) == [(REQUEST_ID, b"mine")]
