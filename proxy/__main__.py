@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
 import os
 import ssl
 import sys
@@ -28,12 +27,12 @@ from . import collector
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
-from .app import CannotJoin, CannotListen, Workers, serve, store_of
+from .app import CannotJoin, CannotListen, CannotTrace, Workers, serve, store_of
 from .app.engines import adapter_for
 from .core.model import Capabilities
 from .engines.registry import Address
 from .errors import CannotKeep
-from .few_lines import FewLines
+from .logs import log_to
 from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
 from .recognition.recipes.trial import Recorded, try_out
@@ -218,29 +217,39 @@ def _serve(arguments: Mapping[str, object]) -> None:
     settings = _settings(arguments)
     if arguments.get("redis") is not None and urlsplit(settings.redis or "").password is not None:
         _fail("--redis: everybody on the machine can read a command line: set SCALESIM_REDIS_PASSWORD", USAGE)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(FewLines())
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
+    lines = log_to(None, settings.log_level, settings.log_format)
+    run = partial(_run, suppressed_lines=lambda: lines.suppressed)
     if settings.workers == 1:
-        code = _run(settings)
+        code = run(settings)
     else:
         try:
-            code = Workers(settings, partial(_run, shared_port=True)).run()
+            code = Workers(settings, partial(run, shared_port=True)).run()
         except CannotListen as exc:
             _fail(str(exc))
     if code:
         raise typer.Exit(code)
 
 
-def _run(settings: Settings, *, shared_port: bool = False) -> int:
+def _run(settings: Settings, *, suppressed_lines: Callable[[], int], shared_port: bool = False) -> int:
     """Until it is told to end. The exit code."""
+    serving = serve(
+        settings,
+        ready=lambda _: collector.keep_short(),
+        shared_port=shared_port,
+        suppressed_lines=suppressed_lines,
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, ready=lambda _: collector.keep_short(), shared_port=shared_port))
-    except (CannotListen, CannotRecord, CannotJoin, CannotKeep, BadCertificate, BadSecret) as exc:
+            runner.run(serving)
+    except (
+        CannotListen,
+        CannotRecord,
+        CannotTrace,
+        CannotJoin,
+        CannotKeep,
+        BadCertificate,
+        BadSecret,
+    ) as exc:
         typer.echo(str(exc), err=True)
         return PROBLEM
     return 0

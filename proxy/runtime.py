@@ -40,6 +40,7 @@ from .core.events import (
 from .core.model import Capabilities, EngineId, EngineReport
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
+from .histogram import MOMENTS, WAITS, Histogram
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -174,6 +175,10 @@ class Runtime:
         self._commands = lease is None
         self.plans = 0
         self.planning_s = 0.0
+        self.rounds = Histogram(MOMENTS)
+        """Seconds that a round of the planner took, without the turns of others between its pieces."""
+        self.load_times: dict[str, Histogram] = {}
+        """Seconds of loads ahead that were carried out, by kind of memory."""
         self.actions: Counter[tuple[str, str]] = Counter()
         """By kind and result: done, refused, fenced, unreachable, timeout, failed, superseded, dropped."""
         self.loads: dict[tuple[str, str], LoadTotal] = {}
@@ -314,6 +319,11 @@ class Runtime:
             for engine, line in self._lines.items()
         )
 
+    def kind(self, engine: EngineId) -> str:
+        """What it said to be when it was last found; empty before that."""
+        line = self._lines.get(engine)
+        return line.capabilities.kind if line and line.capabilities else ""
+
     def features(self, engine: EngineId) -> frozenset[str]:
         """What the engine could do when it was last found; nothing before that.
 
@@ -376,9 +386,11 @@ class Runtime:
             self._woken.clear()
             while self._overdue:
                 self.post(self._overdue.popleft())
+            before = self.planning_s
             self._think(Ticked(self._clock()))
             self.plans += 1
             await self._work_out(self._clock() + self._tick_s)
+            self.rounds.note(self.planning_s - before)
 
     async def _work_out(self, until: float) -> None:
         """What the core left for later, in pieces with a turn for everybody else between any two. What is left when the
@@ -434,6 +446,9 @@ class Runtime:
             total.count += 1
             total.seconds += outcome.seconds
             total.moved_bytes += outcome.load.moved_bytes if outcome.load else 0
+            if outcome.result == "done" and outcome.seconds > 0:  # 0: it was never sent
+                kind = action.memory.kind
+                self.load_times.setdefault(kind, Histogram(WAITS)).note(outcome.seconds)
 
     def _give_up_command(self, line: _Line, why: str) -> None:
         if not line.commanded:

@@ -12,6 +12,7 @@ from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event
 from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.group_status import MemberStatus
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -44,6 +45,7 @@ def create_admin(
     recording: Callable[[], RecordingStatus] | None = None,
     tell: Callable[[Event], None] | None = None,
     group: tuple[Callable[[], MemberStatus], httpx.AsyncClient] | None = None,
+    observed: Observed | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
     new calls are refused; `tell` takes what is told, if it is not the runtime. `group`: who leads the proxies that serve together,
@@ -69,6 +71,7 @@ def create_admin(
         recording=recording,
         group=None if group is None else group[0],
         tell=tell,
+        observed=observed or Observed(),
     )
     for routes in (
         status_routes,

@@ -16,6 +16,8 @@ from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.group_status import MemberStatus
+from scalesim.proxy.histogram import Histogram
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
@@ -40,6 +42,14 @@ class Loop(Protocol):
     @property
     def loads(self) -> Mapping[tuple[str, str], LoadTotal]:
         """By kind of memory, and state or result."""
+        ...
+
+    @property
+    def rounds(self) -> Histogram: ...
+
+    @property
+    def load_times(self) -> Mapping[str, Histogram]:
+        """By kind of memory."""
         ...
 
     @property
@@ -77,6 +87,7 @@ class Desk:
     """None: this process serves alone."""
     tell: Callable[[Event], None] | None = None
     """Takes what operators and simulations tell, if it is not the loop."""
+    observed: Observed = field(default_factory=Observed)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)

@@ -35,19 +35,26 @@ from scalesim.proxy.data_plane.identity import Recogniser
 from scalesim.proxy.data_plane.joining import JoinRules, Joins
 from scalesim.proxy.data_plane.model_list import ModelList
 from scalesim.proxy.data_plane.relay import Relay
+from scalesim.proxy.data_plane.request_ids import RequestIds
 from scalesim.proxy.data_plane.retrying import Retrying, RetryRules
 from scalesim.proxy.data_plane.sharing import Sharing
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.errors import ScaleSimError
+from scalesim.proxy.loop_lag import LoopLag
+from scalesim.proxy.observed import Observed, SpanCounts
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recognition.recipes.shelf import Shelf
 from scalesim.proxy.recording import Recorder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.span import Trace
+from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
 from .engines import fleet_of, kept_up
 from .forgetting import Forgetting
 from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, trusted
+from .limits import limits
 from .listeners import Listener, listening_socket, url_of
 
 if TYPE_CHECKING:
@@ -64,6 +71,10 @@ RECIPES_EVERY_S = 3.0
 """Between two looks at the folder of recipes."""
 
 
+class CannotTrace(ScaleSimError):
+    """What traces need is not there: install it, or start without `otlp_endpoint`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerAddresses:
     """Where the two listeners are, with their real ports."""
@@ -74,9 +85,15 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, certificates: Certificates, hurry: asyncio.Event, *, shared_port: bool = False
+    settings: Settings,
+    certificates: Certificates,
+    hurry: asyncio.Event,
+    *,
+    shared_port: bool = False,
+    suppressed_lines: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
-    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one."""
+    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one;
+    `suppressed_lines` of the log are published."""
     clock = time.monotonic
     with ExitStack() as sockets:
         data_socket = sockets.enter_context(
@@ -97,11 +114,14 @@ async def assembled(
             _recorder(settings, clock) as recorder,
             opened(settings) as redis,
             AsyncExitStack() as beside_group,
+            _traces(settings, lambda engine: runtime.kind(engine)) as (trace, spans),
         ):
-            controller = Controller(_config(settings))
+            config = _config(settings)
+            controller = Controller(config)
             keeper = keeper_of(settings, controller, clock)
             if keeper is not None:
                 log.info("%d agents are known from %s", await keeper.restore(), settings.state_file)
+            timings, lag = Timings(), LoopLag(clock)
             warms_up = Part.WARM_UP in settings.parts
             store = PrefixStore(int(settings.warm_up_store_mb * 1_000_000) if warms_up else 0)
             warm_up = WarmUp(
@@ -135,7 +155,7 @@ async def assembled(
                     warm_up,
                     controller,
                     agent_left=lambda owner: fleet.forget(owner),
-                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine),
+                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine, timings.forget),
                 ),
                 health=lambda: fleet,
                 lease=None if redis is None else lambda: _present(member),
@@ -200,15 +220,27 @@ async def assembled(
                 record=None if recorder is None else recorder.note,
                 salted=_salted(settings),
                 first_call=1 if member is None else member.first_call,
+                timings=timings,
+                trace=trace,
             )
             entrance = _entrance(ModelList(relay, fleet.merged), settings, clock)
             door = Door(
                 Connections(most=settings.client_connections, most_of_one=settings.address_connections)
             )
             admin_door = Door(Connections(most=OPERATORS, most_of_one=OPERATORS))
-            data = Listener(entrance, door, certificates.data, drain_s=settings.drain_s)
+            observed = Observed(
+                timings,
+                lag,
+                suppressed_lines=suppressed_lines,
+                waiting=admissions.waiting,
+                limits=lambda: limits(settings, config, len(runtime.engines())),
+                spans=spans,
+            )
+            data = Listener(
+                RequestIds(entrance, observed.answers), door, certificates.data, drain_s=settings.drain_s
+            )
             of_some = [one for one in (recorder, member) if one is not None]
-            tables = (store, shelf, entrance, door, upstream, *of_some)
+            tables = (store, shelf, entrance, door, upstream, timings, *of_some)
             admin_app = create_admin(
                 runtime,
                 controller,
@@ -222,6 +254,7 @@ async def assembled(
                 recording=None if recorder is None else recorder.status,
                 tell=post,
                 group=group,
+                observed=observed,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             async with asyncio.TaskGroup() as tasks:
@@ -231,6 +264,7 @@ async def assembled(
                         runtime.run(),
                         kept_up(fleet, clock),
                         _recipes_read(shelf, ladder),
+                        lag.watch(),
                         door.watch(),
                         admin_door.watch(),
                     )
@@ -322,6 +356,30 @@ async def _recorder(settings: Settings, clock: Callable[[], float]) -> AsyncIter
         clock=clock,
     ) as recorder:
         yield recorder
+
+
+@asynccontextmanager
+async def _traces(
+    settings: Settings, provider_of: Callable[[EngineId], str]
+) -> AsyncIterator[tuple[Trace | None, Callable[[], SpanCounts] | None]]:
+    """Raises `CannotTrace`. Calls that are traced have been told when it is left."""
+    if settings.otlp_endpoint is None:
+        yield None, None
+        return
+    try:
+        # Only whoever traces needs those packages, and the time that it takes to import them.
+        from scalesim.proxy.tracing.exporting import exporting
+    except ImportError as exc:
+        raise CannotTrace(
+            f"otlp_endpoint: {exc.name} is not installed; pip install 'scalesim-proxy[otel]', or leave it out"
+        ) from exc
+    async with exporting(
+        settings.otlp_endpoint,
+        sample=settings.otlp_sample,
+        agents=settings.otlp_agents,
+        provider_of=provider_of,
+    ) as traces:
+        yield traces
 
 
 def _entrance(app: ModelList, settings: Settings, clock: Callable[[], float]) -> Entrance:

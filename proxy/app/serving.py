@@ -34,6 +34,7 @@ async def serve(
     *,
     ready: Callable[[ServerAddresses], None] | None = None,
     shared_port: bool = False,
+    suppressed_lines: Callable[[], int] = lambda: 0,
 ) -> None:
     """Until SIGINT or SIGTERM; at SIGHUP renewed certificates are read. Calls `ready` once, when both listeners accept.
     Raises as `running` does."""
@@ -41,7 +42,9 @@ async def serve(
     certificates = _certificates(settings)
     renew = partial(_renew, certificates) if len(certificates) else None
     with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
-        async with assembled(settings, certificates, hurry=hurry, shared_port=shared_port) as (
+        async with assembled(
+            settings, certificates, hurry=hurry, shared_port=shared_port, suppressed_lines=suppressed_lines
+        ) as (
             addresses,
             runtime,
         ):

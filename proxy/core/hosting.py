@@ -21,7 +21,7 @@ FAILURE_LIMIT = 4_096
 _RETRY_AFTER_S, _RETRY_LIMIT_S = 0.5, 30.0
 _QUEUE_SEEN = 64
 """Assigned adapters of which one plan looks whether they can be fetched, beyond those that can never be."""
-_QUEUE_LIMIT = 131_072
+QUEUE_LIMIT = 131_072
 _PROBLEM_CHARS = 300
 
 
@@ -103,7 +103,7 @@ class Hosting:
 
     def ask(self, key: AdapterName) -> None:
         """It is assigned, so that somebody may call with it at any time."""
-        if len(self._queue) < _QUEUE_LIMIT:
+        if len(self._queue) < QUEUE_LIMIT:
             self._queue[key] = None
 
     def forget(self, at: float) -> None:

@@ -119,6 +119,10 @@ class Admissions:
             sizes.update(one.sizes())
         return dict(sizes)
 
+    def waiting(self) -> dict[EngineId, int]:
+        """Calls, by engine."""
+        return {engine: one.sizes()["queue_waiting"] for engine, one in self._of.items()}
+
     def of(self, engine: EngineId) -> Admission | None:
         """Only of engines that are registered. None: nobody needs to wait there."""
         if self._capacity is None:

@@ -21,6 +21,7 @@ from ..errors import CallRefused
 from .headers import AGENT, SESSION, SIMULATION, Headers, bearer_of, shown, single, text_of, title
 
 _MAX_NAME_CHARS = 256
+MAX_FIELDS = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WINDOW_CALLS = 64
 
@@ -72,7 +73,7 @@ def address_of(path: str) -> Address:
 class Recogniser:
     """Keeps a bounded memory of which untrusted fields told callers apart lately, one entry per simulation and field."""
 
-    def __init__(self, *, max_fields: int = 4096) -> None:
+    def __init__(self, *, max_fields: int = MAX_FIELDS) -> None:
         self._max_fields = max_fields
         self._fields: OrderedDict[tuple[SimulationId, str], _Variety] = OrderedDict()
 

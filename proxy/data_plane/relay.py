@@ -18,6 +18,8 @@ from scalesim.proxy.engines.fleet import Fleet
 
 from ..errors import CallRefused, UpstreamError
 from ..served_call import Record
+from ..span import Trace
+from ..timings import Timings
 from .aborting import Aborts
 from .admission import Admissions
 from .asgi import (
@@ -30,7 +32,7 @@ from .asgi import (
     refuse_websocket,
     retry_after,
 )
-from .call import Answered, Listeners, Read, Remember
+from .call import Answered, Call, Listeners, Read, Remember
 from .callers import Callers, Recognise
 from .copying import copy
 from .errand import Errand, Errands
@@ -71,9 +73,11 @@ class Relay:
         recognise: Recognise,
         answered: Answered,
         record: Record | None = None,
+        trace: Trace | None = None,
         salted: Salted = lambda *_: {},
         wall: Callable[[], float] = time.time,
         first_call: int = 1,
+        timings: Timings | None = None,
     ) -> None:
         listeners = Listeners(
             post=post,
@@ -86,7 +90,9 @@ class Relay:
             read=read,
             answered=answered,
             record=record,
+            trace=trace,
         )
+        self._timings = Timings() if timings is None else timings
         self._callers = Callers(
             recogniser=recogniser, recognise=recognise, listeners=listeners, first_call=first_call
         )
@@ -104,6 +110,7 @@ class Relay:
             retrying=retrying,
             clock=clock,
             wall=wall,
+            timings=self._timings,
         )
         self._repeats = Repeats(sharing, self._answer)
         self._aborts = Aborts()
@@ -146,7 +153,7 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `ClientGone`."""
         try:
-            request = await accepted(scope, receive, self._max_body_bytes)
+            request = await accepted(scope, receive, self._max_body_bytes, self._clock)
             name = named(request)
             if name is not None and await self._repeats.answer(name, request, scope, receive, send):
                 return
@@ -182,10 +189,19 @@ class Relay:
         if call is not None:
             self._calls_in_flight -= 1
             call.end_without_a_client()
+            self._time(call, errand)
+            _log.debug("a call at %s ended as %s with status %s", errand, call.outcome, call.status)
             abort_id = call.outgoing.abort_id
             if errand.is_out and call.outcome is not Outcome.DONE and abort_id is not None:
                 self._aborts.soon(errand.to, abort_id)
         self._errands.leave(errand)
+
+    def _time(self, call: Call, errand: Errand) -> None:
+        timings, came_at = self._timings.of(errand.seat.engine), errand.request.came_at
+        if call.outcome is not None:
+            timings.calls[call.outcome].note(call.ended_at - came_at)
+        if call.first_byte_at is not None and call.is_streamed:
+            timings.first_token.note(call.first_byte_at - came_at)
 
     async def _exchange(self, errand: Errand, send: Send) -> None:
         """Returns when the client has all it will get; cancelled when it left."""

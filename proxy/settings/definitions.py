@@ -14,9 +14,11 @@ from scalesim.proxy.core import placement, policies
 from scalesim.proxy.core.durations import Scale
 from scalesim.proxy.core.model import EngineId, Mode, Part
 from scalesim.proxy.engines.registry import Address
+from scalesim.proxy.logs import FORMATS
 from scalesim.proxy.recognition.guess import THRESHOLD, Rung
+from scalesim.proxy.span import Agents
 
-from . import engine_parsers, front_parsers, group_parsers, key_parsers, parsers
+from . import engine_parsers, front_parsers, group_parsers, key_parsers, parsers, trace_parsers
 from .contradictions import contradictions, own_listeners
 from .engine_parsers import registered
 from .errors import SettingsError
@@ -370,7 +372,21 @@ class Settings:
         option="--salt-file",
         default=None,
     )
+    otlp_endpoint: str | None = _setting(
+        trace_parsers.collector,
+        "URL of a collector of OpenTelemetry traces (OTLP over HTTP), like http://127.0.0.1:4318; empty: there are none",
+        default=None,
+    )
+    otlp_sample: float = _setting(
+        parsers.share, "of the calls that are traced, where their clients have not decided that", default=1.0
+    )
+    otlp_agents: Agents = _setting(  # noqa: RUF009  it makes a field
+        trace_parsers.agents, "agents in traces: hashed, named or off", default=Agents.HASHED
+    )
     log_level: str = _setting(parsers.one_of(*LOG_LEVELS), "what is logged", default="info")
+    log_format: str = _setting(
+        parsers.one_of(*FORMATS), "text for people, or json: an object a line", default="text"
+    )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
