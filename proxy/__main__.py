@@ -24,19 +24,21 @@ from scalesim.engine_adapters.base import EngineError
 from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from . import collector
+from .access.key_file import BadKeyFile
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
 from .app import CannotListen, serve
+from .app.trials import recorded_calls
+from .configuration import Configuration
 from .core.model import Capabilities
 from .engines.registry import Address
-from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
-from .recognition.recipes.trial import Recorded, try_out
+from .recognition.recipes.trial import try_out
 from .recording import CannotRecord
-from .recording.trace import Call, Reading, Text
+from .recording.trace import Reading
 from .runtime import DEADLINE_S
-from .settings import Settings, SettingsError, listed
+from .settings import Settings, SettingsError, Sources, listed
 
 PROBLEM = 1
 USAGE = 2
@@ -189,15 +191,19 @@ def record_command(
 
 
 def _serve(arguments: Mapping[str, object]) -> None:
-    settings = _settings(arguments)
+    try:
+        configuration = Configuration.read(Sources.of(_told_apart(arguments), os.environ))
+    except SettingsError as exc:
+        _refuse(exc)
+    settings = configuration.settings
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, ready=lambda _: collector.keep_short()))
-    except (CannotListen, CannotRecord, BadCertificate, BadSecret) as exc:
+            runner.run(serve(configuration, ready=lambda _: collector.keep_short()))
+    except (CannotListen, CannotRecord, BadCertificate, BadSecret, BadKeyFile) as exc:
         _fail(str(exc))
 
 
@@ -292,10 +298,7 @@ def recipes_test(
     try:
         with file.open("rb") as lines:
             trace = Reading(lines)
-            calls = (one for one in trace if one.text is not None)
-            trial = try_out(
-                shelf.index, (_recorded(call, call.text) for call in calls if call.text is not None)
-            )
+            trial = try_out(shelf.index, recorded_calls(trace))
     except OSError as exc:
         _fail(f"{file}: {exc.strerror or exc}", USAGE)
     if not trial.calls:
@@ -311,13 +314,6 @@ def _shelf(folder: Path | None) -> Shelf:
     if problems := shelf.reload().problems:
         _fail("\n".join(problems))
     return shelf
-
-
-def _recorded(call: Call, text: Text) -> Recorded:
-    # What was less than said outright may be what is to be tested.
-    told = text.agent if call.confidence >= 1.0 else None
-    prompt = None if text.body is None else prompt_of(call.route, text.body)
-    return Recorded(text.simulation, prompt, text.answer, told)
 
 
 @cli.command()
@@ -381,9 +377,13 @@ def _settings(arguments: Mapping[str, object], **options: Any) -> Settings:
     try:
         return Settings.load(_told_apart(arguments), os.environ, **options)
     except SettingsError as exc:
-        for problem in exc.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(USAGE) from None
+        _refuse(exc)
+
+
+def _refuse(settings: SettingsError) -> NoReturn:
+    for problem in settings.problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(USAGE) from None
 
 
 def _told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:

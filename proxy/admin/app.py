@@ -16,15 +16,20 @@ from scalesim.proxy.settings import Settings
 from . import problems
 from .adapters import adapter_routes
 from .answer_rules import answer_routes
+from .configuration import configuration_routes
 from .desk import Desk, Loop, Sized
 from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
+from .keys import key_routes
+from .office import Office
+from .recipes import recipe_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
 from .stories import story_routes
+from .traces import trace_routes
 
 
 def create_admin(
@@ -37,10 +42,12 @@ def create_admin(
     *tables: Sized,
     fleet: Fleet,
     is_ending: Callable[[], bool] = lambda: False,
-    recording: Callable[[], RecordingStatus] | None = None,
+    recording: Callable[[], RecordingStatus | None] = lambda: None,
+    office: Office | None = None,
 ) -> FastAPI:
     """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
-    new calls are refused."""
+    new calls are refused; `office`, what can be changed of the proxy itself, else nothing can."""
+    office = office or Office.of(settings)
     app = FastAPI(
         title="ScaleSim admin API",
         version=scalesim.__version__,
@@ -55,7 +62,7 @@ def create_admin(
         fleet,
         callers,
         (relay, callers, *tables),
-        settings,
+        office.configuration,
         clock,
         began=clock(),
         is_ending=is_ending,
@@ -73,5 +80,7 @@ def create_admin(
         answer_routes,
     ):
         app.include_router(routes(desk))
-    app.add_middleware(Gate, keys=settings.admin_keys)
+    for office_routes in (configuration_routes, recipe_routes, trace_routes, key_routes):
+        app.include_router(office_routes(desk, office))
+    app.add_middleware(Gate, keyring=office.keyring)
     return app

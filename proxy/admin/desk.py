@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, SimulationId
@@ -65,16 +66,21 @@ class Desk:
     fleet: Fleet
     callers: Ladder
     tables: Sequence[Sized]
-    settings: Settings
+    configuration: Configuration
     clock: Callable[[], float]
     began: float
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
-    recording: Callable[[], RecordingStatus] | None = None
+    recording: Callable[[], RecordingStatus | None] = lambda: None
     """None: calls are not recorded."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self.configuration.settings
 
     def turn(self, simulation: SimulationId) -> asyncio.Lock:
         """What is told of a simulation in many pieces is taken one call after the other: a step that began in between

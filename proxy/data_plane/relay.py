@@ -74,7 +74,7 @@ class Relay:
         salted: Salted = lambda *_: {},
         wall: Callable[[], float] = time.time,
     ) -> None:
-        listeners = Listeners(
+        listeners = self._listeners = Listeners(
             post=post,
             clock=clock,
             mode_of=mode_of,
@@ -107,9 +107,14 @@ class Relay:
         self._admissions = admissions
         self._retrying = retrying
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
+        """Of requests that come from now on."""
         self._in_flight = 0
         self._calls_in_flight = 0
+
+    def record(self, record: Record | None) -> None:
+        """Who is told of calls that end from now on; None: nobody."""
+        self._listeners.record = record
 
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
@@ -143,7 +148,7 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `ClientGone`."""
         try:
-            request = await accepted(scope, receive, self._max_body_bytes)
+            request = await accepted(scope, receive, self.max_body_bytes)
             name = named(request)
             if name is not None and await self._repeats.answer(name, request, receive, send):
                 return
