@@ -1,4 +1,4 @@
-"""On which line of a TOML text something stands: the parser tells it of broken syntax alone. Pure.
+"""On which line of a TOML text something stands: the parser tells it of broken syntax alone. Pure, and in a time that grows as the text does.
 
 The text is taken apart into its statements: headers of tables, and keys with their values. Each is parsed by itself, so strings of
 several lines and what only looks like a header are no trouble.
@@ -9,13 +9,25 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
-_MOST_LINES = 400
-"""Of one statement: of a longer one only the beginning is looked at."""
+_TOKENS = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{},\n]|[^\s"'\#\[\]{},]+''',
+    re.DOTALL,
+)
 
 _Path = tuple[str | int, ...]
 """Of a value: keys, and numbers in lists from 1 on."""
+
+
+@dataclass(slots=True)
+class _Statement:
+    line: int
+    """On which it begins, from 1 on."""
+    text: str = ""
+    entries: list[int] = field(default_factory=list)
+    """Of a list: the lines on which its entries begin."""
 
 
 def line_in(message: str, text: str) -> int | None:
@@ -31,7 +43,7 @@ def line_of(text: str, key: str) -> int | None:
     valid. None: nowhere in particular."""
     wanted = _parts(key)
     best, length = None, 0
-    for line, path in _statements(text):
+    for statement, path in _placed(text):
         common = 0
         for one, other in zip(path, wanted, strict=False):
             if one != other:
@@ -39,8 +51,13 @@ def line_of(text: str, key: str) -> int | None:
             common += 1
         # Of several that come as near, the first: the header of a table, before what is in it.
         if common > length:
-            best, length = line, common
-    return best
+            best, length = statement, common
+    if best is None:
+        return None
+    entry = wanted[length] if length < len(wanted) else None
+    if isinstance(entry, int) and entry <= len(best.entries):
+        return best.entries[entry - 1]
+    return best.line
 
 
 def _parts(key: str) -> _Path:
@@ -53,38 +70,50 @@ def _parts(key: str) -> _Path:
     return tuple(parts)
 
 
-def _statements(text: str) -> Iterator[tuple[int, _Path]]:
-    """The line on which each begins, and the place of what it says."""
+def _placed(text: str) -> Iterator[tuple[_Statement, _Path]]:
+    """Each with the place of what it says."""
     table: _Path = ()
     counts: dict[_Path, int] = {}
-    lines = text.split("\n")
-    at = 0
-    while at < len(lines):
-        if not (stripped := lines[at].strip()) or stripped.startswith("#"):
-            at += 1
-            continue
-        end, value = _statement(lines, at)
-        if stripped.startswith("["):
-            table = _header(value, counts, is_list=stripped.startswith("[["))
-            yield at + 1, table
-        else:
-            yield at + 1, (*table, *_nested(value))
-        at = end
-
-
-def _statement(lines: list[str], at: int) -> tuple[int, dict[str, object]]:
-    """Up to where it ends, and what it says by itself."""
-    for end in range(at + 1, min(at + _MOST_LINES, len(lines)) + 1):
+    for statement in _statements(text):
         try:
-            return end, tomllib.loads("\n".join(lines[at:end]))
+            keys = _nested(tomllib.loads(statement.text))
         except tomllib.TOMLDecodeError:
             continue
-    return at + 1, {}
+        if statement.text.startswith("["):
+            table = _header(keys, counts, is_list=statement.text.startswith("[["))
+            yield statement, table
+        else:
+            yield statement, (*table, *keys)
 
 
-def _header(value: dict[str, object], counts: dict[_Path, int], *, is_list: bool) -> _Path:
+def _statements(text: str) -> Iterator[_Statement]:
+    depth, line, begun_at = 0, 1, 0
+    statement: _Statement | None = None
+    entry_follows = False
+    for found in _TOKENS.finditer(text):
+        token = found[0]
+        if token == "\n" and depth == 0 and statement is not None:
+            statement.text = text[begun_at : found.start()]
+            yield statement
+            statement = None
+        elif token != "\n" and not token.startswith("#"):
+            if statement is None:
+                statement, begun_at = _Statement(line), found.start()
+            if entry_follows and token not in "]}":
+                statement.entries.append(line)
+            if token in "]}":
+                depth -= 1
+            entry_follows = (token, depth) in (("[", 0), (",", 1))
+            if token in "[{":
+                depth += 1
+        line += token.count("\n")
+    if statement is not None:
+        statement.text = text[begun_at:]
+        yield statement
+
+
+def _header(keys: list[str], counts: dict[_Path, int], *, is_list: bool) -> _Path:
     """With the numbers of the list entries that it is in."""
-    keys = _nested(value)
     path: _Path = ()
     for position, key in enumerate(keys, 1):
         path = (*path, key)
@@ -101,6 +130,4 @@ def _nested(value: object) -> list[str]:
     while isinstance(value, dict) and len(value) == 1:
         ((key, value),) = value.items()
         keys.append(key)
-        if isinstance(value, list):
-            break
     return keys

@@ -84,8 +84,7 @@ class Shelf:
 
     def own(self, name: str) -> Path | None:
         """The file of the user's recipe of that name that is in force. None: it is a built-in one, or there is none."""
-        found = next((one for one in self.index.recipes if one.name == name and one.own), None)
-        return next((path for path, recipe in self._own().items() if recipe is found), None)
+        return next((path for path, recipe in self._own().items() if recipe.name == name), None)
 
     def text(self, name: str) -> str | None:
         """Of the recipe in force, as it stands in its file now; None: there is none. Raises `OSError` and `UnicodeDecodeError`."""
