@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Town:
     """Of `/admin/v1`, with an operator's key."""
     data: httpx.AsyncClient
     folder: Path
-    write: Callable[[str], None]
+    write: Callable[[str], int]
     """Anew: the config file."""
 
     async def call(self, prompt: str = "You are Ann.", key: str = "") -> httpx.Response:
@@ -47,26 +47,34 @@ class Town:
 
 @asynccontextmanager
 async def town(
-    folder: Path, text: str | None = None, engine: ASGIApp | None = None, **environ: str
+    folder: Path,
+    text: str | None = None,
+    engine: ASGIApp | None = None,
+    *,
+    names_engines: bool = False,
+    **environ: str,
 ) -> AsyncIterator[Town]:
-    """`text` is the config file's, none where it is None; `environ`, settings by name."""
+    """`text` is the config file's, none where it is None; `environ`, settings by name. `names_engines`: the file says where engines are."""
     file = folder / "scalesim.toml"
     arguments = {} if text is None else {"config": str(file)}
     if text is not None:
         file.write_text(text)
-    async with served(engine or EmulatedEngine().app) as url:
-        named = {
-            f"SCALESIM_{name.upper()}": value for name, value in ({"engine": url} | QUICK | environ).items()
-        }
+    async with AsyncExitStack() as stack:
+        given = QUICK | environ
+        if not names_engines:
+            given["engine"] = await stack.enter_async_context(served(engine or EmulatedEngine().app))
+        named = {f"SCALESIM_{name.upper()}": value for name, value in given.items()}
         configuration = Configuration.read(Sources.of(arguments, named))
-        async with (
-            assembled(configuration, Certificates(None, None), hurry=asyncio.Event()) as (addresses, _, _),
-            httpx.AsyncClient(
-                base_url=f"{addresses.admin}/admin/v1", trust_env=False, timeout=PATIENCE_S, headers=OPERATOR
-            ) as admin,
-            httpx.AsyncClient(base_url=addresses.data, trust_env=False, timeout=PATIENCE_S) as data,
-        ):
-            async with asyncio.timeout(PATIENCE_S):
-                while (await admin.get(f"{addresses.admin}/ready")).status_code != 200:
-                    pass
-            yield Town(admin, data, folder, file.write_text)
+        addresses, *_ = await stack.enter_async_context(
+            assembled(configuration, Certificates(None, None), hurry=asyncio.Event())
+        )
+        admin, data = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S, headers=headers)
+            )
+            for url, headers in ((f"{addresses.admin}/admin/v1", OPERATOR), (addresses.data, {}))
+        ]
+        async with asyncio.timeout(PATIENCE_S):
+            while (await admin.get(f"{addresses.admin}/ready")).status_code != 200:
+                pass
+        yield Town(admin, data, folder, file.write_text)
