@@ -73,10 +73,13 @@ class Configuration:
     def origin(self, name: str) -> Origin:
         return self.origins.get(name, Origin.DEFAULT)
 
-    def tried(self, text: str) -> Change:
+    async def tried(self, text: str) -> Change:
         """What would change if `text` were in the config file, and the file were read. Raises `SettingsError`."""
-        sources = self.sources or Sources({}, {}, None)
-        return self._step(loaded(sources, text=text)).change
+        # In a thread: a long text takes its time.
+        if self.sources is None:
+            nothing = Sources({}, {}, None)
+            return self._step(await asyncio.to_thread(loaded, nothing, needed=(), text=text)).change
+        return self._step(await asyncio.to_thread(loaded, self.sources, text=text)).change
 
     async def reload(self) -> Change:
         """Reads the file again. Raises `NoFile`, and `SettingsError`: then nothing was changed."""

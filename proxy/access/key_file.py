@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from scalesim.proxy.core.model import SimulationId
 
 from ..errors import ScaleSimError
+from ..toml_text import NotToml, loads
 from .keys import HASHED, digest_of
 
 MAX_BYTES = 4_000_000
@@ -73,8 +73,8 @@ def read(path: Path) -> tuple[StoredKey, ...]:
     if len(content) > MAX_BYTES:
         raise BadKeyFile(f"keys_file: {path}: it is larger than {MAX_BYTES} bytes")
     try:
-        tables = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
+        tables = loads(content.decode())
+    except (UnicodeDecodeError, NotToml) as exc:
         raise BadKeyFile(f"keys_file: {path}: it is not TOML: {exc}") from exc
     return tuple(_keys(tables, path))
 

@@ -115,7 +115,7 @@ def configuration_routes(desk: Desk, office: Office) -> APIRouter:
         """What would change if this text were in the config file, and it were read again. Nothing is changed, and nothing kept. What came
         from the command line and the environment stands above the file, as ever."""
         try:
-            return ChangeAnswer.of(configuration.tried(body.text))
+            return ChangeAnswer.of(await configuration.tried(body.text))
         except SettingsError as exc:
             raise _wrong(exc) from exc
 

@@ -44,7 +44,16 @@ _KIND: dict[str, JsonValue] = {
     "tells_step": False,
     "tells_duration": False,
 }
-_TEXT = 'name = "mine"\nframework = "My town"\nverified = false\n...'
+_TEXT = """name = "mytown"
+framework = "My town"
+verified = false
+read_from = { package = "mytown", version = "1.4", file = "mytown/prompts.py" }
+
+[[calls]]
+name = "act"
+marks = { in = "first system", text = "You live in Mytown, a town of" }
+who = { in = "first system", after = "You are ", until = ", a " }
+"""
 RecipeText = Annotated[str, StringConstraints(max_length=MAX_BYTES)]
 
 
@@ -142,7 +151,7 @@ class RecipeBody(BaseModel):
 
 
 class CheckedAnswer(BaseModel):
-    model_config = example({"name": "mine", "framework": "My town", "requests": [_KIND]})
+    model_config = example({"name": "mytown", "framework": "My town", "requests": [_KIND]})
 
     name: str
     framework: str

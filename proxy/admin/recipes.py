@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -57,7 +58,7 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
     async def validate(body: RecipeBody) -> CheckedAnswer:
         """Reads a recipe, and keeps nothing. One that is wrong is a 422 that says why, and on which line."""
         try:
-            return CheckedAnswer.of(checked(body.text))
+            return CheckedAnswer.of(await asyncio.to_thread(checked, body.text))
         except RecipeError as exc:
             raise _wrong(exc) from exc
 
@@ -67,7 +68,7 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
         index = book.shelf.index
         if body.recipe is not None:
             try:
-                index = with_recipe(index, checked(body.recipe))
+                index = with_recipe(index, await asyncio.to_thread(checked, body.recipe))
             except RecipeError as exc:
                 raise _wrong(exc) from exc
         if body.trace is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
+
+from scalesim.proxy.toml_text import NotToml, loads
 
 PREFIX = "SCALESIM_"
 """Of variables of the environment."""
@@ -113,7 +114,7 @@ def _read_file(path: str, problems: list[str]) -> Mapping[str, object]:
 
 def _parsed(text: str, path: str, problems: list[str]) -> Mapping[str, object]:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        return loads(text)
+    except NotToml as exc:
         problems.append(f"config: {path!r} is not TOML: {exc}")
     return {}

@@ -74,7 +74,7 @@ class Book:
         `RecipeError` and `BookRefused`."""
         async with self._turn:
             folder = self._folder()
-            recipe = checked(text)
+            recipe = await asyncio.to_thread(checked, text)  # a long text takes its time
             if recipe.name != name:
                 raise RecipeError(
                     f"name: the text says {recipe.name!r}, and it is to be kept as {name!r}",

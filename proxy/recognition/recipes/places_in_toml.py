@@ -6,16 +6,10 @@ several lines and what only looks like a header are no trouble.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
-_TOKENS = re.compile(
-    r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[\[\]{},\n]|[^\s"'\#\[\]{},]+''',
-    re.DOTALL,
-)
+from scalesim.proxy.toml_text import TOKENS, NotToml, loads
 
 _Path = tuple[str | int, ...]
 """Of a value: keys, and numbers in lists from 1 on."""
@@ -28,14 +22,6 @@ class _Statement:
     text: str = ""
     entries: list[int] = field(default_factory=list)
     """Of a list: the lines on which its entries begin."""
-
-
-def line_in(message: str, text: str) -> int | None:
-    """Of what the parser said."""
-    found = _AT_LINE.search(message)
-    if found is not None:
-        return int(found[1])
-    return text.count("\n") + 1 if "end of document" in message else None
 
 
 def line_of(text: str, key: str) -> int | None:
@@ -76,8 +62,8 @@ def _placed(text: str) -> Iterator[tuple[_Statement, _Path]]:
     counts: dict[_Path, int] = {}
     for statement in _statements(text):
         try:
-            keys = _nested(tomllib.loads(statement.text))
-        except tomllib.TOMLDecodeError:
+            keys = _nested(loads(statement.text))
+        except NotToml:
             continue
         if statement.text.startswith("["):
             table = _header(keys, counts, is_list=statement.text.startswith("[["))
@@ -90,7 +76,7 @@ def _statements(text: str) -> Iterator[_Statement]:
     depth, line, begun_at = 0, 1, 0
     statement: _Statement | None = None
     entry_follows = False
-    for found in _TOKENS.finditer(text):
+    for found in TOKENS.finditer(text):
         token = found[0]
         if token == "\n" and depth == 0 and statement is not None:
             statement.text = text[begun_at : found.start()]

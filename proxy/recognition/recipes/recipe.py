@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,9 +12,10 @@ from typing import Never, TypeVar
 
 from scalesim.proxy.core.durations import MAX_RULES, RULES, Reading, Rule, Scale
 from scalesim.proxy.core.model import Clock
+from scalesim.proxy.toml_text import NotToml, loads
 
 from .patterns import Pattern
-from .places_in_toml import line_in, line_of
+from .places_in_toml import line_of
 
 Made = TypeVar("Made")
 
@@ -148,9 +148,9 @@ class Recipe:
 def parse(text: str, file: str, *, own: bool = False) -> Recipe:
     """Raises `RecipeError`."""
     try:
-        value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise RecipeError(f"{file}: not TOML: {exc}", line=line_in(str(exc), text)) from exc
+        value = loads(text)
+    except NotToml as exc:
+        raise RecipeError(f"{file}: not TOML: {exc}", line=exc.line) from exc
     try:
         return _recipe(_Table(value, file, ""), own)
     except RecipeError as exc:
