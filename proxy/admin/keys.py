@@ -115,6 +115,7 @@ def key_routes(desk: Desk, office: Office) -> APIRouter:
 
     @router.get("/{kind}/{name}")
     async def one_key(kind: Kind, name: KeyPath) -> KeyAnswer:
+        """What is known of it, never what opens anything."""
         try:
             return _answer(keyring.find(kind, name))
         except KeyRefused as exc:

@@ -43,6 +43,7 @@ _DISK: dict[int | str, dict[str, Any]] = {
 def recipe_routes(desk: Desk, office: Office) -> APIRouter:
     router = APIRouter(prefix="/admin/v1/recipes", tags=["recipes"])
     book = office.book
+    traces_tried = asyncio.Semaphore(1)  # each takes a thread for some seconds
 
     @router.get("")
     async def recipes() -> RecipesAnswer:
@@ -74,7 +75,8 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
         if body.trace is None:
             return _tried(index, body)
         try:
-            tried = await office.try_trace(body.trace, index)
+            async with traces_tried:
+                tried = await office.try_trace(body.trace, index)
         except TraceRefused as exc:
             raise Problem(_status_of(exc), f"trace: {exc}") from exc
         if not tried.trial.calls:
@@ -86,6 +88,7 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
 
     @router.get("/{recipe}", responses=_DISK)
     async def one_recipe(recipe: RecipePath) -> WholeRecipeAnswer:
+        """All that it says, and its text."""
         try:
             return await _whole(recipe)
         except BookRefused as exc:

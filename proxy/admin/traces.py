@@ -111,6 +111,7 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
 
     @router.get("/{trace}", responses=_DISK)
     async def one_trace(trace: TracePath) -> TraceAnswer:
+        """How large it is, and how it is doing while it is being recorded."""
         try:
             return _answer(await _book().kept(trace))
         except TraceRefused as exc:

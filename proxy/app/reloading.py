@@ -99,6 +99,10 @@ class Reloading:
         async with self._parts.keyring.held() as stored:
             self._stored = stored
             try:
+                if self._configuration.file is None and self._parts.keyring.file is not None:
+                    self._keys(self._configuration.settings, self._configuration.settings)
+                    log.info("the keys' file was read again")
+                    return Change()
                 change = await self._configuration.reload()
             finally:
                 self._stored = None
@@ -111,7 +115,7 @@ class Reloading:
 
     async def at_signal(self) -> None:
         """As above, for somebody who reads the log."""
-        if self._configuration.file is None:
+        if self._configuration.file is None and self._parts.keyring.file is None:
             self._renew()
             return
         try:

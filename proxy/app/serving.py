@@ -37,7 +37,8 @@ async def serve(
     settings = configuration.settings
     stop, hurry = asyncio.Event(), asyncio.Event()
     certificates = _certificates(settings)
-    hung_up = asyncio.Event() if len(certificates) or configuration.file is not None else None
+    can_be_read_again = len(certificates) or configuration.file is not None or settings.keys_file is not None
+    hung_up = asyncio.Event() if can_be_read_again else None
     with _signals(lambda: (hurry if stop.is_set() else stop).set(), hung_up):
         async with assembled(configuration, certificates, hurry=hurry) as (addresses, runtime, reloading):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")

@@ -112,16 +112,16 @@ class Traces:
                 raise FullTextForbidden(
                     "the settings allow no trace in full text: set traces_full_text, or leave full_text out"
                 )
-            if await asyncio.to_thread(path.exists):
+            if await _on_disk(path.exists):
                 raise TraceExists(f"there is a trace {name!r} already: take another name, or delete it")
-            if len(await asyncio.to_thread(_names, path.parent)) >= MAX_TRACES:
+            if len(await _on_disk(_names, path.parent)) >= MAX_TRACES:
                 raise TooManyTraces(f"there are {MAX_TRACES} traces, which is all there may be: delete one")
             try:
                 await self._begin(path, _salt_of(path), full_text)
             except CannotRecord as exc:
                 raise TraceFailed(str(exc)) from exc
             self._name = name
-            return await asyncio.to_thread(_kept, path, name)
+            return await _on_disk(_kept, path, name)
 
     async def stop(self, name: str) -> Kept:
         """What was told of it by now is on the disk. Again: no harm. Raises `TraceRefused`."""
@@ -129,7 +129,7 @@ class Traces:
             path = await self._known(name)
             if self._name == name:
                 await self._end()
-            return await asyncio.to_thread(_kept, path, name)
+            return await _on_disk(_kept, path, name)
 
     async def delete(self, name: str) -> None:
         """With the key of its hashes. Raises `TraceRefused`."""
@@ -137,31 +137,28 @@ class Traces:
             path = await self._known(name)
             if self._name == name:
                 raise TraceRuns(f"the trace {name!r} is being recorded: stop it first")
-            await asyncio.to_thread(_delete, path)
+            await _on_disk(_delete, path)
 
     async def kept(self, name: str) -> Kept:
         """Raises `TraceRefused`."""
-        return await asyncio.to_thread(_kept, await self._known(name), name)
+        return await _on_disk(_kept, await self._known(name), name)
 
     async def all_kept(self) -> list[Kept]:
         """By their names. None where there is no folder. Raises `TraceFailed`."""
         folder = self.rules.folder
-        return [] if folder is None else await asyncio.to_thread(_all_kept, folder)
+        return [] if folder is None else await _on_disk(_all_kept, folder)
 
     async def content(self, name: str) -> AsyncIterator[bytes]:
         """All of its files one after another, the oldest first, up to where they are now. Raises `TraceRefused` before
         the first piece is asked for."""
         path = await self._known(name)
-        files = await asyncio.to_thread(_opened, path)
+        files = await _on_disk(_opened, path)
         return _pieces(files)
 
     async def tried(self, name: str, trial: Callable[[Iterable[bytes]], T]) -> T:
         """`trial` gets the lines of all of its files, in a thread. Raises `TraceRefused`."""
         path = await self._known(name)
-        try:
-            return await asyncio.to_thread(lambda: trial(chain.from_iterable(map(lines_of, parts_of(path)))))
-        except OSError as exc:
-            raise TraceFailed(f"{path}: cannot be read: {exc.strerror}") from exc
+        return await _on_disk(lambda: trial(chain.from_iterable(map(lines_of, parts_of(path)))))
 
     def _path(self, name: str) -> Path:
         """Raises `NoFolder` and `UnknownTrace`."""
@@ -175,7 +172,7 @@ class Traces:
     async def _known(self, name: str) -> Path:
         """Raises `NoFolder` and `UnknownTrace`."""
         path = self._path(name)
-        if not await asyncio.to_thread(_is_plain, path):
+        if not await _on_disk(_is_plain, path):
             raise UnknownTrace(f"there is no trace {name!r}")
         return path
 
@@ -200,6 +197,16 @@ class Traces:
             await recorder.__aexit__()
 
 
+async def _on_disk(look: Callable[..., T], *arguments: object) -> T:
+    """In a thread. Raises `TraceFailed`."""
+    try:
+        return await asyncio.to_thread(look, *arguments)
+    except FileNotFoundError as exc:
+        raise UnknownTrace(f"{exc.filename}: it has been deleted meanwhile") from exc
+    except OSError as exc:
+        raise TraceFailed(f"{exc.filename}: {exc.strerror}") from exc
+
+
 def _salt_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.salt")
 
@@ -210,10 +217,7 @@ def _is_plain(path: Path) -> bool:
 
 def _names(folder: Path) -> list[str]:
     """Of the newest files of traces. Raises `TraceFailed`."""
-    try:
-        found = [path.stem for path in folder.glob(f"*{_SUFFIX}") if _is_plain(path)]
-    except OSError as exc:
-        raise TraceFailed(f"{folder}: cannot be read: {exc.strerror}") from exc
+    found = [path.stem for path in folder.glob(f"*{_SUFFIX}") if _is_plain(path)]
     if not folder.is_dir():
         raise TraceFailed(f"{folder}: there is no such folder")
     return sorted(name for name in found if NAME.fullmatch(name))
@@ -258,14 +262,13 @@ def _delete(path: Path) -> None:
 
 
 def _opened(path: Path) -> list[tuple[IO[bytes], int]]:
-    """With their sizes now: what is renamed meanwhile stays what it is, and what is written meanwhile is left out. Raises
-    `TraceFailed`."""
+    """With their sizes now: what is renamed meanwhile stays what it is, and what is written meanwhile is left out."""
     with ExitStack() as stack:
-        try:
-            files = [stack.enter_context(part.open("rb")) for part in parts_of(path)]
-            sized: list[tuple[IO[bytes], int]] = [(file, os.fstat(file.fileno()).st_size) for file in files]
-        except OSError as exc:
-            raise TraceFailed(f"{path}: cannot be read: {exc.strerror}") from exc
+        newest = path.stat().st_ino
+        files = [stack.enter_context(part.open("rb")) for part in parts_of(path)]
+        if path.stat().st_ino != newest:
+            raise TraceFailed(f"{path.name}: a new file of it was begun in this moment; try again")
+        sized: list[tuple[IO[bytes], int]] = [(file, os.fstat(file.fileno()).st_size) for file in files]
         stack.pop_all()
         return sized
 

@@ -193,6 +193,15 @@ async def test_a_keys_file_that_was_changed_by_hand_counts_after_a_reload(tmp_pa
         assert (await one.call(key="sk-ann")).status_code == 200
 
 
+async def test_a_keys_file_is_read_again_without_a_config_file_too(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    async with town(tmp_path, keys_file=str(keys)) as one:
+        keys.write_text(f'[client.ann]\nhash = "{hash_of("sk-ann")}"\n')
+        keys.chmod(0o600)
+        assert (await one.admin.post("/configuration/reload")).json() == {"applied": [], "restart": []}
+        assert [(await one.call(key=key)).status_code for key in ("sk-ann", "")] == [200, 401]
+
+
 async def test_rates_bodies_and_recognition_change_with_the_file(tmp_path: Path) -> None:
     async with town(tmp_path, "") as one:
         assert (await one.call("x" * 2000)).status_code == 200

@@ -227,6 +227,17 @@ async def test_without_a_folder_none_begins(tmp_path: Path) -> None:
             assert (answer.status_code, "there is no such folder" in answer.text) == (503, True)
 
 
+async def test_what_the_disk_does_not_let_us_is_said(one: Town) -> None:
+    (one.folder / "odd.jsonl").write_text("")
+    (one.folder / "odd.jsonl.salt").mkdir()
+    try:
+        answer = await one.admin.delete("/traces/odd")
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith(f"{one.folder / 'odd.jsonl.salt'}: ")
+    finally:
+        (one.folder / "odd.jsonl.salt").rmdir()
+
+
 async def test_a_running_trace_is_whole_when_the_proxy_ends(tmp_path: Path) -> None:
     async with town(tmp_path, traces_folder=str(tmp_path)) as one:
         await one.admin.post("/traces", json={"name": "last"})
