@@ -140,7 +140,7 @@ class RecipesAnswer(BaseModel):
     model_config = example({"folder": "/etc/scalesim/recipes", "problems": [], "recipes": [_RECIPE]})
 
     folder: str | None = Field(description="Of the user's recipes; null: there is none, and none can be put.")
-    problems: list[str] = Field(description="What is wrong with files of the folder now.")
+    problems: list[str] = Field(description="What is wrong with files of the folder now; the first 64.")
     recipes: list[RecipeAnswer]
 
 

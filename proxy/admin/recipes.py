@@ -18,6 +18,7 @@ from scalesim.proxy.recognition.recipes.book import (
 )
 from scalesim.proxy.recognition.recipes.choosing import Chooser, Index
 from scalesim.proxy.recognition.recipes.recipe import RecipeError
+from scalesim.proxy.recognition.recipes.shelf import MAX_FILES
 from scalesim.proxy.recording_status import TraceFailed, TraceRefused, UnknownTrace
 
 from .audit import audit
@@ -51,7 +52,7 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
         folder = book.shelf.folder
         return RecipesAnswer(
             folder=None if folder is None else str(folder),
-            problems=list(book.shelf.problems),
+            problems=list(book.shelf.problems[:MAX_FILES]),
             recipes=[RecipeAnswer.of(one, desk.callers.fit(one.name)) for one in book.shelf.index.recipes],
         )
 
