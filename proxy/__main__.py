@@ -24,22 +24,24 @@ import scalesim
 from scalesim.engine_adapters.base import EngineError
 
 from . import collector
+from .access.key_file import BadKeyFile
 from .access.keys import HASHED, drawn, hash_of
 from .access.salts import BadSecret
 from .access.tls import BadCertificate
 from .app import CannotJoin, CannotListen, CannotTrace, Workers, serve, store_of
 from .app.engines import adapter_for
+from .app.trials import recorded_calls
+from .configuration import Configuration
 from .core.model import Capabilities
 from .engines.registry import Address
 from .errors import CannotKeep
 from .logs import log_to
-from .recognition.prompt import prompt_of
 from .recognition.recipes.shelf import Shelf
-from .recognition.recipes.trial import Recorded, try_out
+from .recognition.recipes.trial import try_out
 from .recording import CannotRecord
-from .recording.trace import Call, Reading, Text
+from .recording.trace import Reading
 from .runtime import DEADLINE_S
-from .settings import Settings, SettingsError, listed
+from .settings import Settings, SettingsError, Sources, listed
 
 PROBLEM = 1
 USAGE = 2
@@ -214,26 +216,32 @@ def record_command(
 
 
 def _serve(arguments: Mapping[str, object]) -> None:
-    settings = _settings(arguments)
+    try:
+        configuration = Configuration.read(Sources.of(_told_apart(arguments), os.environ))
+    except SettingsError as exc:
+        _refuse(exc)
+    settings = configuration.settings
     if arguments.get("redis") is not None and urlsplit(settings.redis or "").password is not None:
         _fail("--redis: everybody on the machine can read a command line: set SCALESIM_REDIS_PASSWORD", USAGE)
     lines = log_to(None, settings.log_level, settings.log_format)
     run = partial(_run, suppressed_lines=lambda: lines.suppressed)
     if settings.workers == 1:
-        code = run(settings)
+        code = run(configuration)
     else:
         try:
-            code = Workers(settings, partial(run, shared_port=True)).run()
+            code = Workers(configuration, partial(run, shared_port=True)).run()
         except CannotListen as exc:
             _fail(str(exc))
     if code:
         raise typer.Exit(code)
 
 
-def _run(settings: Settings, *, suppressed_lines: Callable[[], int], shared_port: bool = False) -> int:
+def _run(
+    configuration: Configuration, *, suppressed_lines: Callable[[], int], shared_port: bool = False
+) -> int:
     """Until it is told to end. The exit code."""
     serving = serve(
-        settings,
+        configuration,
         ready=lambda _: collector.keep_short(),
         shared_port=shared_port,
         suppressed_lines=suppressed_lines,
@@ -249,6 +257,7 @@ def _run(settings: Settings, *, suppressed_lines: Callable[[], int], shared_port
         CannotKeep,
         BadCertificate,
         BadSecret,
+        BadKeyFile,
     ) as exc:
         typer.echo(str(exc), err=True)
         return PROBLEM
@@ -346,10 +355,7 @@ def recipes_test(
     try:
         with file.open("rb") as lines:
             trace = Reading(lines)
-            calls = (one for one in trace if one.text is not None)
-            trial = try_out(
-                shelf.index, (_recorded(call, call.text) for call in calls if call.text is not None)
-            )
+            trial = try_out(shelf.index, recorded_calls(trace))
     except OSError as exc:
         _fail(f"{file}: {exc.strerror or exc}", USAGE)
     if not trial.calls:
@@ -365,13 +371,6 @@ def _shelf(folder: Path | None) -> Shelf:
     if problems := shelf.reload().problems:
         _fail("\n".join(problems))
     return shelf
-
-
-def _recorded(call: Call, text: Text) -> Recorded:
-    # What was less than said outright may be what is to be tested.
-    told = text.agent if call.confidence >= 1.0 else None
-    prompt = None if text.body is None else prompt_of(call.route, text.body)
-    return Recorded(text.simulation, prompt, text.answer, told)
 
 
 @cli.command()
@@ -467,9 +466,13 @@ def _settings(arguments: Mapping[str, object], **options: Any) -> Settings:
     try:
         return Settings.load(_told_apart(arguments), os.environ, **options)
     except SettingsError as exc:
-        for problem in exc.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(USAGE) from None
+        _refuse(exc)
+
+
+def _refuse(settings: SettingsError) -> NoReturn:
+    for problem in settings.problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(USAGE) from None
 
 
 def _told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, SimulationId
@@ -76,12 +77,12 @@ class Desk:
     fleet: Fleet
     callers: Ladder
     tables: Sequence[Sized]
-    settings: Settings
+    configuration: Configuration
     clock: Callable[[], float]
     began: float
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
-    recording: Callable[[], RecordingStatus] | None = None
+    recording: Callable[[], RecordingStatus | None] = lambda: None
     """None: calls are not recorded."""
     group: Callable[[], MemberStatus] | None = None
     """None: this process serves alone."""
@@ -94,6 +95,11 @@ class Desk:
 
     def post(self, event: Event) -> None:
         (self.tell or self.runtime.post)(event)
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self.configuration.settings
 
     def turn(self, simulation: SimulationId) -> asyncio.Lock:
         """What is told of a simulation in many pieces is taken one call after the other: a step that began in between

@@ -372,9 +372,9 @@ def _of_callers(desk: Desk) -> list[Family]:
 
 
 def _of_the_trace(desk: Desk) -> list[Family]:
-    if desk.recording is None:
-        return []
     told = desk.recording()
+    if told is None:
+        return []
     calls = Family("scalesim_trace_calls_total", "counter", "Calls, by whether they were recorded.")
     calls.add(told.calls, result="recorded").add(told.lost, result="lost")
     written = Family("scalesim_trace_bytes_total", "counter", "What was written of the trace.")

@@ -105,7 +105,7 @@ def status_routes(desk: Desk) -> APIRouter:
     @router.get("/admin/v1/status")
     async def status() -> StatusAnswer:
         """Everything at a glance."""
-        runtime = desk.runtime
+        runtime, recording = desk.runtime, desk.recording()
         actions: dict[str, dict[str, int]] = {}
         for (kind, result), count in runtime.actions.items():
             actions.setdefault(kind, {})[result] = count
@@ -122,7 +122,7 @@ def status_routes(desk: Desk) -> APIRouter:
             actions=actions,
             sizes=desk.sizes(),
             failures=dict(runtime.failures),
-            recording=None if desk.recording is None else RecordingAnswer.of(desk.recording()),
+            recording=None if recording is None else RecordingAnswer.of(recording),
             group=None if desk.group is None else GroupAnswer.of(desk.settings.group, desk.group()),
         )
 

@@ -63,7 +63,7 @@ class Listener(uvicorn.Server):
             )
         )
         self.listening = asyncio.Event()
-        self._drain_s = drain_s
+        self.drain_s = drain_s
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -89,7 +89,7 @@ class Listener(uvicorn.Server):
         """Takes no more connections and lets running requests finish, within `drain_s` and until `hurry`."""
         self.should_exit = True
         hurried = asyncio.create_task(hurry.wait())
-        await asyncio.wait({serving, hurried}, timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, hurried}, timeout=self.drain_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         if serving.done():
             return

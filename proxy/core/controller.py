@@ -100,6 +100,19 @@ class Controller:
         """It knows nothing but the time any more. No engine may be reachable: what is in flight is not to be settled."""
         self._begin()
 
+    def configure(self, config: ControllerConfig) -> None:
+        """From now on. Only `mode`, `reading`, `pin_share`, `prefetch_steps`, `prefetch_s` and `idle_after_s` may differ; a
+        `ValueError` names another that does, and nothing was changed."""
+        may_differ = {
+            name: getattr(config, name)
+            for name in ("mode", "reading", "pin_share", "prefetch_steps", "prefetch_s", "idle_after_s")
+        }
+        if replace(self._config, **may_differ) != config:
+            raise ValueError(f"only {', '.join(may_differ)} can be changed while it runs")
+        self._config = config
+        self._world.configure(config)
+        self._planner.configure(config)
+
     @property
     def dirty(self) -> bool:
         """Whether a `Ticked` would plan, or catch up with something. Time alone makes a plan due only where somebody

@@ -65,6 +65,11 @@ class Planner:
         """Of each engine known."""
         self._at = 0.0
 
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`: of plans that begin from now on."""
+        self._config = config
+        self._reach = Reach(config.prefetch_steps, config.prefetch_s)
+
     @property
     def behind(self) -> bool:
         """Whether `go_on` would do anything."""

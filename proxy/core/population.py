@@ -49,6 +49,10 @@ class Population:
 
     # Who comes
 
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`."""
+        self._config = config
+
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
         """The one of that name, seen now. None if it is new and all there is room for have calls running, or agents with
         assigned adapters."""

@@ -49,6 +49,11 @@ class World:
         self._config = config
         self._guarded = config.guard and Part.ORDER in config.parts
 
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`."""
+        self._config = config
+        self.population.configure(config)
+
     def engine(self, name: EngineId) -> Engine:
         engine = self.engines.get(name)
         if engine is None:

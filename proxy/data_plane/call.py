@@ -40,13 +40,13 @@ Answered = Callable[[CallId, float, str], list[Left] | None]
 else."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listeners:
     """Who is told of calls, or asked what they are to be told. None of them may raise.
 
     `remember` is called for agents of which `recomputed` says that nothing but their prompts can bring their prefixes back.
     `read` is called for answers in simulations of which `reading` says that they are read, and where the recognition says how.
-    `record` is told of every call when it has ended.
+    `record` is told of every call when it has ended. It alone may be another one later.
     """
 
     post: Callable[[Event], None]

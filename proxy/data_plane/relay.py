@@ -79,7 +79,7 @@ class Relay:
         first_call: int = 1,
         timings: Timings | None = None,
     ) -> None:
-        listeners = Listeners(
+        listeners = self._listeners = Listeners(
             post=post,
             clock=clock,
             mode_of=mode_of,
@@ -117,9 +117,14 @@ class Relay:
         self._admissions = admissions
         self._retrying = retrying
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
+        """Of requests that come from now on."""
         self._in_flight = 0
         self._calls_in_flight = 0
+
+    def record(self, record: Record | None) -> None:
+        """Who is told of calls that end from now on; None: nobody."""
+        self._listeners.record = record
 
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
@@ -153,7 +158,7 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `ClientGone`."""
         try:
-            request = await accepted(scope, receive, self._max_body_bytes, self._clock)
+            request = await accepted(scope, receive, self.max_body_bytes, self._clock)
             name = named(request)
             if name is not None and await self._repeats.answer(name, request, scope, receive, send):
                 return

@@ -100,6 +100,12 @@ class Breaker:
         self._trials: deque[float] = deque()
         self._succeeded = 0
 
+    def configure(self, rules: BreakerRules) -> None:
+        """From now on."""
+        self._rules = rules
+        if self._opened_at is None:
+            self._rest_s = rules.rest_s
+
     def state(self, at: float) -> State:
         if self._opened_at is None:
             return State.CLOSED
@@ -229,6 +235,12 @@ class Breakers:
 
     def sizes(self) -> dict[str, int]:
         return {"breakers": len(self._of)}
+
+    def configure(self, rules: BreakerRules) -> None:
+        """From now on. A rest that has begun lasts as long as it was to."""
+        self._rules = rules
+        for breaker in self._of.values():
+            breaker.configure(rules)
 
     def of(self, engine: EngineId) -> Breaker:
         """Only to be asked for engines that are registered: each stays until it is forgotten."""

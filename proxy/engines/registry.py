@@ -126,6 +126,10 @@ class Registry:
         self._entries: dict[EngineId, Entry] = {}
         self._usable: frozenset[EngineId] = frozenset()
 
+    def configure(self, *, drain_s: float) -> None:
+        """Of those that leave already, too."""
+        self._drain_s = drain_s
+
     def __len__(self) -> int:
         return len(self._entries)
 
