@@ -21,6 +21,8 @@ from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
+from .operation_routes import operation_routes
+from .operations import Operations
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
@@ -38,9 +40,13 @@ def create_admin(
     fleet: Fleet,
     is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
+    operations: Operations | None = None,
 ) -> FastAPI:
-    """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
-    new calls are refused."""
+    (
+        """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
+    new calls are refused; `operations`, those of who ends them in time (else none of them is ended)."""
+        ""
+    )
     app = FastAPI(
         title="ScaleSim admin API",
         version=scalesim.__version__,
@@ -49,17 +55,19 @@ def create_admin(
         responses=problems.RESPONSES,
     )
     problems.install(app)
+    operations = operations or Operations(clock)
     desk = Desk(
         runtime,
         controller,
         fleet,
         callers,
-        (relay, callers, *tables),
+        (relay, callers, operations, *tables),
         settings,
         clock,
         began=clock(),
         is_ending=is_ending,
         recording=recording,
+        operations=operations,
     )
     for routes in (
         status_routes,
@@ -71,6 +79,7 @@ def create_admin(
         graph_routes,
         adapter_routes,
         answer_routes,
+        operation_routes,
     ):
         app.include_router(routes(desk))
     app.add_middleware(Gate, keys=settings.admin_keys)

@@ -19,6 +19,7 @@ from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
+from .operations import Operations
 from .problems import SHOWN, Problem, some
 
 
@@ -68,6 +69,7 @@ class Desk:
     settings: Settings
     clock: Callable[[], float]
     began: float
+    operations: Operations
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None

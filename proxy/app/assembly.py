@@ -21,6 +21,7 @@ from scalesim.proxy.access.rates import Rate
 from scalesim.proxy.access.salts import SECRET_BYTES, Salts, secret_in
 from scalesim.proxy.access.tls import Certificates
 from scalesim.proxy.admin import create_admin
+from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.durations import RULES, Reading
 from scalesim.proxy.core.kinds import Way
@@ -83,6 +84,7 @@ async def assembled(
                 total_timeout_s=settings.total_timeout_s or None,
             ) as upstream,
             _recorder(settings, clock) as recorder,
+            Operations(clock) as operations,
         ):
             controller = Controller(_config(settings))
             warms_up = Part.WARM_UP in settings.parts
@@ -177,6 +179,7 @@ async def assembled(
                 fleet=fleet,
                 is_ending=lambda: entrance.is_closed,
                 recording=None if recorder is None else recorder.status,
+                operations=operations,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             async with asyncio.TaskGroup() as tasks:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from scalesim.proxy.admin import create_admin
+from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
@@ -49,6 +50,7 @@ class Proxy:
     adapter: FakeAdapter
     callers: Ladder
     fleet: Fleet
+    operations: Operations
     _calls: int = 0
     _simulations: int = 0
 
@@ -110,11 +112,21 @@ async def started(
     fleet = fleet_of(runtime, adapter)
     loop = asyncio.create_task(runtime.run())
     callers = Ladder()
-    app = create_admin(runtime, controller, Nothing(), callers, settings, time.monotonic, fleet=fleet)
+    operations = Operations(time.monotonic)
+    app = create_admin(
+        runtime,
+        controller,
+        Nothing(),
+        callers,
+        settings,
+        time.monotonic,
+        fleet=fleet,
+        operations=operations,
+    )
     try:
-        async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with operations, serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
-            yield Proxy(client, controller, runtime, adapter, callers, fleet)
+            yield Proxy(client, controller, runtime, adapter, callers, fleet, operations)
     finally:
         loop.cancel()
         await asyncio.wait([loop])
