@@ -31,6 +31,7 @@ from .bodies import (
 from .desk import Desk
 from .incoming import of_many, whole
 from .pieces import PIECE, all_known, all_taken, in_turns, posted
+from .problem_types import ProblemType
 from .problems import SHOWN, Problem, some
 
 
@@ -66,7 +67,10 @@ def adapter_routes(desk: Desk) -> APIRouter:
         known = desk.controller.adapter(name)
         if known is None:
             raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"there is no room for the adapter {name!r}", adapters=[name]
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there is no room for the adapter {name!r}",
+                ProblemType.NO_ROOM,
+                adapters=[name],
             )
         if is_new:
             response.status_code = HTTPStatus.CREATED
@@ -136,6 +140,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
             raise Problem(
                 HTTPStatus.NOT_FOUND,
                 f"the adapter {name!r} is not registered; PUT {of_adapters}/{name} does that",
+                ProblemType.UNKNOWN_ADAPTER,
                 adapters=[name],
             )
         return known
@@ -155,6 +160,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
                 raise Problem(
                     HTTPStatus.NOT_FOUND,
                     f"not registered as adapters: {some(unknown)}; nothing was changed",
+                    ProblemType.UNKNOWN_ADAPTER,
                     adapters=unknown[:SHOWN],
                 )
         now = desk.clock()

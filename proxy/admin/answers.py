@@ -34,6 +34,7 @@ SIMULATION_EXAMPLE: dict[str, JsonValue] = {
         "gap": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 72},
     },
     "in_charge": None,
+    "estimator": "auto",
 }
 AGENT_EXAMPLE: dict[str, JsonValue] = {
     "name": "Ann",
@@ -117,6 +118,8 @@ class SimulationAnswer(BaseModel):
         "nobody's, the usual order holds."
     )
 
+    estimator: str = Field(description="By which distances are worked out; auto: by all of them.")
+
     @classmethod
     def of(cls, known: SimulationSnapshot) -> SimulationAnswer:
         counted: Counters = known.counters
@@ -139,6 +142,7 @@ class SimulationAnswer(BaseModel):
             first_call_hit_rate=_rate(counted.first_cached_tokens, counted.first_prompt_tokens),
             accuracy={source: AccuracyAnswer.of(score) for source, score in known.accuracy.items()},
             in_charge=known.in_charge,
+            estimator=known.estimator,
         )
 
 

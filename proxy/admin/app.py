@@ -16,6 +16,7 @@ from scalesim.proxy.settings import Settings
 from . import problems
 from .adapters import adapter_routes
 from .answer_rules import answer_routes
+from .choices import choice_routes
 from .desk import Desk, Loop, Sized
 from .engines import engine_routes
 from .gate import Gate
@@ -23,6 +24,7 @@ from .graphs import graph_routes
 from .hints import hint_routes
 from .operation_routes import operation_routes
 from .operations import Operations
+from .problem_routes import problem_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
@@ -72,6 +74,7 @@ def create_admin(
     for routes in (
         status_routes,
         engine_routes,
+        choice_routes,
         simulation_routes,
         story_routes,
         hint_routes,
@@ -80,6 +83,7 @@ def create_admin(
         adapter_routes,
         answer_routes,
         operation_routes,
+        problem_routes,
     ):
         app.include_router(routes(desk))
     app.add_middleware(Gate, keys=settings.admin_keys)

@@ -11,15 +11,17 @@ from weakref import WeakValueDictionary
 
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
-from scalesim.proxy.core.model import AgentName, SimulationId
+from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
 from scalesim.proxy.core.snapshot import SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.engines.registry import Entry
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
 from .operations import Operations
+from .problem_types import ProblemType
 from .problems import SHOWN, Problem, some
 
 
@@ -95,6 +97,7 @@ class Desk:
             HTTPStatus.NOT_FOUND,
             f"the simulation {name!r} is not known: it has made no call, and nobody has created it with "
             f"PUT /admin/v1/simulations/{name}",
+            ProblemType.UNKNOWN_SIMULATION,
             simulation=name,
         )
 
@@ -102,6 +105,18 @@ class Desk:
         """As above, for those who only want to know whether there is one."""
         if not self.controller.knows(name):
             self.simulation(name)
+
+    def check_engine(self, name: str) -> Entry:
+        """Raises `Problem` for one that is not registered."""
+        entry = self.fleet.registry.get(EngineId(name))
+        if entry is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"no engine is called {name!r}; POST /admin/v1/engines registers one",
+                ProblemType.UNKNOWN_ENGINE,
+                engine=name,
+            )
+        return entry
 
     def check_known(self, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:
         """Raises `Problem`: for an unknown simulation, and for unknown agents unless they are to be created."""
@@ -114,6 +129,7 @@ class Desk:
                 HTTPStatus.NOT_FOUND,
                 f"not known in the simulation {simulation!r}: {some(unknown)}; nothing was changed "
                 '("create_agents": true takes them)',
+                ProblemType.UNKNOWN_AGENT,
                 simulation=simulation,
                 agents=unknown[:SHOWN],
             )
@@ -124,6 +140,7 @@ class Desk:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"there is no room for the simulation {simulation!r}: all that are known have calls running",
+                ProblemType.NO_ROOM,
                 simulation=simulation,
             )
         refused = [name for name in agents if not self.controller.knows(simulation, AgentName(name))]
@@ -131,6 +148,7 @@ class Desk:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"there is no room in the simulation {simulation!r} for {some(refused)}; the others were taken",
+                ProblemType.NO_ROOM,
                 simulation=simulation,
                 agents=refused[:SHOWN],
             )

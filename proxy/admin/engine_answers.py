@@ -49,6 +49,7 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
         "rehearses": False,
     },
     "problem": "",
+    "policy": "nearest_first",
     "state": "up",
     "configured": True,
     "weight": None,
@@ -132,6 +133,7 @@ class EngineAnswer(BaseModel):
         description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
     )
     problem: str = Field(description="Empty if all is well.")
+    policy: str = Field(description="By which memory leaves it.")
     state: State = Field(
         description="starting: it has not answered yet; up; lost: it does not answer; draining: it gets no more calls and "
         "leaves with its last one."
@@ -150,6 +152,7 @@ class EngineAnswer(BaseModel):
         now: float,
         placed: EngineState,
         breaker: Breaker,
+        policy: str,
     ) -> EngineAnswer:
         entry = placed.entry
         found = status.capabilities
@@ -187,6 +190,7 @@ class EngineAnswer(BaseModel):
             loading_bytes=known.loading_bytes if known else 0,
             guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
             problem=status.problem or placed.problem,
+            policy=policy,
             state=entry.state,
             configured=entry.configured,
             weight=entry.address.weight,
@@ -214,6 +218,7 @@ def engines_of(desk: Desk) -> list[EngineAnswer]:
             now,
             placed[one.engine],
             breakers.get(one.engine, Breaker.CLOSED),
+            desk.controller.policy(one.engine),
         )
         for one in desk.runtime.engines()
     ]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, JsonValue
 from .answers import example
 from .desk import Desk
 from .operations import Operation, OperationState, TooManyOperations, Work
+from .problem_types import ProblemType
 from .problems import Problem
 
 PATH = "/admin/v1/operations"
@@ -78,7 +79,9 @@ def begun(desk: Desk, response: Response, kind: str, of: Mapping[str, str], work
     try:
         operation = desk.operations.begin(kind, of, work)
     except TooManyOperations as exc:
-        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, f"{exc}; nothing was begun") from exc
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS, f"{exc}; nothing was begun", ProblemType.TOO_MANY_OPERATIONS
+        ) from exc
     response.status_code = HTTPStatus.ACCEPTED
     response.headers["location"] = f"{PATH}/{operation.id}"
     return OperationAnswer.of_one(operation, desk.clock())
@@ -115,6 +118,7 @@ def operation_routes(desk: Desk) -> APIRouter:
             raise Problem(
                 HTTPStatus.NOT_FOUND,
                 f"no operation has the id {operation!r}: it ended long ago, or before this start of the proxy",
+                ProblemType.UNKNOWN_OPERATION,
                 operation=operation,
             )
         return known

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from scalesim.proxy.core.events import ModeSet, SimulationEnded
+from scalesim.proxy.core.events import EstimatorSet, ModeSet, SimulationEnded
 from scalesim.proxy.core.model import Mode, SimulationId
 
 from .answers import AgentAnswer, AgentsAnswer, SimulationAnswer, SimulationsAnswer
@@ -41,6 +41,8 @@ def simulation_routes(desk: Desk) -> APIRouter:
         asked = body.mode if body else None
         if is_new or asked is not None:
             _set_mode(name, asked or desk.settings.mode)
+        if body is not None and body.estimator is not None:
+            desk.runtime.post(EstimatorSet(desk.clock(), name, body.estimator))
         if is_new:
             response.status_code = HTTPStatus.CREATED
         return SimulationAnswer.of(desk.simulation(name))

@@ -104,7 +104,7 @@ def status_routes(desk: Desk) -> APIRouter:
             version=scalesim.__version__,
             up_s=round(desk.clock() - desk.began, 3),
             mode=desk.settings.mode,
-            policy=desk.settings.policy,
+            policy=desk.controller.policy(),
             parts=sorted(desk.settings.parts),
             engines=engines_of(desk),
             simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],

@@ -16,6 +16,7 @@ from scalesim.proxy.recognition.ladder import Recognised
 
 from .bodies import AgentPath, SimulationPath
 from .desk import Desk
+from .problem_types import ProblemType
 from .problems import Problem
 
 _AGO = "Seconds ago."
@@ -194,6 +195,7 @@ def story_routes(desk: Desk) -> APIRouter:
             raise Problem(
                 HTTPStatus.NOT_FOUND,
                 f"not known in the simulation {name!r}: {agent!r}",
+                ProblemType.UNKNOWN_AGENT,
                 simulation=name,
                 agents=[agent],
             )

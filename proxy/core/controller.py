@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from . import distance, invariants, policies, snapshot
+from . import choosing, distance, invariants, policies, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
 from .agent import Agent
 from .config import ControllerConfig as ControllerConfig
@@ -33,6 +33,7 @@ from .events import (
     EngineFound,
     EngineLost,
     EngineRemoved,
+    EstimatorSet,
     Event,
     GraphCleared,
     HostCopySet,
@@ -40,6 +41,7 @@ from .events import (
     Interacted,
     ModeSet,
     Moved,
+    PolicySet,
     ReadingSet,
     Reported,
     Settled,
@@ -53,7 +55,7 @@ from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading
-from .model import AdapterName, AgentName, Mode, Outcome, SimulationId
+from .model import AdapterName, AgentName, EngineId, Mode, Outcome, SimulationId
 from .planner import Planner
 from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
 from .space import SpaceRules
@@ -79,7 +81,7 @@ class Controller:
         kinds: Sequence[Kind] | None = None,
     ) -> None:
         self._config = config
-        self._estimate = distance.find(config.distance)
+        self._estimate = choosing.by_choice(distance.find(config.distance))
         self._now = 0.0
         known = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
         self._world = World(config, kinds=[kind.name for kind in known], stories=Stories(self._estimate))
@@ -130,6 +132,10 @@ class Controller:
                 world.tick_steps(event, at)
             case ReadingSet():
                 world.set_reading(event, at)
+            case EstimatorSet():
+                world.set_estimator(event, at)
+            case PolicySet():
+                self._set_policy(event)
             case SpaceSet():
                 self._surroundings.set_space(event, at)
             case SpaceCleared():
@@ -196,6 +202,10 @@ class Controller:
         known = self._simulations.get(simulation)
         return self._config.reading if known is None or known.reading is None else known.reading
 
+    def policy(self, engine: EngineId | None = None) -> str:
+        """By which memory leaves the engine, or those that have none of their own."""
+        return self._planner.policy_of(None if engine is None else self._world.engines.get(engine))
+
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
         known = self._simulations.get(simulation)
         return known is not None and (agent is None or agent in known.agents)
@@ -240,11 +250,12 @@ class Controller:
         return Snapshot(self._now, tuple(self.simulations()), tuple(self.engines()), self.totals())
 
     def simulations(self) -> list[SimulationSnapshot]:
-        return [snapshot.of_simulation(simulation) for simulation in self._simulations.values()]
+        engines = self._world.engines.values()
+        return [snapshot.of_simulation(simulation, engines) for simulation in self._simulations.values()]
 
     def simulation(self, name: SimulationId) -> SimulationSnapshot | None:
         known = self._simulations.get(name)
-        return None if known is None else snapshot.of_simulation(known)
+        return None if known is None else snapshot.of_simulation(known, self._world.engines.values())
 
     def agents(
         self, simulation: SimulationId, offset: int = 0, limit: int | None = None
@@ -409,6 +420,15 @@ class Controller:
             simulation.mode = event.mode
             self._planner.give_up_all()
             self._world.population.mark_all()
+
+    def _set_policy(self, event: PolicySet) -> None:
+        known = event.policy is None or event.policy in policies.names()
+        if not known or (event.policy is None and event.engine is None):
+            self._world.totals.refused += 1
+            return
+        self._planner.set_policy(
+            None if event.engine is None else self._world.engine(event.engine), event.policy
+        )
 
     def _end_simulation(self, name: SimulationId) -> None:
         simulation = self._simulations.get(name)

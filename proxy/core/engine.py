@@ -67,6 +67,8 @@ class Engine:
     capabilities: Capabilities | None = None
     boot_id: str | None = None
     capacity_tokens: int | None = None
+    policy: str | None = None
+    """Its own, where an operator chose one; else that of all."""
     belief: Belief = field(default_factory=Belief)
     called: dict[Agent, None] = field(default_factory=dict)
     """Agents that began or ended a call, an activation..."""

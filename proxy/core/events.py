@@ -231,6 +231,25 @@ class ModeSet:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimatorSet:
+    """An operator says who is asked when the simulation's agents call: one of `choosing.names()`."""
+
+    at: float
+    simulation: SimulationId
+    estimator: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """An operator says by which of `policies.names()` memory leaves an engine, or (None) all that have none of their own.
+    A policy of None takes back an engine's own."""
+
+    at: float
+    engine: EngineId | None
+    policy: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineFound:
     """The engine answered after it was unknown or lost."""
 
@@ -310,6 +329,8 @@ Event = (
     | AdapterAssigned
     | HostCopySet
     | ModeSet
+    | EstimatorSet
+    | PolicySet
     | EngineFound
     | EngineLost
     | EngineRemoved

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from . import policies
 from .actions import Action
 from .agenda import Agenda
 from .config import ControllerConfig
@@ -58,7 +59,9 @@ class Planner:
         self._world = world
         self._loading = loading
         self._config = config
-        self._policy = policy
+        self._policies: dict[str, Policy] = {config.policy: policy}
+        """By their names: to find one looks into a folder."""
+        self._policy = config.policy
         self._estimate = estimate
         self._reach = Reach(config.prefetch_steps, config.prefetch_s)
         self._desks: dict[EngineId, _Desk] = {}
@@ -119,6 +122,23 @@ class Planner:
             if desk.plan is None:
                 left = self._catch_up(desk, left)
         return actions
+
+    def policy_of(self, engine: Engine | None) -> str:
+        """None: of all engines that have none of their own."""
+        return self._policy if engine is None or engine.policy is None else engine.policy
+
+    def set_policy(self, engine: Engine | None, name: str | None) -> None:
+        """Raises `ValueError` for one that there is not. None of an engine: it has none of its own any more."""
+        if name is not None and name not in self._policies:
+            self._policies[name] = policies.find(name)
+        if engine is not None:
+            engine.policy = name
+            self.give_up(engine)
+            engine.dirty = True
+        elif name is not None:
+            self._policy = name
+            self.give_up_all()
+            self._world.population.mark_all()
 
     def give_up(self, engine: Engine) -> None:
         """What is being planned for it is of no use any more."""
@@ -201,7 +221,7 @@ class Planner:
         )
         # Each pass over all of them in a piece of its own.
         yield len(sight.agents) // _LIGHT
-        asked = self._policy(sight.view)
+        asked = self._policies[self.policy_of(engine)](sight.view)
         yield len(sight.agents) // _LIGHT
         wanted = keep_invariants(asked, sight.view)
         self._world.totals.corrected_plans += wanted != asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .accuracy import Accuracy
 from .agent import Agent
@@ -23,6 +24,9 @@ from .recent import Recent
 from .residuals import Residuals
 from .space import Space
 from .turns import Turns
+
+if TYPE_CHECKING:
+    from .choosing import Chosen
 
 _FIRST_PAUSE_S = 2.0
 _PAUSES_WAITED = 4.0
@@ -69,6 +73,8 @@ class Simulation:
     """By kind, where it was set; else there is a copy in host memory."""
     reading: Reading | None = None
     """Of its answers, where it was set."""
+    estimator: Chosen | None = None
+    """Who alone is asked when its agents call, where an operator chose one."""
     graph: Graph | None = None
     """Along which activations spread, where it was given."""
     space: Space | None = None

@@ -10,6 +10,7 @@ from .accuracy import Score
 from .actions import Action
 from .adapters import Adapter
 from .agent import Agent
+from .choosing import AUTO
 from .counters import Counters, Totals
 from .engine import Engine
 from .estimate import Estimator, Source, distance
@@ -52,6 +53,10 @@ class SimulationSnapshot:
     """Of each source that told when agents call next."""
     in_charge: Source | None
     """Whose word goes before that of one with more authority, because it told the order better; None: nobody's."""
+    estimator: str = AUTO
+    """Who is asked when its agents call."""
+    engines: tuple[EngineId, ...] = ()
+    """Where its agents' memory is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,8 @@ class EngineSnapshot:
     reachable: bool
     capabilities: Capabilities | None
     capacity_tokens: int | None
+    own_policy: str | None
+    """None: that of all engines."""
     agents: int
     """Whose memory is on it."""
     plan_due: bool
@@ -156,7 +163,7 @@ class Snapshot:
     totals: Totals
 
 
-def of_simulation(simulation: Simulation) -> SimulationSnapshot:
+def of_simulation(simulation: Simulation, engines: Iterable[Engine] = ()) -> SimulationSnapshot:
     steps = simulation.steps
     return SimulationSnapshot(
         id=simulation.id,
@@ -171,6 +178,8 @@ def of_simulation(simulation: Simulation) -> SimulationSnapshot:
         counters=replace(simulation.counters, misses=dict(simulation.counters.misses)),
         accuracy=simulation.accuracy.scores,
         in_charge=simulation.in_charge,
+        estimator=AUTO if simulation.estimator is None else simulation.estimator.name,
+        engines=tuple(engine.id for engine in engines if simulation in engine.simulations),
     )
 
 
@@ -240,6 +249,7 @@ def of_engine(engine: Engine) -> EngineSnapshot:
         reachable=engine.reachable,
         capabilities=engine.capabilities,
         capacity_tokens=engine.capacity_tokens,
+        own_policy=engine.policy,
         agents=len(engine.agents),
         plan_due=engine.dirty or engine.blocked,
         order=None if belief.order is None else tuple(belief.order.owners),  # nearest first, as it was made

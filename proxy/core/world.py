@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
+from . import choosing
 from .activations import Activations
 from .adapters import Adapters
 from .agent import Agent, Told
@@ -24,6 +25,7 @@ from .events import (
     CallSent,
     CallStarted,
     DistanceHinted,
+    EstimatorSet,
     ReadingSet,
     StepTicked,
 )
@@ -181,6 +183,15 @@ class World:
         simulation = self.population.simulation(event.simulation, at)
         if simulation is not None:
             simulation.reading = event.reading
+
+    def set_estimator(self, event: EstimatorSet, at: float) -> None:
+        if event.estimator not in choosing.names():
+            self.totals.refused += 1
+            return
+        simulation = self.population.simulation(event.simulation, at)
+        if simulation is not None:
+            simulation.estimator = choosing.find(event.estimator)
+            self.population.learn_anew(simulation)
 
     def tick_steps(self, event: StepTicked, at: float) -> None:
         simulation = self.population.simulation(event.simulation, at)
