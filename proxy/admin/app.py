@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 import scalesim
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.recognition.ladder import Ladder
@@ -14,6 +15,7 @@ from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
 from . import problems
+from .actions import action_routes
 from .adapters import adapter_routes
 from .answer_rules import answer_routes
 from .choices import choice_routes
@@ -43,10 +45,11 @@ def create_admin(
     is_ending: Callable[[], bool] = lambda: False,
     recording: Callable[[], RecordingStatus] | None = None,
     operations: Operations | None = None,
+    action_log: ActionLog | None = None,
 ) -> FastAPI:
     (
         """An ASGI app that must run on the event loop of `runtime`. `tables` are others whose sizes are told; `is_ending`, whether
-    new calls are refused; `operations`, those of who ends them in time (else none of them is ended)."""
+    new calls are refused; `operations`, those of who ends them in time (else none of them is ended); `action_log`, what `runtime` tells of its actions."""
         ""
     )
     app = FastAPI(
@@ -58,18 +61,20 @@ def create_admin(
     )
     problems.install(app)
     operations = operations or Operations(clock)
+    action_log = action_log or ActionLog(clock, controller.why)
     desk = Desk(
         runtime,
         controller,
         fleet,
         callers,
-        (relay, callers, operations, *tables),
+        (relay, callers, operations, action_log, *tables),
         settings,
         clock,
         began=clock(),
         is_ending=is_ending,
         recording=recording,
         operations=operations,
+        action_log=action_log,
     )
     for routes in (
         status_routes,
@@ -83,6 +88,7 @@ def create_admin(
         adapter_routes,
         answer_routes,
         operation_routes,
+        action_routes,
         problem_routes,
     ):
         app.include_router(routes(desk))

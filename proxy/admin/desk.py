@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
@@ -72,6 +73,7 @@ class Desk:
     clock: Callable[[], float]
     began: float
     operations: Operations
+    action_log: ActionLog
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
     recording: Callable[[], RecordingStatus] | None = None

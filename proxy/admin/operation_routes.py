@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field, JsonValue
 
 from .answers import example
 from .desk import Desk
 from .operations import Operation, OperationState, TooManyOperations, Work
+from .paging import Cursor, Limit
 from .problem_types import ProblemType
 from .problems import Problem
 
@@ -28,7 +29,6 @@ _EXAMPLE: dict[str, JsonValue] = {
     "took_s": None,
 }
 OperationId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", examples=["9f2c41d07be35a18"])]
-Cursor = Annotated[str, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before this one.")]
 
 
 class OperationAnswer(BaseModel):
@@ -91,11 +91,9 @@ def operation_routes(desk: Desk) -> APIRouter:
     router = APIRouter(prefix=PATH, tags=["operations"])
 
     @router.get("")
-    async def operations(
-        after: Cursor = "0", limit: Annotated[int, Query(ge=1, le=1000)] = 100
-    ) -> OperationsAnswer:
+    async def operations(after: Cursor = None, limit: Limit = 100) -> OperationsAnswer:
         """The last of them, with those that ended."""
-        page = desk.operations.page(int(after), limit + 1)
+        page = desk.operations.page(int(after or 0), limit + 1)
         shown, now = page[:limit], desk.clock()
         return OperationsAnswer(
             operations=[OperationAnswer.of_one(one, now) for one in shown],

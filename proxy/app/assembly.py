@@ -20,6 +20,7 @@ from scalesim.proxy.access.keys import Key, Keys
 from scalesim.proxy.access.rates import Rate
 from scalesim.proxy.access.salts import SECRET_BYTES, Salts, secret_in
 from scalesim.proxy.access.tls import Certificates
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin import create_admin
 from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.controller import Controller, ControllerConfig
@@ -107,6 +108,7 @@ async def assembled(
             retrying = Retrying(
                 RetryRules(attempts=settings.retry_attempts, longest_wait_s=settings.retry_wait_s), Random()
             )
+            action_log = ActionLog(clock, controller.why)
             runtime = Runtime(
                 controller,
                 [],
@@ -123,6 +125,7 @@ async def assembled(
                     engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine),
                 ),
                 health=lambda: fleet,
+                action_log=action_log,
             )
             fleet = fleet_of(settings, controller, runtime, control)
             for address in settings.addresses:
@@ -180,6 +183,7 @@ async def assembled(
                 is_ending=lambda: entrance.is_closed,
                 recording=None if recorder is None else recorder.status,
                 operations=operations,
+                action_log=action_log,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             async with asyncio.TaskGroup() as tasks:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from . import choosing, distance, invariants, policies, snapshot
+from . import choosing, distance, invariants, policies, reasons, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
 from .agent import Agent
 from .config import ControllerConfig as ControllerConfig
@@ -205,6 +205,10 @@ class Controller:
     def policy(self, engine: EngineId | None = None) -> str:
         """By which memory leaves the engine, or those that have none of their own."""
         return self._planner.policy_of(None if engine is None else self._world.engines.get(engine))
+
+    def why(self, action: Action) -> str:
+        """In words, of one that was returned just now."""
+        return reasons.why(action, self._world, self._estimate, self.policy(action.engine), self._now)
 
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
         known = self._simulations.get(simulation)

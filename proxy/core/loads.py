@@ -159,6 +159,10 @@ class LoadQueue:
         rest = self._rests.get(memory)
         return rest is not None and (rest.for_good or rest.failures > 0 or rest.refusals > 0)
 
+    def is_wanted(self, memory: MemoryId) -> bool:
+        """By the last plan."""
+        return memory in self._wanted
+
     def is_coming(self, memory: MemoryId) -> bool:
         """Whether it is on its way, on whose behalf ever, or waits for its turn."""
         if memory in self._flights or memory in self._elsewhere:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin import create_admin
 from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.controller import Controller, ControllerConfig
@@ -106,8 +107,15 @@ async def started(
 ) -> AsyncIterator[Proxy]:
     controller = Controller(ControllerConfig(mode=settings.mode, **limits))
     adapter = adapter or FakeAdapter()
+    action_log = ActionLog(time.monotonic, controller.why)
     runtime = Runtime(
-        controller, [], time.monotonic, report_every_s=0.01, probe_every_s=0.01, health=lambda: fleet
+        controller,
+        [],
+        time.monotonic,
+        report_every_s=0.01,
+        probe_every_s=0.01,
+        health=lambda: fleet,
+        action_log=action_log,
     )
     fleet = fleet_of(runtime, adapter)
     loop = asyncio.create_task(runtime.run())
@@ -122,6 +130,7 @@ async def started(
         time.monotonic,
         fleet=fleet,
         operations=operations,
+        action_log=action_log,
     )
     try:
         async with operations, serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
