@@ -202,11 +202,12 @@ class AgentAnswer(BaseModel):
 
 
 class AgentsAnswer(BaseModel):
-    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE]})
+    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE], "next": None})
 
     simulation: str
-    total: int
+    total: int = Field(description="Of the simulation, whatever is looked for.")
     agents: list[AgentAnswer]
+    next: str | None = Field(description="For `after`, to get the next page; null: this was the last.")
 
 
 class TakenAnswer(BaseModel):

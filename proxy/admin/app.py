@@ -17,6 +17,7 @@ from scalesim.proxy.settings import Settings
 from . import problems
 from .actions import action_routes
 from .adapters import adapter_routes
+from .agents import agent_route, agent_routes
 from .answer_rules import answer_routes
 from .choices import choice_routes
 from .desk import Desk, Loop, Sized
@@ -81,6 +82,7 @@ def create_admin(
         engine_routes,
         choice_routes,
         simulation_routes,
+        agent_routes,
         story_routes,
         hint_routes,
         space_routes,
@@ -89,6 +91,7 @@ def create_admin(
         answer_routes,
         operation_routes,
         action_routes,
+        agent_route,
         problem_routes,
     ):
         app.include_router(routes(desk))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from scalesim.proxy.core.events import EstimatorSet, ModeSet, SimulationEnded
 from scalesim.proxy.core.model import Mode, SimulationId
 
-from .answers import AgentAnswer, AgentsAnswer, SimulationAnswer, SimulationsAnswer
+from .answers import SimulationAnswer, SimulationsAnswer
 from .bodies import ModeBody, SimulationBody, SimulationPath
 from .desk import Desk
 
@@ -61,18 +60,6 @@ def simulation_routes(desk: Desk) -> APIRouter:
         name = SimulationId(simulation)
         desk.check_simulation(name)
         desk.runtime.post(SimulationEnded(desk.clock(), name))
-
-    @router.get("/{simulation}/agents")
-    async def agents(
-        simulation: SimulationPath,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
-    ) -> AgentsAnswer:
-        """Agents in the order in which they became known, `limit` of them from `offset` on."""
-        name = SimulationId(simulation)
-        total = desk.simulation(name).agents
-        page = desk.controller.agents(name, offset, limit)
-        return AgentsAnswer(simulation=name, total=total, agents=[AgentAnswer.of(one) for one in page])
 
     def _set_mode(name: SimulationId, mode: Mode) -> None:
         desk.runtime.post(ModeSet(desk.clock(), name, mode))

@@ -40,6 +40,8 @@ class Agent:
     name: AgentName
     owner: Owner
     simulation: Simulation
+    number: int = 0
+    """One more than that of the agent that became known before it."""
     engine: Engine | None = None
     """Where its last call went, and so its memory is."""
     running: int = 0

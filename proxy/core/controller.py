@@ -7,15 +7,17 @@ hold is kept here and not left to policies; `check` states it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from . import choosing, distance, invariants, policies, reasons, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
 from .agent import Agent
+from .agent_pages import AgentFilter, agents_after
 from .config import ControllerConfig as ControllerConfig
 from .counters import Totals
+from .distance.blend import known_of
 from .durations import Reading
 from .engine import ENGINE_TABLES, Engine
 from .events import (
@@ -57,7 +59,14 @@ from .kinds import names as kind_names
 from .loading import Loading
 from .model import AdapterName, AgentName, EngineId, Mode, Outcome, SimulationId
 from .planner import Planner
-from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
+from .snapshot import (
+    AdapterSnapshot,
+    AgentSnapshot,
+    EngineSnapshot,
+    EstimateSnapshot,
+    SimulationSnapshot,
+    Snapshot,
+)
 from .space import SpaceRules
 from .story import Stories, StorySnapshot
 from .surroundings import Surroundings
@@ -275,6 +284,25 @@ class Controller:
         known = self._simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._agent(agent)
+
+    def walk_agents(
+        self, simulation: SimulationId, after: int, wanted: AgentFilter
+    ) -> Iterator[tuple[int, AgentSnapshot | None]]:
+        """Looks at the agents that became known after the one of that number, one by one: each one's number, and what is known
+        of it if it fits. Others may be told of meanwhile. None of an unknown simulation."""
+        known = self._simulations.get(simulation)
+        for agent in () if known is None else agents_after(known, after):
+            fits = wanted.fits(agent, self._estimate, self._now)
+            yield agent.number, self._agent(agent) if fits else None
+
+    def estimates(self, simulation: SimulationId, name: AgentName) -> list[EstimateSnapshot]:
+        """What each source says of an agent, whether or not it is believed; nothing of an unknown one."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        if agent is None:
+            return []
+        at = self._now
+        return [snapshot.of_estimate(one, agent.simulation, at) for one in known_of(agent, at)]
 
     def story(self, simulation: SimulationId, name: AgentName) -> StorySnapshot | None:
         """What happened to the agent of late, empty if it did not call; None of an unknown one."""

@@ -40,6 +40,7 @@ class Population:
         """Those without a running call that do not rest: in the order in which they will come to rest."""
         self.told = 0
         """The number of what was told last."""
+        self._numbered = 0
         self._config = config
         self._engines = engines
         self._totals = totals
@@ -102,7 +103,8 @@ class Population:
             self._totals.dropped_agents += 1
             self.drop_agent(victim)
         self.agent_count += 1
-        agent = Agent(name, owner_of(simulation.id, name), simulation)
+        self._numbered += 1
+        agent = Agent(name, owner_of(simulation.id, name), simulation, self._numbered)
         simulation.agents[name] = agent
         simulation.idle.add(agent)
         return agent

@@ -13,7 +13,7 @@ from .agent import Agent
 from .choosing import AUTO
 from .counters import Counters, Totals
 from .engine import Engine
-from .estimate import Estimator, Source, distance
+from .estimate import Estimate, Estimator, Source, distance, distance_s
 from .guard import GuardState
 from .loads import LoadCounters
 from .model import (
@@ -73,6 +73,18 @@ class MemorySnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateSnapshot:
+    """What one source says of when an agent calls next."""
+
+    source: Source
+    distance: float
+    """On `clock`; may be inf."""
+    clock: Clock
+    spread: float
+    distance_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSnapshot:
     name: AgentName
     owner: Owner
@@ -87,6 +99,8 @@ class AgentSnapshot:
     engine: EngineId | None
     size_tokens: int | None
     used_at: float
+    number: int = 0
+    """One more than that of the agent that became known before it."""
     adapter: AdapterName | None = None
     """On which its next call is expected to run."""
     memories: tuple[MemorySnapshot, ...] = ()
@@ -199,8 +213,19 @@ def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at
         engine=None if agent.engine is None else agent.engine.id,
         size_tokens=agent.size_tokens,
         used_at=agent.used_at,
+        number=agent.number,
         adapter=agent.adapter,
         memories=() if engine is None else tuple(_of_memory(memory, engine) for memory in memories),
+    )
+
+
+def of_estimate(known: Estimate, simulation: Simulation, at: float) -> EstimateSnapshot:
+    return EstimateSnapshot(
+        source=known.source,
+        distance=distance(known, simulation, at),
+        clock=known.moment.clock,
+        spread=known.spread,
+        distance_s=distance_s(known, simulation, at),
     )
 
 
