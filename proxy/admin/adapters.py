@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query, Request, Response
 
 from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, AdapterRegistered, HostCopySet
 from scalesim.proxy.core.model import AgentName, SimulationId
-from scalesim.proxy.core.snapshot import AdapterSnapshot
 
 from .adapter_answers import AdapterAnswer, AdaptersAnswer, AssignedAgentAnswer, AssignedAnswer
 from .answers import AgentAnswer, SimulationAnswer
@@ -49,11 +48,11 @@ def adapter_routes(desk: Desk) -> APIRouter:
         """Registered adapters in the order in which they became known, `limit` of them from `offset` on."""
         page = desk.controller.adapters(offset, limit)
         total = desk.controller.sizes()["adapters"]
-        return AdaptersAnswer(total=total, adapters=[AdapterAnswer.of(one) for one in page])
+        return AdaptersAnswer(total=total, adapters=[AdapterAnswer.of(one, desk.clock()) for one in page])
 
     @router.get(of_adapters + "/{name}")
     async def one_adapter(name: AdapterPath) -> AdapterAnswer:
-        return AdapterAnswer.of(_adapter(name))
+        return AdapterAnswer.of(desk.adapter(name), desk.clock())
 
     @router.put(
         of_adapters + "/{name}", responses={201: {"description": "It was new.", "model": AdapterAnswer}}
@@ -77,12 +76,12 @@ def adapter_routes(desk: Desk) -> APIRouter:
         if known.agents:
             await arrived(desk, [name])
             known = desk.controller.adapter(name) or known
-        return AdapterAnswer.of(known)
+        return AdapterAnswer.of(known, desk.clock())
 
     @router.delete(of_adapters + "/{name}", status_code=HTTPStatus.NO_CONTENT)
     async def forget(name: AdapterPath) -> None:
         """It is assigned to nobody any more, and dropped from the engines once no call runs on it."""
-        _adapter(name)
+        desk.adapter(name)
         desk.runtime.post(AdapterForgotten(desk.clock(), name))
 
     @router.put(of_a_simulation + "/adapters", openapi_extra=of_many(AssignmentsBody))
@@ -134,22 +133,11 @@ def adapter_routes(desk: Desk) -> APIRouter:
         desk.runtime.post(HostCopySet(desk.clock(), name, AgentName(agent), body.kind, body.wanted))
         return _agent(name, agent)
 
-    def _adapter(name: str) -> AdapterSnapshot:
-        known = desk.controller.adapter(name)
-        if known is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"the adapter {name!r} is not registered; PUT {of_adapters}/{name} does that",
-                ProblemType.UNKNOWN_ADAPTER,
-                adapters=[name],
-            )
-        return known
-
     def _agent(simulation: SimulationId, agent: str) -> AgentAnswer:
         desk.check_taken(simulation, [agent])
         known = desk.controller.agent(simulation, AgentName(agent))
         assert known is not None  # it was taken just now
-        return AgentAnswer.of(known)
+        return AgentAnswer.of(known, desk.clock())
 
     async def _assign(simulation: SimulationId, agents: Mapping[str, str | None], *, create: bool) -> None:
         """As a whole or not at all, but for want of room."""

@@ -66,7 +66,7 @@ class AgentDetailAnswer(AgentAnswer):
         cls, known: AgentSnapshot, estimates: Iterable[EstimateSnapshot], now: float
     ) -> AgentDetailAnswer:
         return cls(
-            **AgentAnswer.of(known).model_dump(),
+            **AgentAnswer.of(known, now).model_dump(),
             owner=known.owner,
             spread=known.spread,
             running_calls=known.running_calls,

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from scalesim.proxy.core.agent_pages import AgentFilter
-from scalesim.proxy.core.model import AgentName, SimulationId, Source
+from scalesim.proxy.core.model import SimulationId, Source
 from scalesim.proxy.core.snapshot import AgentSnapshot
 
 from .agent_answers import AgentDetailAnswer
@@ -66,10 +66,11 @@ def agent_routes(desk: Desk) -> APIRouter:
         else:
             shown = desk.controller.agents(name, offset, limit)
             then = shown[-1].number if shown and offset + limit < total else None
+        now = desk.clock()
         return AgentsAnswer(
             simulation=name,
             total=total,
-            agents=[AgentAnswer.of(one) for one in shown],
+            agents=[AgentAnswer.of(one, now) for one in shown],
             next=None if then is None else str(then),
         )
 
@@ -100,16 +101,7 @@ def agent_route(desk: Desk) -> APIRouter:
     async def one_agent(simulation: SimulationPath, agent: AgentPath) -> AgentDetailAnswer:
         """What is known of it: when it calls next, as the proxy has it and as each source says; and where its memory is."""
         name = SimulationId(simulation)
-        desk.check_simulation(name)
-        known = desk.controller.agent(name, AgentName(agent))
-        if known is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"not known in the simulation {name!r}: {agent!r}",
-                ProblemType.UNKNOWN_AGENT,
-                simulation=name,
-                agents=[agent],
-            )
+        known = desk.agent(name, agent)
         return AgentDetailAnswer.of_agent(known, desk.controller.estimates(name, known.name), desk.clock())
 
     return router

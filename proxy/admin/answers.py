@@ -5,11 +5,14 @@ In every answer, distances and moments are JSON numbers; what is infinite or unk
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.counters import Counters
 from scalesim.proxy.core.model import Clock, Mode
+from scalesim.proxy.core.pins import OperatorPin
 from scalesim.proxy.core.snapshot import AgentSnapshot, SimulationSnapshot
 
 SIMULATION_EXAMPLE: dict[str, JsonValue] = {
@@ -53,6 +56,7 @@ AGENT_EXAMPLE: dict[str, JsonValue] = {
             "loading": True,
         }
     ],
+    "pin": {"reason": "the judge of all disputes", "since_s": 12.5, "ends_in_s": None, "in_force": True},
 }
 
 
@@ -160,6 +164,29 @@ class MemoryAnswer(BaseModel):
     loading: bool = Field(description="It is on its way to the device ahead of a call.")
 
 
+class PinAnswer(BaseModel):
+    """Of an operator."""
+
+    reason: str
+    since_s: float = Field(description="Seconds since it was pinned first.")
+    ends_in_s: float | None = Field(description="null: when it is taken back.")
+    in_force: bool = Field(
+        description="The engine was told, as far as is known. Not while the simulation is not on, the engine is not up, or the "
+        "memory has grown beyond the budget."
+    )
+
+    @classmethod
+    def of(cls, pin: OperatorPin | None, in_force: bool, now: float) -> PinAnswer | None:
+        if pin is None:
+            return None
+        return cls(
+            reason=pin.reason,
+            since_s=round(now - pin.since, 3),
+            ends_in_s=round(max(0.0, pin.until - now), 3) if math.isfinite(pin.until) else None,
+            in_force=in_force,
+        )
+
+
 class AgentAnswer(BaseModel):
     model_config = example(AGENT_EXAMPLE)
 
@@ -176,9 +203,10 @@ class AgentAnswer(BaseModel):
     engine: str | None = Field(description="Where its last call went.")
     adapter: str | None = Field(description="On which its next call is expected to run, as engines call it.")
     memories: list[MemoryAnswer] = Field(description="Of that engine, as far as its last report goes.")
+    pin: PinAnswer | None = Field(description="Of an operator, not of a plan.")
 
     @classmethod
-    def of(cls, known: AgentSnapshot) -> AgentAnswer:
+    def of(cls, known: AgentSnapshot, now: float) -> AgentAnswer:
         finite = known.distance is not None and known.distance != float("inf")
         return cls(
             name=known.name,
@@ -198,6 +226,7 @@ class AgentAnswer(BaseModel):
                 )
                 for one in known.memories
             ],
+            pin=PinAnswer.of(known.pin, known.pin_in_force, now),
         )
 
 

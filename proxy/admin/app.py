@@ -27,6 +27,7 @@ from .graphs import graph_routes
 from .hints import hint_routes
 from .operation_routes import operation_routes
 from .operations import Operations
+from .pins import pin_routes
 from .problem_routes import problem_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
@@ -83,6 +84,7 @@ def create_admin(
         choice_routes,
         simulation_routes,
         agent_routes,
+        pin_routes,
         story_routes,
         hint_routes,
         space_routes,

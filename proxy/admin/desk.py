@@ -13,7 +13,7 @@ from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
 from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
-from scalesim.proxy.core.snapshot import SimulationSnapshot
+from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.engines.registry import Entry
@@ -107,6 +107,32 @@ class Desk:
         """As above, for those who only want to know whether there is one."""
         if not self.controller.knows(name):
             self.simulation(name)
+
+    def agent(self, simulation: SimulationId, name: str) -> AgentSnapshot:
+        """Raises `Problem` for an unknown one, or an unknown simulation."""
+        self.check_simulation(simulation)
+        known = self.controller.agent(simulation, AgentName(name))
+        if known is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"not known in the simulation {simulation!r}: {name!r}",
+                ProblemType.UNKNOWN_AGENT,
+                simulation=simulation,
+                agents=[name],
+            )
+        return known
+
+    def adapter(self, name: str) -> AdapterSnapshot:
+        """Raises `Problem` for one that is not registered."""
+        known = self.controller.adapter(name)
+        if known is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"the adapter {name!r} is not registered; PUT /admin/v1/adapters/{name} does that",
+                ProblemType.UNKNOWN_ADAPTER,
+                adapters=[name],
+            )
+        return known
 
     def check_engine(self, name: str) -> Entry:
         """Raises `Problem` for one that is not registered."""

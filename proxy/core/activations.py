@@ -47,7 +47,7 @@ class Activations:
         agent.running -= 1
         agent.used_at = agent.ended_at = at
         if not agent.running:
-            if agent.assigned is None:
+            if not agent.is_kept:
                 agent.simulation.idle.add(agent)
             if agent.acts_next:
                 agent.end_activation()

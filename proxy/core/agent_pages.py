@@ -42,6 +42,8 @@ class AgentFilter:
             return False
         if self.adapter is not None and not self._is_on_adapter(agent):
             return False
+        if self.pinned is not None and agent.pinned is not self.pinned:
+            return False
         if self.running is not None and agent.in_activation(at) is not self.running:
             return False
         if self.source is None and self.nearer_than_s is None:

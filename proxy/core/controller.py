@@ -7,12 +7,13 @@ hold is kept here and not left to policies; `check` states it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from . import choosing, distance, invariants, policies, reasons, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
+from .adapters import Adapter
 from .agent import Agent
 from .agent_pages import AgentFilter, agents_after
 from .config import ControllerConfig as ControllerConfig
@@ -25,8 +26,12 @@ from .events import (
     Activated,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterPinned,
     AdapterRegistered,
+    AdapterUnpinned,
     AgentLeft,
+    AgentPinned,
+    AgentUnpinned,
     CallEnded,
     CallSent,
     CallStarted,
@@ -58,6 +63,7 @@ from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading
 from .model import AdapterName, AgentName, EngineId, Mode, Outcome, SimulationId
+from .pins import PinRoom
 from .planner import Planner
 from .snapshot import (
     AdapterSnapshot,
@@ -72,6 +78,8 @@ from .story import Stories, StorySnapshot
 from .surroundings import Surroundings
 from .wanted import Policy
 from .world import World
+
+ANY_MODE = frozenset(Mode)
 
 
 class Controller:
@@ -169,6 +177,14 @@ class Controller:
                 world.assignments.assign(event, at)
             case HostCopySet():
                 world.assignments.set_host_copy(event, at)
+            case AgentPinned():
+                world.assignments.pin(event, at)
+            case AgentUnpinned():
+                world.assignments.unpin(event)
+            case AdapterPinned():
+                world.assignments.pin_adapter(event, at)
+            case AdapterUnpinned():
+                world.assignments.unpin_adapter(event)
             case Settled():
                 self._settle(event, at)
             case EngineLost():
@@ -196,6 +212,8 @@ class Controller:
                 self._surroundings.catch_up(at)
                 world.activations.end_pauses(at)
                 world.population.rest(at)
+                if world.pins.tidy(at):
+                    world.population.mark_all()
                 return self._act(at)
         return []
 
@@ -253,11 +271,11 @@ class Controller:
         engines = self._world.engines.values()
         known = self._world.adapters.current.values()
         page = islice(known, offset, None if limit is None else offset + limit)
-        return [snapshot.of_adapter(adapter, engines) for adapter in page]
+        return [self._adapter(adapter, engines) for adapter in page]
 
     def adapter(self, name: str) -> AdapterSnapshot | None:
         known = self._world.adapters.current.get(name)
-        return None if known is None else snapshot.of_adapter(known, self._world.engines.values())
+        return None if known is None else self._adapter(known, self._world.engines.values())
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self._now, tuple(self.simulations()), tuple(self.engines()), self.totals())
@@ -284,6 +302,35 @@ class Controller:
         known = self._simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._agent(agent)
+
+    def pin_room(self, simulation: SimulationId, name: AgentName) -> PinRoom | None:
+        """Whether an operator may pin the agent; None of an unknown one."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        return None if agent is None else self._world.pins.room_of(agent)
+
+    def adapter_pin_room(self, name: str) -> PinRoom | None:
+        known = self._world.adapters.current.get(name)
+        return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
+
+    def pins(self, after: int, limit: int) -> list[tuple[SimulationId, AgentSnapshot]]:
+        """At most so many agents that operators pinned after the pin of that number, in that order."""
+        page = self._world.pins.agents_after(after, limit)
+        return [(agent.simulation.id, self._agent(agent)) for agent, _ in page]
+
+    def pinned_adapters(self) -> list[AdapterSnapshot]:
+        """By operators, in the order in which they were pinned."""
+        engines = self._world.engines.values()
+        return [self._adapter(adapter, engines) for adapter in self._world.pins.adapters]
+
+    def pin_budgets(self) -> dict[EngineId, tuple[int, int]]:
+        """Of each engine that takes pins: the tokens that operators have pinned there, and may pin."""
+        pins, engines = self._world.pins, self._world.engines.values()
+        return {
+            engine.id: (sum(pins.granted(engine, ANY_MODE).values()), pins.budget_tokens(engine))
+            for engine in engines
+            if "pin" in engine.features
+        }
 
     def walk_agents(
         self, simulation: SimulationId, after: int, wanted: AgentFilter
@@ -351,6 +398,7 @@ class Controller:
             "answer_rules": sum(len(one.reading.rules) for one in simulations if one.reading),
             **self._surroundings.sizes(),
             **world.stories.sizes(),
+            **world.pins.sizes(),
             **self._planner.sizes(),
             "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in simulations),
             "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in simulations),
@@ -474,7 +522,11 @@ class Controller:
         return self._counted(self._planner.act(at))
 
     def _agent(self, agent: Agent) -> AgentSnapshot:
-        return snapshot.of_agent(agent, self._loading.memories(agent), self._estimate, self._now)
+        memories, pin = self._loading.memories(agent), self._world.pins.of(agent)
+        return snapshot.of_agent(agent, memories, self._estimate, self._now, pin)
+
+    def _adapter(self, adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
+        return snapshot.of_adapter(adapter, engines, self._world.pins.of_adapter(adapter))
 
     def _counted(self, actions: list[Action]) -> list[Action]:
         totals = self._world.totals

@@ -224,6 +224,41 @@ class HostCopySet:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentPinned:
+    """An operator wants the agent's memory to leave its engine last, for `for_s` (which may be inf) or until `AgentUnpinned`.
+    Again: the time begins anew. Of an unknown agent, or where there is no room for it: nothing."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    for_s: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnpinned:
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPinned:
+    """The same of a registered adapter's slot, on every engine that has it in one."""
+
+    at: float
+    name: str
+    for_s: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUnpinned:
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModeSet:
     at: float
     simulation: SimulationId
@@ -328,6 +363,10 @@ Event = (
     | AdapterForgotten
     | AdapterAssigned
     | HostCopySet
+    | AgentPinned
+    | AgentUnpinned
+    | AdapterPinned
+    | AdapterUnpinned
     | ModeSet
     | EstimatorSet
     | PolicySet

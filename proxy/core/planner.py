@@ -208,23 +208,30 @@ class Planner:
         """What the policy wants, as far as it is allowed to, shared out among simulations."""
         engine = desk.engine
         weights = engine.weights(modes, at)
+        pins = self._world.pins
+        held = pins.granted(engine, modes)
         sight = yield from look(
             desk.agenda,
             engine,
             modes,
             self._estimate,
             at,
-            pin_budget_tokens=budget_tokens,
+            pin_budget_tokens=budget_tokens - sum(held.values()),
             plan_limit=self._config.plan_limit,
             weights=weights,
             reach=self._reach,
         )
+        sight.held, sight.held_adapters = held, pins.granted_adapters()
+        sight.wake_at = min(sight.wake_at, pins.next_end)
         # Each pass over all of them in a piece of its own.
         yield len(sight.agents) // _LIGHT
         asked = self._policies[self.policy_of(engine)](sight.view)
         yield len(sight.agents) // _LIGHT
         wanted = keep_invariants(asked, sight.view)
         self._world.totals.corrected_plans += wanted != asked
+        if held:
+            others = (owner for owner in wanted.pins if owner not in held)
+            wanted = replace(wanted, pins=(*held, *others))
         yield len(sight.agents) // _LIGHT
         nearest = sight.nearest(wanted)
         yield len(sight.agents) // _LIGHT
@@ -255,6 +262,7 @@ class Planner:
             for one in sight.view.candidates
             if one.owner in pins and one.size_tokens is not None
         }
+        sizes.update(sight.held)
         engine.pinned_tokens = sum(sizes[owner] for owner in engine.wanted.pins)
         actions, complete = belief.steps(
             engine.id, engine.wanted, sizes, engine.budget_tokens, engine.features, self._at

@@ -62,6 +62,10 @@ class Sight:
     """Within `SOON` times the reach."""
     uncopied: set[Owner] = field(default_factory=set)
     """Whose prefixes are to have no copy in host memory."""
+    held: Mapping[Owner, int] = field(default_factory=dict)
+    """Whom operators pinned, and may, with their tokens. They need not be among the candidates."""
+    held_adapters: Sequence[AdapterName] = ()
+    """That operators pinned, as engines call them."""
     wake_at: float = math.inf
     """When the next one comes near or soon by the passing of time alone, or the next step is foreseen."""
 
@@ -211,8 +215,9 @@ def completed(
     features = engine.features
     adapters: dict[AdapterName, float] = {}
     pinned: list[AdapterName] = []
-    if "adapters" in features and nearest:
-        adapters = nearest_adapters(nearest, sight, engine, leaving)
+    if "adapters" in features and (nearest or sight.held_adapters):
+        if nearest:
+            adapters = nearest_adapters(nearest, sight, engine, leaving)
         if Part.PIN in parts:
             pinned = _pinned_adapters(nearest, sight, engine, leaving)
     uncopied = sight.uncopied if "host_copy" in features else ()
@@ -250,9 +255,10 @@ def adapter_pin_limit(engine: Engine) -> int:
 def _pinned_adapters(
     nearest: Nearest, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
 ) -> list[AdapterName]:
-    """Of agents in an activation. Those that run need no pin."""
+    """Those of operators, and of agents in an activation. Those that run need no pin."""
     limit, running = adapter_pin_limit(engine), engine.adapters_in_use
-    pinned: dict[AdapterName, None] = {}
+    held = (one for one in sight.held_adapters if one not in running and one not in leaving)
+    pinned: dict[AdapterName, None] = dict.fromkeys(islice(held, limit))
     for owner, _ in nearest:
         if len(pinned) >= limit or owner not in sight.active:
             break  # who is in an activation stands at the front, as far as its simulation's share goes

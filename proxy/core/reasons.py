@@ -23,7 +23,7 @@ def why(action: Action, world: World, estimate: Estimator, policy: str, at: floa
         case Renew():
             return "keeps the order and the pins from ageing out"
         case Pin():
-            return f"{some(action.owners)}: in an activation"
+            return _of_pin(action, world)
         case Unpin():
             return f"{some(action.owners)}: no longer in an activation, or the room is for others"
         case Evict():
@@ -74,6 +74,18 @@ def _of_order(action: Order, engine: Engine, policy: str) -> str:
         return f"nothing is to be ordered by {policy}: recency decides"
     owner, away = action.distances[0]
     return f"{policy} of {len(action.distances)} agents, {owner} the nearest at {away:.3g}"
+
+
+def _of_pin(action: Pin, world: World) -> str:
+    agents = {owner: agent_of(owner, world) for owner in action.owners}
+    held = [(owner, agent) for owner, agent in agents.items() if agent is not None and agent.pinned]
+    others = [owner for owner, agent in agents.items() if agent is None or not agent.pinned]
+    said = [f"{some(others)}: in an activation"] if others else []
+    if held:
+        pin = world.pins.of(held[0][1])
+        reason = f" ({pin.reason})" if pin is not None and pin.reason and len(held) == 1 else ""
+        said.append(f"{some([owner for owner, _ in held])}: pinned by an operator{reason}")
+    return "; ".join(said)
 
 
 def _of_load(action: Load, world: World, estimate: Estimator, at: float) -> str:

@@ -49,7 +49,7 @@ class Simulation:
     steps: StepClock = field(default_factory=StepClock)
     agents: dict[AgentName, Agent] = field(default_factory=dict)
     idle: Idle = field(default_factory=Idle)
-    """Agents without a running call and an assigned adapter: any of them may be given up."""
+    """Agents without a running call, an assigned adapter and an operator's pin: any of them may be given up."""
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
     lulling: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
@@ -63,6 +63,8 @@ class Simulation:
     """What was told up to this number counts no longer: it came to rest after that."""
     assigned: int = 0
     """Agents to which an adapter is assigned."""
+    pinned: int = 0
+    """Agents that operators pinned."""
     pause_s: float = _FIRST_PAUSE_S
     """An activation is over when its agent has not called for so long, or when `handovers` or `barriers` say so."""
     lull_s: float = _FIRST_PAUSE_S

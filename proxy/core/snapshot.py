@@ -29,6 +29,7 @@ from .model import (
     Pool,
     SimulationId,
 )
+from .pins import OperatorPin
 from .simulation import Simulation
 from .wanted import Wanted
 
@@ -104,6 +105,9 @@ class AgentSnapshot:
     adapter: AdapterName | None = None
     """On which its next call is expected to run."""
     memories: tuple[MemorySnapshot, ...] = ()
+    pin: OperatorPin | None = None
+    pin_in_force: bool = False
+    """As far as we know."""
 
 
 class Place(StrEnum):
@@ -131,6 +135,9 @@ class AdapterSnapshot:
     """Why it could not be fetched, by engines on which that is so."""
     ready: frozenset[EngineId] = frozenset()
     """On which calls that name it are known to run on what lies at `path`."""
+    pin: OperatorPin | None = None
+    pinned_on: frozenset[EngineId] = frozenset()
+    """Engines that were told to keep its slot, by whomever, as far as we know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,13 @@ def of_simulation(simulation: Simulation, engines: Iterable[Engine] = ()) -> Sim
     )
 
 
-def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at: float) -> AgentSnapshot:
+def of_agent(
+    agent: Agent,
+    memories: Sequence[MemoryId],
+    estimate: Estimator,
+    at: float,
+    pin: OperatorPin | None = None,
+) -> AgentSnapshot:
     engine = agent.engine
     known = estimate(agent, at)
     return AgentSnapshot(
@@ -216,6 +229,8 @@ def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at
         number=agent.number,
         adapter=agent.adapter,
         memories=() if engine is None else tuple(_of_memory(memory, engine) for memory in memories),
+        pin=pin,
+        pin_in_force=pin is not None and engine is not None and agent.owner in engine.belief.pins,
     )
 
 
@@ -240,7 +255,9 @@ def _of_memory(memory: MemoryId, engine: Engine) -> MemorySnapshot:
     )
 
 
-def of_adapter(adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
+def of_adapter(
+    adapter: Adapter, engines: Iterable[Engine], pin: OperatorPin | None = None
+) -> AdapterSnapshot:
     engines = list(engines)
     failures = {engine.id: engine.hosting.failures.get(adapter.key) for engine in engines}
     return AdapterSnapshot(
@@ -251,6 +268,12 @@ def of_adapter(adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
         agents=adapter.agents,
         engines={engine.id: _place(adapter.key, engine) for engine in engines},
         ready=frozenset(engine.id for engine in engines if engine.hosting.has(adapter)),
+        pin=pin,
+        pinned_on=frozenset(
+            engine.id
+            for engine in engines
+            if engine.belief.order is not None and adapter.key in engine.belief.order.pinned_adapters
+        ),
         problems={name: failure.problem for name, failure in failures.items() if failure is not None},
     )
 

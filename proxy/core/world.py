@@ -32,6 +32,7 @@ from .events import (
 from .loads import LoadQueue
 from .misses import Found
 from .model import CallId, Clock, EngineId, Moment, Outcome, Part
+from .pins import Pins
 from .population import Population
 from .story import Called, Stories, found_by
 
@@ -45,9 +46,12 @@ class World:
         self.totals = Totals()
         self.stories = stories
         self.adapters = Adapters(config.adapter_limit)
-        self.population = Population(config, self.engines, self.totals, stories)
+        self.pins = Pins(config)
+        self.population = Population(config, self.engines, self.totals, stories, self.pins)
         self.activations = Activations(self.population, stories)
-        self.assignments = Assignments(self.adapters, self.population, self.engines, kinds, self.totals)
+        self.assignments = Assignments(
+            self.adapters, self.population, self.pins, self.engines, kinds, self.totals
+        )
         self._config = config
         self._guarded = config.guard and Part.ORDER in config.parts
 

@@ -65,6 +65,7 @@ async def test_an_adapter_is_registered_told_and_forgotten(proxy: Proxy) -> None
         "agents": 0,
         "engines": {"fake": "unknown"},
         "problem": "",
+        "pin": None,
     }
     listed = (await proxy.client.get(PATH)).json()
     assert told in listed["adapters"]

@@ -91,6 +91,7 @@ async def test_one_agent_is_told_with_what_each_source_says(proxy: Proxy) -> Non
                 "loading": False,
             }
         ],
+        "pin": None,
         "owner": f"{town}/Ann",
         "spread": 0,
         "running_calls": 0,

@@ -110,6 +110,7 @@ async def test_agents_come_in_pages(proxy: Proxy) -> None:
                 "loading": False,
             }
         ],
+        "pin": None,
     }
     assert (await proxy.client.get(f"{PATH}/{town}/agents?offset=3")).json()["agents"] == []
 
