@@ -196,7 +196,7 @@ class AgentAnswer(BaseModel):
     )
     unit: Clock | None
     source: str | None = Field(
-        description="Who knows: activation (it calls now), hinted, plan, answers, spatial, path, turns or "
+        description="Who knows: activation (it calls now), operator (who asked for its memory), hinted, plan, answers, spatial, path, turns or "
         "gap (learned)."
     )
     running: bool = Field(description="In an activation: it calls, or will call again at once.")

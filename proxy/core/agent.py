@@ -35,6 +35,13 @@ class Told(NamedTuple):
         return since is not None and moment < math.inf and now - since < (moment - since) / 2
 
 
+class Asked(NamedTuple):
+    """An operator wants it on the device now."""
+
+    at: float
+    until: float
+
+
 @dataclass(slots=True, eq=False)
 class Agent:
     name: AgentName
@@ -71,6 +78,8 @@ class Agent:
     """What its last request named of its own accord."""
     assigned: Adapter | None = None
     """By an operator. It may have been forgotten since."""
+    asked: Asked | None = None
+    """Until it calls, or the time of that is over, it is taken to call next."""
     pinned: bool = False
     """By an operator (`pins.py`)."""
     host_copy: dict[str, bool] | None = None
@@ -130,6 +139,7 @@ class Agent:
         self.simulation.counters.activations += 1
         self.simulation.use.add(at)
         # What was told of this activation says nothing of the one after it.
+        self.asked = None
         hinted, self.action, self.said = self.hinted, None, None
         if hinted is not None and not hinted.outlives(self.simulation.now(hinted.moment.clock, at)):
             self.hinted = None

@@ -6,11 +6,14 @@ from collections.abc import Collection, Mapping
 
 from .adapters import Adapter, Adapters
 from .agent import Agent
+from .asks import Asks
 from .counters import Totals
 from .engine import Engine
 from .events import (
+    AdapterAsked,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterLetGo,
     AdapterPinned,
     AdapterRegistered,
     AdapterUnpinned,
@@ -156,3 +159,25 @@ class Assignments:
         adapter = self._adapters.current.get(event.name)
         if adapter is not None and self._pins.unpin_adapter(adapter):
             self._population.mark_all()
+
+    def ask_for_adapter(self, event: AdapterAsked, asks: Asks, at: float) -> None:
+        adapter = self._adapters.current.get(event.name)
+        if adapter is None or not asks.ask_for(adapter, at, event.for_s):
+            self._totals.refused += 1
+            return
+        if event.for_s > 0.0:
+            for engine in self._engines.values():
+                engine.loads.renew(MemoryId(LORA, adapter.key))
+                engine.hosting.renew(adapter.key)
+        self._population.mark_all()
+
+    def let_adapter_go(self, event: AdapterLetGo, at: float) -> None:
+        """Nothing of one that is assigned: a call that names an adapter which the engine does not know fails."""
+        adapter = self._adapters.current.get(event.name)
+        if adapter is None or adapter.assigned:
+            self._totals.refused += 1
+            return
+        for engine in self._engines.values():
+            if adapter.key in engine.hosting.held:
+                engine.hosting.unwanted[adapter.key] = at + event.for_s
+                engine.dirty = True

@@ -1,4 +1,5 @@
-"""Who tells when an agent calls next: the proxy's own choice, or the one estimator that was chosen for its simulation."""
+"""Who tells when an agent calls next: the proxy's own choice, or the one estimator that was chosen for its simulation; and
+before either, an operator who wants its memory on the device now."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from . import distance
 from .agent import Agent
 from .estimate import Estimate, Estimator, Source
+from .model import Clock, Moment
 
 AUTO = "auto"
 """The proxy weighs all of them, and by how right each of them was."""
@@ -32,9 +34,14 @@ def find(name: str) -> Chosen | None:
 
 
 def by_choice(own: Estimator) -> Estimator:
-    """`own`, but of simulations for which another one was chosen."""
+    """`own`, but of simulations for which another one was chosen, and of agents whom an operator asked for."""
 
     def estimate(agent: Agent, at: float) -> Estimate | None:
+        asked = agent.asked
+        if asked is not None and at < asked.until and not agent.goes_on(at):
+            # All the time that it is asked for, it is neither nearer nor overdue.
+            moment, spread = Moment(Clock.SECONDS, asked.at), asked.until - asked.at
+            return Estimate(moment, spread, Source.OPERATOR, until=asked.until)
         chosen = agent.simulation.estimator
         if chosen is None:
             return own(agent, at)

@@ -24,8 +24,10 @@ from .engine import ENGINE_TABLES, Engine
 from .events import (
     ActionStarted,
     Activated,
+    AdapterAsked,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterLetGo,
     AdapterPinned,
     AdapterRegistered,
     AdapterUnpinned,
@@ -49,6 +51,7 @@ from .events import (
     ModeSet,
     Moved,
     PolicySet,
+    PrefetchAsked,
     ReadingSet,
     Reported,
     Settled,
@@ -61,8 +64,8 @@ from .events import (
 from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
-from .loading import Loading
-from .model import AdapterName, AgentName, EngineId, Mode, Outcome, SimulationId
+from .loading import Loading, Standing
+from .model import AdapterName, AgentName, EngineId, LoadState, MemoryId, Mode, Outcome, SimulationId
 from .pins import PinRoom
 from .planner import Planner
 from .snapshot import (
@@ -70,6 +73,7 @@ from .snapshot import (
     AgentSnapshot,
     EngineSnapshot,
     EstimateSnapshot,
+    Place,
     SimulationSnapshot,
     Snapshot,
 )
@@ -185,6 +189,12 @@ class Controller:
                 world.assignments.pin_adapter(event, at)
             case AdapterUnpinned():
                 world.assignments.unpin_adapter(event)
+            case PrefetchAsked():
+                self._ask(event, at)
+            case AdapterAsked():
+                world.assignments.ask_for_adapter(event, world.asks, at)
+            case AdapterLetGo():
+                world.assignments.let_adapter_go(event, at)
             case Settled():
                 self._settle(event, at)
             case EngineLost():
@@ -212,6 +222,7 @@ class Controller:
                 self._surroundings.catch_up(at)
                 world.activations.end_pauses(at)
                 world.population.rest(at)
+                world.asks.tidy(at)
                 if world.pins.tidy(at):
                     world.population.mark_all()
                 return self._act(at)
@@ -313,6 +324,26 @@ class Controller:
         known = self._world.adapters.current.get(name)
         return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
 
+    def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
+        """How far each memory of the agent is from being on the device of its engine; nothing where that cannot be reached. None
+        of an unknown agent, or of one without memory."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        if agent is None or agent.engine is None:
+            return None
+        if not agent.engine.reachable:
+            return {}
+        return self._loading.standing(agent.engine, agent, self._world.asks.of(agent))
+
+    def adapter_places(self) -> dict[EngineId, Place]:
+        """Of each engine that can be told to get adapters: up to where it takes one ahead of a call."""
+        engines = self._world.engines.values()
+        return {
+            one.id: Place.SLOT if self._loading.fills_slots(one) else Place.HOST
+            for one in engines
+            if "fetch_adapters" in one.features
+        }
+
     def pins(self, after: int, limit: int) -> list[tuple[SimulationId, AgentSnapshot]]:
         """At most so many agents that operators pinned after the pin of that number, in that order."""
         page = self._world.pins.agents_after(after, limit)
@@ -399,6 +430,7 @@ class Controller:
             **self._surroundings.sizes(),
             **world.stories.sizes(),
             **world.pins.sizes(),
+            **world.asks.sizes(),
             **self._planner.sizes(),
             "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in simulations),
             "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in simulations),
@@ -425,6 +457,9 @@ class Controller:
             case Load() | StopLoad() as action:
                 ours = self._loading.settle(engine, action, event.error, event.result, at)
                 engine.dirty = engine.dirty or ours
+                if ours and isinstance(action, Load):
+                    state = LoadState.LOADED if event.result is None else event.result.state
+                    self._world.asks.settled(action.memory, state if event.error is None else None)
             case FetchAdapter() | DropAdapter() as action:
                 ours = self._loading.settle_adapter(engine, action, event.error, at)
                 engine.dirty = engine.dirty or ours
@@ -500,6 +535,17 @@ class Controller:
             simulation.mode = event.mode
             self._planner.give_up_all()
             self._world.population.mark_all()
+
+    def _ask(self, event: PrefetchAsked, at: float) -> None:
+        simulation = self._world.population.seen(event.simulation, at)
+        agent = None if simulation is None else simulation.agents.get(event.agent)
+        if agent is None or not self._world.asks.ask(agent, self._loading.memories(agent), at, event.for_s):
+            self._world.totals.refused += 1
+            return
+        if agent.engine is not None and event.for_s > 0.0:
+            for memory in self._loading.memories(agent):
+                agent.engine.loads.renew(memory)
+        agent.mark()
 
     def _set_policy(self, event: PolicySet) -> None:
         known = event.policy is None or event.policy in policies.names()

@@ -36,6 +36,7 @@ ENGINE_TABLES = (
     "hosted_adapters",
     "confirmed_adapters",
     "hosting_queue",
+    "unwanted_adapters",
     "hosting_failures",
     "loads_in_flight",
     "loads_waiting",

@@ -259,6 +259,36 @@ class AdapterUnpinned:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefetchAsked:
+    """An operator wants the agent's memory on the device now: for `for_s`, or until it calls, it is taken to call next. 0 takes
+    that back. Of an unknown agent: nothing."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAsked:
+    """The same of a registered adapter, on every engine: in its host memory, and in a slot."""
+
+    at: float
+    name: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLetGo:
+    """An operator wants the adapter out of the engines' memory: within `for_s`, once no call runs on it. It stays registered,
+    and comes back for whoever needs it."""
+
+    at: float
+    name: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModeSet:
     at: float
     simulation: SimulationId
@@ -367,6 +397,9 @@ Event = (
     | AgentUnpinned
     | AdapterPinned
     | AdapterUnpinned
+    | PrefetchAsked
+    | AdapterAsked
+    | AdapterLetGo
     | ModeSet
     | EstimatorSet
     | PolicySet

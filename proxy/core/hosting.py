@@ -43,6 +43,8 @@ class Hosting:
     failures: dict[AdapterName, Failure] = field(default_factory=dict)
     wake_at: float = math.inf
     """When something that waits for time alone may be tried: plan again then."""
+    unwanted: dict[AdapterName, float] = field(default_factory=dict)
+    """An operator wants them gone, though they are registered; until when that is tried."""
     _queue: dict[AdapterName, None] = field(default_factory=dict)
     """Assigned adapters that this engine was not asked about yet, whoever may call first. In every mode: a call that
     names an adapter which the engine does not know fails."""
@@ -64,6 +66,11 @@ class Hosting:
             return []
         for key in adapters.leaving:
             if key in self.held and key not in in_use and self._may_try(key, at):
+                return self._send(DropAdapter(engine, key))
+        for key, until in list(self.unwanted.items()):
+            if key not in self.held or until <= at:
+                del self.unwanted[key]
+            elif key not in in_use and self._may_try(key, at):
                 return self._send(DropAdapter(engine, key))
         wanted = self._next(adapters, soon, at)
         if wanted is None:
@@ -98,11 +105,13 @@ class Hosting:
         return self.confirmed.get(adapter.key) == adapter.path
 
     def renew(self, key: AdapterName) -> None:
-        """It was registered anew: it may be tried again."""
+        """It was registered anew, or asked for: it may be tried again."""
+        self.unwanted.pop(key, None)
         self.failures.pop(key, None)
 
     def ask(self, key: AdapterName) -> None:
         """It is assigned, so that somebody may call with it at any time."""
+        self.unwanted.pop(key, None)
         if len(self._queue) < _QUEUE_LIMIT:
             self._queue[key] = None
 
@@ -112,7 +121,7 @@ class Hosting:
         if isinstance(self.flying, FetchAdapter):
             self._fail(self.flying, "the engine was lost meanwhile", at)
         self.held, self.confirmed, self.flying, self.wake_at = {}, {}, None, math.inf
-        self._queue = {}
+        self._queue, self.unwanted = {}, {}
 
     def sizes(self) -> dict[str, int]:
         """How full its tables are, by their names."""
@@ -120,6 +129,7 @@ class Hosting:
             "hosted_adapters": len(self.held),
             "confirmed_adapters": len(self.confirmed),
             "hosting_queue": len(self._queue),
+            "unwanted_adapters": len(self.unwanted),
             "hosting_failures": len(self.failures),
         }
 

@@ -222,7 +222,9 @@ class Planner:
             reach=self._reach,
         )
         sight.held, sight.held_adapters = held, pins.granted_adapters()
-        sight.wake_at = min(sight.wake_at, pins.next_end)
+        asks = self._world.asks
+        sight.asked_adapters = asks.adapters(at)
+        sight.wake_at = min(sight.wake_at, pins.next_end, asks.next_end)
         # Each pass over all of them in a piece of its own.
         yield len(sight.agents) // _LIGHT
         asked = self._policies[self.policy_of(engine)](sight.view)

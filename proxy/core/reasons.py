@@ -50,6 +50,8 @@ def expected(agent: Agent, estimate: Estimator, seconds: float, at: float) -> st
         return f"{agent.owner} is not expected to call"
     if known.source is Source.ACTIVATION:
         return f"{agent.owner} calls now"
+    if known.source is Source.OPERATOR:
+        return f"{agent.owner} is wanted by an operator"
     return f"{agent.owner} is expected in {seconds:.3g} s ({known.source})"
 
 

@@ -12,6 +12,7 @@ from . import choosing
 from .activations import Activations
 from .adapters import Adapters
 from .agent import Agent, Told
+from .asks import Asks
 from .assignments import Assignments
 from .call import Call
 from .checks import check_distance
@@ -47,6 +48,7 @@ class World:
         self.stories = stories
         self.adapters = Adapters(config.adapter_limit)
         self.pins = Pins(config)
+        self.asks = Asks()
         self.population = Population(config, self.engines, self.totals, stories, self.pins)
         self.activations = Activations(self.population, stories)
         self.assignments = Assignments(

@@ -30,8 +30,10 @@ from scalesim.proxy.core.actions import (
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     ActionStarted,
+    AdapterAsked,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterLetGo,
     AdapterPinned,
     AdapterRegistered,
     AdapterUnpinned,
@@ -48,6 +50,7 @@ from scalesim.proxy.core.events import (
     Event,
     HostCopySet,
     ModeSet,
+    PrefetchAsked,
     Reported,
     Settled,
     SimulationEnded,
@@ -407,6 +410,9 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _post(AgentUnpinned, SIMULATIONS, AGENTS),
     _post(AdapterPinned, NAMES, st.sampled_from([2.0, math.inf])),
     _post(AdapterUnpinned, NAMES),
+    _post(PrefetchAsked, SIMULATIONS, AGENTS, st.sampled_from([0.0, 2.0, 100.0])),
+    _post(AdapterAsked, NAMES, st.sampled_from([0.0, 2.0, 100.0])),
+    _post(AdapterLetGo, NAMES, st.sampled_from([2.0, 100.0])),
     _post(Ticked),
     _post(Ticked),
     _do("settle", st.integers(0, 3), st.none() | st.just("no answer"), st.booleans()),
