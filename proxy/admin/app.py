@@ -25,6 +25,7 @@ from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
+from .loads import load_routes
 from .operation_routes import operation_routes
 from .operations import Operations
 from .pins import pin_routes
@@ -85,6 +86,7 @@ def create_admin(
         simulation_routes,
         agent_routes,
         pin_routes,
+        load_routes,
         story_routes,
         hint_routes,
         space_routes,

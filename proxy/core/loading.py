@@ -61,6 +61,11 @@ class Standing(StrEnum):
         """By itself, soon."""
         return self in (Standing.COMING, Standing.WAITS, Standing.NO_ROOM)
 
+    @property
+    def is_over(self) -> bool:
+        """It will not come."""
+        return not self.may_change and self is not Standing.HERE
+
 
 @dataclass(slots=True)
 class _Needs:
