@@ -47,10 +47,11 @@ class AdapterAnswer(BaseModel):
 
 
 class AdaptersAnswer(BaseModel):
-    model_config = example({"total": 1, "adapters": [_EXAMPLE]})
+    model_config = example({"total": 1, "adapters": [_EXAMPLE], "next": None})
 
     total: int
     adapters: list[AdapterAnswer]
+    next: str | None = Field(description="For `after`, to get the next page; null: this was the last.")
 
 
 class AssignedAnswer(TakenAnswer):

@@ -29,6 +29,7 @@ from .bodies import (
 )
 from .desk import Desk
 from .incoming import of_many, whole
+from .paging import Cursor
 from .pieces import PIECE, all_known, all_taken, in_turns, posted
 from .problem_types import ProblemType
 from .problems import SHOWN, Problem, some
@@ -42,13 +43,28 @@ def adapter_routes(desk: Desk) -> APIRouter:
 
     @router.get(of_adapters)
     async def every_adapter(
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+        after: Cursor = None,
+        limit: Annotated[int, Query(ge=1, le=10_000, description="At most so many.")] = 1000,
+        offset: Annotated[
+            int | None, Query(ge=0, le=1_000_000_000, description="In place of `after`.")
+        ] = None,
     ) -> AdaptersAnswer:
-        """Registered adapters in the order in which they became known, `limit` of them from `offset` on."""
-        page = desk.controller.adapters(offset, limit)
-        total = desk.controller.sizes()["adapters"]
-        return AdaptersAnswer(total=total, adapters=[AdapterAnswer.of(one, desk.clock()) for one in page])
+        """Registered adapters in the order in which they became known."""
+        total = desk.controller.adapter_count
+        if offset is None:
+            page = desk.controller.adapters_after(int(after or 0), limit + 1)
+        elif after is None:
+            page = desk.controller.adapters(offset, limit + 1)
+        else:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "offset does not go with after", ProblemType.INVALID
+            )
+        shown, now = page[:limit], desk.clock()
+        return AdaptersAnswer(
+            total=total,
+            adapters=[AdapterAnswer.of(one, now) for one in shown],
+            next=str(shown[-1].number) if len(page) > limit else None,
+        )
 
     @router.get(of_adapters + "/{name}")
     async def one_adapter(name: AdapterPath) -> AdapterAnswer:

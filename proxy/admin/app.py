@@ -21,6 +21,7 @@ from .agents import agent_route, agent_routes
 from .answer_rules import answer_routes
 from .choices import choice_routes
 from .desk import Desk, Loop, Sized
+from .engine_views import engine_view_routes
 from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
@@ -82,6 +83,7 @@ def create_admin(
     for routes in (
         status_routes,
         engine_routes,
+        engine_view_routes,
         choice_routes,
         simulation_routes,
         agent_routes,

@@ -103,7 +103,7 @@ class Bulk(BaseModel):
         return None
 
 
-def _known_kind(name: str) -> str:
+def known_kind(name: str) -> str:
     if name not in kinds.names():
         raise ValueError(f"no kind of memory is called so; there are {', '.join(kinds.names())}")
     return name
@@ -112,7 +112,7 @@ def _known_kind(name: str) -> str:
 class HostCopyBody(BaseModel):
     model_config = body_example(kind="kv_prefix", wanted=False)
 
-    kind: Annotated[str, AfterValidator(_known_kind)] = Field(description="Of memory: kv_prefix or lora.")
+    kind: Annotated[str, AfterValidator(known_kind)] = Field(description="Of memory: kv_prefix or lora.")
     wanted: Annotated[bool, Field(strict=True)] = Field(
         description="Whether it has a copy in the engine's host memory; without one it is computed again."
     )

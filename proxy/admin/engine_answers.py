@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, JsonValue
 
 from scalesim.proxy.core.guard import GuardState, InCharge
+from scalesim.proxy.core.model import Pool
 from scalesim.proxy.core.placing import Why
 from scalesim.proxy.core.snapshot import EngineSnapshot
 from scalesim.proxy.engine_status import EngineStatus, describe
@@ -64,6 +65,15 @@ class PoolAnswer(BaseModel):
     kinds: list[str] = Field(description="Of the memory that competes for it.")
     capacity_bytes: int
     free_bytes: int
+
+    @classmethod
+    def of(cls, pool: Pool) -> PoolAnswer:
+        return cls(
+            name=pool.name,
+            kinds=sorted(pool.kinds),
+            capacity_bytes=pool.capacity_bytes,
+            free_bytes=pool.free_bytes,
+        )
 
 
 class GuardHitsAnswer(BaseModel):
@@ -174,15 +184,7 @@ class EngineAnswer(BaseModel):
             pin_budget_tokens=known.pin_budget_tokens if known else 0,
             plan_in_force=status.report.plan_in_force if status.report else None,
             actions_waiting=status.waiting,
-            pools=[
-                PoolAnswer(
-                    name=pool.name,
-                    kinds=sorted(pool.kinds),
-                    capacity_bytes=pool.capacity_bytes,
-                    free_bytes=pool.free_bytes,
-                )
-                for pool in (status.report.pools if status.report else ())
-            ],
+            pools=[PoolAnswer.of(pool) for pool in (status.report.pools if status.report else ())],
             adapter_slots=found.adapter_slots if found else None,
             host_adapters=found.host_adapters if found else None,
             adapters=known.adapters if known else 0,

@@ -7,9 +7,11 @@ hold is kept here and not left to policies; `check` states it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 
 from . import choosing, distance, invariants, policies, reasons, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
@@ -74,6 +76,7 @@ from .snapshot import (
     EngineSnapshot,
     EstimateSnapshot,
     Place,
+    ResidencySnapshot,
     SimulationSnapshot,
     Snapshot,
 )
@@ -277,12 +280,23 @@ class Controller:
     def knows_adapter(self, name: str) -> bool:
         return name in self._world.adapters.current
 
+    @property
+    def adapter_count(self) -> int:
+        """Registered."""
+        return len(self._world.adapters.current)
+
     def adapters(self, offset: int = 0, limit: int | None = None) -> list[AdapterSnapshot]:
         """`limit` of them from `offset` on, in the order in which they were registered."""
         engines = self._world.engines.values()
         known = self._world.adapters.current.values()
         page = islice(known, offset, None if limit is None else offset + limit)
         return [self._adapter(adapter, engines) for adapter in page]
+
+    def adapters_after(self, number: int, limit: int) -> list[AdapterSnapshot]:
+        """At most so many that were registered after the one of that number, in that order."""
+        engines, known = self._world.engines.values(), list(self._world.adapters.current.values())
+        begin = bisect_right(known, number, key=attrgetter("number"))
+        return [self._adapter(adapter, engines) for adapter in known[begin : begin + limit]]
 
     def adapter(self, name: str) -> AdapterSnapshot | None:
         known = self._world.adapters.current.get(name)
@@ -390,6 +404,11 @@ class Controller:
 
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
+
+    def residency(self, engine: EngineId) -> ResidencySnapshot:
+        """What it is believed to hold; nothing of an unknown one."""
+        known = self._world.engines.get(engine)
+        return ResidencySnapshot() if known is None else snapshot.of_residency(known)
 
     def space_rules(self, simulation: SimulationId) -> SpaceRules | None:
         known = self._simulations.get(simulation)

@@ -24,6 +24,7 @@ from .model import (
     Clock,
     EngineId,
     MemoryId,
+    MemoryReport,
     Mode,
     Owner,
     Pool,
@@ -125,6 +126,8 @@ class Place(StrEnum):
 class AdapterSnapshot:
     name: str
     path: str
+    number: int
+    """One more than that of the adapter that was registered before it."""
     version: int
     key: AdapterName
     """What engines call the current version."""
@@ -174,6 +177,18 @@ class EngineSnapshot:
     """None where there is nothing to guard, or it is switched off."""
     guard_rehearses: bool
     """No simulation is on, so nothing is sent: it plays what would be if those in shadow were."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencySnapshot:
+    """What an engine is believed to hold."""
+
+    reports: bool = False
+    """It says so itself."""
+    memories: Sequence[tuple[MemoryId, MemoryReport]] = ()
+    loading: frozenset[MemoryId] = frozenset()
+    pinned: frozenset[Owner] = frozenset()
+    pinned_adapters: frozenset[AdapterName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +278,7 @@ def of_adapter(
     return AdapterSnapshot(
         name=adapter.name,
         path=adapter.path,
+        number=adapter.number,
         version=adapter.version,
         key=adapter.key,
         agents=adapter.agents,
@@ -287,6 +303,17 @@ def _place(key: AdapterName, engine: Engine) -> Place:
     if known is not None and known.device_bytes:
         return Place.SLOT
     return Place.HOST if key in engine.hosting.held else Place.UNKNOWN
+
+
+def of_residency(engine: Engine) -> ResidencySnapshot:
+    order, residency = engine.belief.order, engine.residency
+    return ResidencySnapshot(
+        reports=residency.reports,
+        memories=list(residency.memories.items()),
+        loading=engine.loads.loading | residency.loading,
+        pinned=frozenset(engine.belief.pins),
+        pinned_adapters=frozenset() if order is None else order.pinned_adapters,
+    )
 
 
 def of_engine(engine: Engine) -> EngineSnapshot:

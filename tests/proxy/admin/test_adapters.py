@@ -357,3 +357,20 @@ async def test_loads_that_ended_are_counted(lora: Proxy) -> None:
     assert 'scalesim_loads_total{kind="lora",state="loaded"} 2' in metrics
     assert 'scalesim_load_seconds_total{kind="lora",state="loaded"} 1.5' in metrics
     assert 'scalesim_load_bytes_total{kind="lora",state="loaded"} 640' in metrics
+
+
+async def test_adapters_are_read_page_by_page_whoever_comes_and_goes(proxy: Proxy) -> None:
+    names = [await registered(proxy) for _ in range(3)]
+    page = (await proxy.client.get(PATH)).json()
+    assert page["next"] is None
+    before = len(page["adapters"]) - 3
+    seen: list[str] = []
+    after = "0"
+    while after is not None:
+        page = (await proxy.client.get(f"{PATH}?limit=1&after={after}")).json()
+        seen += [one["name"] for one in page["adapters"]]
+        await proxy.client.delete(f"{PATH}/{seen[-1]}")
+        after = page["next"]
+    assert seen[before:] == names
+    for query in ("after=1&offset=1", "after=x", "offset=-1"):
+        assert (await proxy.client.get(f"{PATH}?{query}")).status_code == 422
