@@ -30,6 +30,7 @@ from .loads import load_routes
 from .operation_routes import operation_routes
 from .operations import Operations
 from .pins import pin_routes
+from .plans import plan_routes
 from .problem_routes import problem_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
@@ -84,6 +85,7 @@ def create_admin(
         status_routes,
         engine_routes,
         engine_view_routes,
+        plan_routes,
         choice_routes,
         simulation_routes,
         agent_routes,

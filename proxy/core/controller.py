@@ -54,6 +54,7 @@ from .events import (
     Moved,
     PolicySet,
     PrefetchAsked,
+    PreviewAsked,
     ReadingSet,
     Reported,
     Settled,
@@ -70,6 +71,7 @@ from .loading import Loading, Standing
 from .model import AdapterName, AgentName, EngineId, LoadState, MemoryId, Mode, Outcome, SimulationId
 from .pins import PinRoom
 from .planner import Planner
+from .preview import Preview
 from .snapshot import (
     AdapterSnapshot,
     AgentSnapshot,
@@ -160,6 +162,8 @@ class Controller:
                 world.set_estimator(event, at)
             case PolicySet():
                 self._set_policy(event)
+            case PreviewAsked():
+                self._preview(event)
             case SpaceSet():
                 self._surroundings.set_space(event, at)
             case SpaceCleared():
@@ -410,6 +414,10 @@ class Controller:
         known = self._world.engines.get(engine)
         return ResidencySnapshot() if known is None else snapshot.of_residency(known)
 
+    def preview(self, engine: EngineId) -> Preview | None:
+        """The last that was worked out for it."""
+        return self._planner.previews.get(engine)
+
     def space_rules(self, simulation: SimulationId) -> SpaceRules | None:
         known = self._simulations.get(simulation)
         return None if known is None or known.space is None else known.space.rules
@@ -565,6 +573,13 @@ class Controller:
             for memory in self._loading.memories(agent):
                 agent.engine.loads.renew(memory)
         agent.mark()
+
+    def _preview(self, event: PreviewAsked) -> None:
+        engine = self._world.engines.get(event.engine)
+        if engine is None:
+            self._world.totals.refused += 1
+        else:
+            self._planner.preview(engine, event)
 
     def _set_policy(self, event: PolicySet) -> None:
         known = event.policy is None or event.policy in policies.names()

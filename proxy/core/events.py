@@ -315,6 +315,19 @@ class PolicySet:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewAsked:
+    """Somebody wants to know what would be done for the engine now. It is worked out with its next plan, or at once where none is
+    due; `Controller.preview` then has it. Nothing is sent for that."""
+
+    at: float
+    engine: EngineId
+    shadow: bool = False
+    """As if the simulations in shadow were on."""
+    limit: int = 100
+    """Of the agents and adapters that are named."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineFound:
     """The engine answered after it was unknown or lost."""
 
@@ -403,6 +416,7 @@ Event = (
     | ModeSet
     | EstimatorSet
     | PolicySet
+    | PreviewAsked
     | EngineFound
     | EngineLost
     | EngineRemoved

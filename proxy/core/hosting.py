@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -79,6 +80,13 @@ class Hosting:
             victim = self._victim(adapters, distances, distances.get(wanted, math.inf), in_use, at)
             return [] if victim is None else self._send(DropAdapter(engine, victim))
         return self._send(FetchAdapter(engine, wanted, adapters.by_key[wanted].path))
+
+    def copied(self) -> Hosting:
+        """One with which may be planned what is not to be done."""
+        other = copy(self)
+        other.confirmed, other.unwanted = dict(self.confirmed), dict(self.unwanted)
+        other._queue = dict(self._queue)
+        return other
 
     def settle(self, action: FetchAdapter | DropAdapter, error: str | None, at: float) -> bool:
         """True if it was one of ours in flight."""

@@ -16,6 +16,7 @@ from .adapters import Adapters
 from .agent import Agent
 from .asks import Ask
 from .engine import Engine, Needed
+from .hosting import Hosting
 from .kinds import AgentView, Kind, Way
 from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Owner, Part, Pool
 from .planning import Nearest, Sight, nearest_adapters
@@ -96,10 +97,20 @@ class Loading:
         wants = yield from self.wants(engine, nearest, sight, at)
         preempt = Part.PREEMPT in self.parts
         loads, _ = engine.loads.plan(wants, at, idle=engine.running == 0, preempt=preempt)
-        steps = self._host(engine, nearest, sight, at)
+        steps = self._host(engine, engine.hosting, nearest, sight, at)
         engine.loads_due = bool(wants or engine.loads.in_flight)
         engine.wake_at = min(sight.wake_at, engine.loads.wake_at, engine.hosting.wake_at)
         return [*loads, *steps]
+
+    def imagine(
+        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+    ) -> Generator[int, None, tuple[list[Action], frozenset[MemoryId]]]:
+        """What `plan` would answer, and which memories are wanted; nothing is changed by it."""
+        wants = yield from self.wants(engine, nearest, sight, at)
+        preempt = Part.PREEMPT in self.parts
+        loads, _ = engine.loads.copied().plan(wants, at, idle=engine.running == 0, preempt=preempt)
+        steps = self._host(engine, engine.hosting.copied(), nearest, sight, at)
+        return [*loads, *steps], frozenset(want.memory for want in wants)
 
     def wants(
         self, engine: Engine, nearest: Nearest, sight: Sight, at: float
@@ -336,7 +347,7 @@ class Loading:
         return residents
 
     def _host(
-        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+        self, engine: Engine, hosting: Hosting, nearest: Nearest, sight: Sight, at: float
     ) -> list[FetchAdapter | DropAdapter]:
         if "fetch_adapters" not in engine.features:
             return []
@@ -349,7 +360,7 @@ class Loading:
         )
         moving = engine.loads.loading | engine.residency.loading
         capabilities = engine.capabilities
-        return engine.hosting.plan(
+        return hosting.plan(
             engine.id,
             self.adapters,
             nearest_adapters(nearest, sight, engine, leaving),

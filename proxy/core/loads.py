@@ -10,7 +10,8 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from .actions import Load, StopLoad
@@ -115,6 +116,14 @@ class LoadQueue:
         # What is wanted again while it is being stopped waits for its end.
         stopping = any(flight.stopping and memory in wanted for memory, flight in self._flights.items())
         return [*stops, *starts], complete and not stopping
+
+    def copied(self) -> LoadQueue:
+        """One with which may be planned what is not to be done."""
+        other = copy(self)
+        other.counters = replace(self.counters)
+        other._flights = {memory: replace(flight) for memory, flight in self._flights.items()}
+        other._stops = dict(self._stops)
+        return other
 
     def settle(
         self, action: Load | StopLoad, error: str | None, result: LoadResult | None, at: float

@@ -12,8 +12,16 @@ from .model import KV_PREFIX, LORA, AgentName, MemoryId, Owner, SimulationId
 from .world import World
 
 
-def why(action: Action, world: World, estimate: Estimator, policy: str, at: float) -> str:
-    """To be asked when the action was just asked for. `policy` is its engine's."""
+def why(
+    action: Action,
+    world: World,
+    estimate: Estimator,
+    policy: str,
+    at: float,
+    wanted: Collection[MemoryId] | None = None,
+) -> str:
+    """To be asked when the action was just asked for. `policy` is its engine's; `wanted` is to be loaded ahead by the plan that
+    it is of, if that is not the engine's last one."""
     engine = world.engines.get(action.engine)
     if engine is None:
         return "its engine was removed meanwhile"
@@ -31,16 +39,20 @@ def why(action: Action, world: World, estimate: Estimator, policy: str, at: floa
         case Load():
             return _of_load(action, world, estimate, at)
         case StopLoad():
-            if engine.loads.is_wanted(action.memory):
+            if engine.loads.is_wanted(action.memory) if wanted is None else action.memory in wanted:
                 return "a nearer load takes its place, or the engine has calls to compute"
             return "nobody is expected to need it soon any more"
         case FetchAdapter():
             known = world.adapters.by_key.get(action.adapter)
             count = 0 if known is None else known.agents
+            if action.adapter in world.asks.adapters(at):
+                return "an operator asked for it"
             return f"it is assigned to {count} agents" if count else "an agent on it is expected soon"
         case DropAdapter():
             if action.adapter in world.adapters.leaving:
                 return "it was forgotten, or another version took its place"
+            if action.adapter in engine.hosting.unwanted:
+                return "an operator wants it gone"
             return "it makes room in host memory for one that is needed sooner"
 
 
@@ -93,6 +105,8 @@ def _of_pin(action: Pin, world: World) -> str:
 def _of_load(action: Load, world: World, estimate: Estimator, at: float) -> str:
     agent = agent_of(Owner(action.memory.key), world) if action.memory.kind == KV_PREFIX else None
     way = "computed again" if action.recompute else "copied"
+    if action.memory.kind == LORA and action.memory.key in world.asks.adapters(at):
+        return f"an operator asked for it; to be {way}"
     if agent is None:
         return f"its nearest agent is expected in {action.distance:.3g} s; to be {way}"
     return f"{expected(agent, estimate, action.distance, at)}; to be {way}"
