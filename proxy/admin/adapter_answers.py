@@ -16,7 +16,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "agents": 3,
     "engines": {"engine-0": "slot"},
     "problem": "",
-    "pin": None,
+    "pin": {"reason": "the king speaks", "since_s": 12.5, "ends_in_s": 887.5, "in_force": True},
 }
 
 
@@ -47,7 +47,7 @@ class AdapterAnswer(BaseModel):
 
 
 class AdaptersAnswer(BaseModel):
-    model_config = example({"total": 1, "adapters": [_EXAMPLE], "next": None})
+    model_config = example({"total": 1, "adapters": [_EXAMPLE], "next": "17"})
 
     total: int
     adapters: list[AdapterAnswer]

@@ -68,6 +68,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
 
     @router.get(of_adapters + "/{name}")
     async def one_adapter(name: AdapterPath) -> AdapterAnswer:
+        """Where it lies, where it is, and why not where it should be."""
         return AdapterAnswer.of(desk.adapter(name), desk.clock())
 
     @router.put(

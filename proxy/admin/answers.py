@@ -33,10 +33,10 @@ SIMULATION_EXAMPLE: dict[str, JsonValue] = {
     "first_call_cached_tokens": 61000,
     "first_call_hit_rate": 0.622,
     "accuracy": {
-        "hinted": {"order": 0.97, "time_error": 0.4, "unit": "steps", "count": 96},
-        "gap": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 72},
+        "hinted": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 96},
+        "gap": {"order": 0.97, "time_error": 0.4, "unit": "steps", "count": 72},
     },
-    "in_charge": None,
+    "in_charge": "gap",
     "estimator": "auto",
 }
 AGENT_EXAMPLE: dict[str, JsonValue] = {
@@ -56,7 +56,7 @@ AGENT_EXAMPLE: dict[str, JsonValue] = {
             "loading": True,
         }
     ],
-    "pin": {"reason": "the judge of all disputes", "since_s": 12.5, "ends_in_s": None, "in_force": True},
+    "pin": {"reason": "the judge of all disputes", "since_s": 12.5, "ends_in_s": 887.5, "in_force": True},
 }
 
 
@@ -231,7 +231,7 @@ class AgentAnswer(BaseModel):
 
 
 class AgentsAnswer(BaseModel):
-    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE], "next": None})
+    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE], "next": "17"})
 
     simulation: str
     total: int = Field(description="Of the simulation, whatever is looked for.")

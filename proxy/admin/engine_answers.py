@@ -53,7 +53,7 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
     "policy": "nearest_first",
     "state": "up",
     "configured": True,
-    "weight": None,
+    "weight": 1.0,
     "breaker": "closed",
     "calls": 3,
     "held_tokens": 9100,

@@ -58,6 +58,7 @@ def engine_routes(desk: Desk) -> APIRouter:
 
     @router.get(of_engines + "/{engine}")
     async def one_engine(engine: EnginePath) -> EngineAnswer:
+        """What it is, what is believed of it, and what runs there."""
         return _answer(desk.check_engine(engine).address.name)
 
     @router.delete(

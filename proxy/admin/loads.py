@@ -31,7 +31,7 @@ class LoadBody(BaseModel):
     model_config = body_example(for_s=30)
 
     for_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False, strict=True)] = Field(
-        _WANTED_FOR_S,
+        default=_WANTED_FOR_S,
         description="Seconds: so long it is tried, and so long it counts as needed next, unless it is called for before.",
     )
 
@@ -40,7 +40,7 @@ class UnloadBody(BaseModel):
     model_config = body_example(within_s=30)
 
     within_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False, strict=True)] = Field(
-        _WANTED_FOR_S, description="Seconds: so long it is waited for calls that run on it."
+        default=_WANTED_FOR_S, description="Seconds: so long it is waited for calls that run on it."
     )
 
 

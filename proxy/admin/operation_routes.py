@@ -21,12 +21,12 @@ _EXAMPLE: dict[str, JsonValue] = {
     "id": "9f2c41d07be35a18",
     "kind": "prefetch",
     "of": {"simulation": "town", "agent": "Ann"},
-    "state": "running",
-    "progress": 0.5,
-    "says": "1 of 2 memories are on the device",
-    "result": {},
-    "began_ago_s": 0.2,
-    "took_s": None,
+    "state": "done",
+    "progress": 1.0,
+    "says": "2 of 2 memories are on the device",
+    "result": {"memories": {"kv_prefix:town/Ann": "here", "lora:pirate": "here"}},
+    "began_ago_s": 4.1,
+    "took_s": 0.3,
 }
 OperationId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", examples=["9f2c41d07be35a18"])]
 
@@ -60,7 +60,7 @@ class OperationAnswer(BaseModel):
 
 
 class OperationsAnswer(BaseModel):
-    model_config = example({"operations": [_EXAMPLE], "next": None})
+    model_config = example({"operations": [_EXAMPLE], "next": "17"})
 
     operations: list[OperationAnswer] = Field(description="In the order in which they began.")
     next: str | None = Field(description="For `after`, to get the next page; null: this was the last.")

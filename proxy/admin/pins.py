@@ -24,13 +24,13 @@ from .problems import Problem
 _PIN: dict[str, JsonValue] = {
     "reason": "the judge of all disputes",
     "since_s": 12.5,
-    "ends_in_s": None,
+    "ends_in_s": 887.5,
     "in_force": True,
 }
 
 
 class PinBody(BaseModel):
-    model_config = body_example(reason="the judge of all disputes", for_s=None)
+    model_config = body_example(reason="the judge of all disputes", for_s=900)
 
     for_s: Amount | None = Field(None, description="Seconds. null: until it is taken back.")
     reason: Annotated[
@@ -69,7 +69,7 @@ class PinsAnswer(BaseModel):
             ],
             "adapters": [{"adapter": "pirate", "engines": ["engine-0"], "pin": _PIN}],
             "budgets": {"engine-0": {"pinned_tokens": 2210, "budget_tokens": 2750}},
-            "next": None,
+            "next": "17",
         }
     )
 

@@ -26,6 +26,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
 
     @router.get("/{simulation}")
     async def one_simulation(simulation: SimulationPath) -> SimulationAnswer:
+        """How it does: what was counted, and how well its calls were foreseen."""
         return SimulationAnswer.of(desk.simulation(simulation))
 
     @router.put(

@@ -63,10 +63,17 @@ class Proxy:
             self.call(name, agent)
         return name
 
-    def call(self, simulation: SimulationId, agent: str, prompt: int = 100, cached: int = 25) -> None:
+    def call(
+        self,
+        simulation: SimulationId,
+        agent: str,
+        prompt: int = 100,
+        cached: int = 25,
+        engine: str = "fake",
+    ) -> None:
         self._calls += 1
         call, now = CallId(self._calls), self.runtime.now()
-        self.runtime.post(CallStarted(now, call, simulation, AgentName(agent), EngineId("fake")))
+        self.runtime.post(CallStarted(now, call, simulation, AgentName(agent), EngineId(engine)))
         self.runtime.post(CallEnded(now, call, Outcome.DONE, Usage(prompt, cached, 7)))
 
     def known(self, simulation: SimulationId) -> list[tuple[object, ...]]:
