@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -17,7 +17,20 @@ from scalesim.proxy.admin import create_admin
 from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted
-from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
+from scalesim.proxy.core.model import (
+    KV_PREFIX,
+    LORA,
+    AgentName,
+    CallId,
+    EngineId,
+    EngineReport,
+    MemoryId,
+    MemoryReport,
+    Outcome,
+    Pool,
+    SimulationId,
+    Usage,
+)
 from scalesim.proxy.core.placement import DEFAULT, find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.snapshot import AgentSnapshot
@@ -28,7 +41,7 @@ from scalesim.proxy.engines.registry import Address, Registry
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
-from tests.support.fake_adapter import FakeAdapter
+from tests.support.fake_adapter import EXTENDED, FakeAdapter
 from tests.support.serve import serve
 
 
@@ -174,4 +187,23 @@ async def locked(anyio_backend: str) -> AsyncIterator[Proxy]:
     """One that wants a key."""
     settings = Settings(engine="http://engine", admin_keys=("first-key", "second-key"))
     async with started(settings) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def told(anyio_backend: str) -> AsyncIterator[Proxy]:
+    """All that examples name is there: the simulation town with its agents, and the engine engine-0, which does all."""
+    adapter = FakeAdapter("http://127.0.0.1:30000", engine="engine-0")
+    more = {"load_kv_prefix", "load_lora", "adapters", "fetch_adapters", "warm_up"}
+    adapter.capabilities = replace(EXTENDED, features=EXTENDED.features | more, adapter_slots=8)
+    pools = tuple(Pool(kind, frozenset({kind}), 1000, 500) for kind in (KV_PREFIX, LORA))
+    memories = {
+        MemoryId(KV_PREFIX, "town/Ann"): MemoryReport(100, 0),
+        MemoryId(LORA, "pirate"): MemoryReport(9, 0),
+    }
+    adapter.next_report = EngineReport("boot-1", False, frozenset(), 0, 1000, pools, memories)
+    async with started(Settings(engine="http://engine"), adapter) as proxy:
+        await adapter.until(lambda _: proxy.controller.engines()[0].pools)
+        for agent in ("Ann", "Bob", "Cleo", "Eve"):
+            proxy.call(SimulationId("town"), agent, engine="engine-0")
         yield proxy

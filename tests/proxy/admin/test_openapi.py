@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from scalesim.proxy.admin.operations import Operation
-from scalesim.proxy.core.model import (
-    KV_PREFIX,
-    LORA,
-    EngineReport,
-    MemoryId,
-    MemoryReport,
-    Pool,
-    SimulationId,
-)
-from scalesim.proxy.settings import Settings
-from tests.support.fake_adapter import EXTENDED, FakeAdapter
 
-from .conftest import Proxy, started
+from .conftest import Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -85,25 +74,6 @@ def answer_of(described: dict[str, Any], route: Route) -> object | None:
         assert "204" in route.described["responses"]
         return None
     return resolved(described, content[JSON]["schema"])["example"]
-
-
-@pytest.fixture
-async def told(anyio_backend: str) -> AsyncIterator[Proxy]:
-    """All that examples name is there: the simulation town with Ann, Bob and Cleo, the engine engine-0, and an operation."""
-    adapter = FakeAdapter("http://127.0.0.1:30000", engine="engine-0")
-    more = {"load_kv_prefix", "load_lora", "adapters", "fetch_adapters", "warm_up"}
-    adapter.capabilities = replace(EXTENDED, features=EXTENDED.features | more, adapter_slots=8)
-    pools = tuple(Pool(kind, frozenset({kind}), 1000, 500) for kind in (KV_PREFIX, LORA))
-    memories = {
-        MemoryId(KV_PREFIX, "town/Ann"): MemoryReport(100, 0),
-        MemoryId(LORA, "pirate"): MemoryReport(9, 0),
-    }
-    adapter.next_report = EngineReport("boot-1", False, frozenset(), 0, 1000, pools, memories)
-    async with started(Settings(engine="http://engine"), adapter) as proxy:
-        await adapter.until(lambda _: proxy.controller.engines()[0].pools)
-        for agent in ("Ann", "Bob", "Cleo"):
-            proxy.call(SimulationId("town"), agent, engine="engine-0")
-        yield proxy
 
 
 async def test_every_route_works_as_its_example_shows(told: Proxy) -> None:
