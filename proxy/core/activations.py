@@ -35,7 +35,7 @@ class Activations:
             self._population.note(simulation)
         if simulation.space is not None:
             simulation.space.use(agent.name, simulation.now(simulation.space.rules.clock, at))
-        agent.acts_next = False
+        agent.acts_next, agent.asked = False, None
         agent.barrier = simulation.barriers.count
         agent.running += 1
         agent.used_at = at

@@ -139,7 +139,6 @@ class Agent:
         self.simulation.counters.activations += 1
         self.simulation.use.add(at)
         # What was told of this activation says nothing of the one after it.
-        self.asked = None
         hinted, self.action, self.said = self.hinted, None, None
         if hinted is not None and not hinted.outlives(self.simulation.now(hinted.moment.clock, at)):
             self.hinted = None

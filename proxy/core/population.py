@@ -70,8 +70,9 @@ class Population:
             if not unused:
                 self._totals.refused += 1
                 return None
-            # One that would come back in another mode was put into its own, and that must last.
-            victim = next((one for one in unused if one.mode is self._config.mode), unused[0])
+            # One that would come back in another mode, or by another estimator, was put into its own, and that must last.
+            plain = (one for one in unused if one.mode is self._config.mode and one.estimator is None)
+            victim = next(plain, unused[0])
             self._totals.dropped_simulations += 1
             self.drop_simulation(victim)
         simulation = self.simulations[name] = self.quiet[name] = Simulation(name, self._config.mode, at)

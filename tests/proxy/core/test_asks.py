@@ -84,6 +84,32 @@ def test_a_call_ends_what_was_asked() -> None:
     assert talk.controller.sizes()["asked_agents"] == 0
 
 
+def test_a_call_of_the_same_activation_ends_it_as_well() -> None:
+    talk = _away()
+    call = talk.start("Ann")
+    _ask(talk, "Ann")
+    talk.end(call)
+    talk.call("Ann")
+    talk.act("Ann", 5000.0, Clock.SECONDS)
+    assert talk.agent("Ann").source == "plan"
+
+
+def test_a_stock_engine_is_asked_to_compute_a_prefix_again() -> None:
+    talk = Conversation()
+    talk.find(features=frozenset({"warm_up"}), capacity=200)
+    for agent in ("Ann", "Bob", "Cem"):
+        talk.call(agent)
+        talk.act(agent, 5000.0, Clock.SECONDS)
+    talk.plan()
+    assert _standing(talk) == {prefix("Ann"): Standing.WAITS}
+    assert _standing(talk, "Cem") == {prefix("Cem"): Standing.HERE}
+    _ask(talk, "Ann")
+    (load,) = _loads(talk.tick())
+    assert talk.controller.why(load) == "town/Ann is wanted by an operator; to be computed again"
+    talk.settle([load], state=LoadState.LOADED)
+    assert _standing(talk) == {prefix("Ann"): Standing.HERE}
+
+
 @pytest.mark.parametrize(
     ("state", "standing"), [(LoadState.ABSENT, Standing.ABSENT), (LoadState.NO_ROOM, Standing.NO_ROOM)]
 )

@@ -105,3 +105,13 @@ def test_a_simulation_says_where_its_agents_memory_is() -> None:
     talk.find(EngineId("other"))
     assert talk.town.engines == (GPU,)
     assert talk.controller.simulation(SimulationId("village")) is None
+
+
+def test_a_simulation_with_an_estimator_of_its_own_outlasts_others() -> None:
+    talk = Conversation(simulation_limit=2)
+    talk.call("Ann")
+    _choose(talk, "gap")
+    talk.call("Bob", simulation="village")
+    talk.call("Cem", simulation="city")
+    assert talk.town.estimator == "gap"
+    assert not talk.controller.knows(SimulationId("village"))
