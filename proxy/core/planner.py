@@ -180,6 +180,7 @@ class Planner:
 
     def sizes(self) -> dict[str, int]:
         return {
+            "previews": len(self.previews),
             "agenda_agents": sum(len(desk.agenda) for desk in self._desks.values()),
             "noted_agents": sum(
                 len(desk.engine.noted) + len(desk.engine.called) for desk in self._desks.values()

@@ -126,8 +126,6 @@ class Place(StrEnum):
 class AdapterSnapshot:
     name: str
     path: str
-    number: int
-    """One more than that of the adapter that was registered before it."""
     version: int
     key: AdapterName
     """What engines call the current version."""
@@ -141,6 +139,8 @@ class AdapterSnapshot:
     pin: OperatorPin | None = None
     pinned_on: frozenset[EngineId] = frozenset()
     """Engines that were told to keep its slot, by whomever, as far as we know."""
+    number: int = 0
+    """One more than that of the adapter that was registered before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,7 @@ async def test_what_the_engine_says_of_an_adapter_is_told(lora: Proxy) -> None:
     await lora.adapter.until(
         lambda a: any(isinstance(one, FetchAdapter) and one.adapter == key for one, _ in a.actions)
     )
+    lora.adapter.next_report = None  # it would take back what is fetched after it
 
 
 async def test_an_assignment_is_answered_once_the_adapter_is_there_or_it_is_known_why_not(
