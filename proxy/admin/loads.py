@@ -199,7 +199,7 @@ def _has_come(operation: Operation, desk: Desk, name: str) -> bool:
     )
     problems = {engine: known.problems[engine] for engine in missing if engine in known.problems}
     if not meant or (missing and len(problems) == len(missing)):
-        said = "; ".join(f"{engine}: {why}" for engine, why in problems.items()) or "no engine is up"
+        said = "; ".join(sorted(set(problems.values()))) or "no engine is up"
         raise OperationFailed(f"{operation.says}; {said}")
     return not missing
 

@@ -86,7 +86,7 @@ async def test_an_agent_is_prefetched_and_pinned_and_an_adapter_loaded(tmp_path:
                 await call(proxy, name)
             assert await device_bytes(admin, "Ann") >= WHOLE
 
-            await admin.put(f"{API}/adapters/poet", json={"path": "/adapters/poet"})
+            await admin.put(f"{API}/adapters/poet", json={"path": str(tmp_path)})
             told = await ended(admin, await admin.post(f"{API}/adapters/poet/load"))
             assert (told["state"], told["result"]) == ("done", {"engines": {"engine-0": "slot"}})
             told = await ended(admin, await admin.post(f"{API}/adapters/poet/unload"))
