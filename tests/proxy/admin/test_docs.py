@@ -14,7 +14,7 @@ from scalesim.proxy.admin.problem_types import MEANINGS
 from .conftest import Proxy
 from .test_openapi import routes
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 PAGE = (Path(__file__).parents[3] / "docs" / "admin.md").read_text()
 ADMIN = "http://127.0.0.1:8001"
 COMMANDS = [line for line in PAGE.splitlines() if line.startswith("curl ")]
@@ -26,7 +26,6 @@ ELSEWHERE = ("/host-copy", "/simulations/{simulation}/adapters")
 """Shown in the README."""
 
 
-@pytest.mark.slow
 async def test_every_command_works_as_it_is_printed(told: Proxy) -> None:
     async def nothing(_: Operation) -> None:
         pass

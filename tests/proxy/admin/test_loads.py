@@ -24,7 +24,7 @@ from tests.support.patience import PATIENCE_S, soon
 
 from .conftest import Proxy, started
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 API = "/admin/v1"
 POOLS = (Pool(KV_PREFIX, frozenset({KV_PREFIX}), 2000, 1000), Pool(LORA, frozenset({LORA}), 400, 300))
 

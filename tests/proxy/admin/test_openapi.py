@@ -13,7 +13,7 @@ from scalesim.proxy.admin.operations import Operation
 
 from .conftest import Proxy
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 JSON = "application/json"
 ELSEWHERE = frozenset({"/docs", "/openapi.json"})

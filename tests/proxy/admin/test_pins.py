@@ -11,7 +11,7 @@ from tests.support.fake_adapter import EXTENDED, FakeAdapter
 
 from .conftest import Proxy, started
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 API = "/admin/v1"
 
 
