@@ -23,6 +23,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
+from .action_log import ActionLog
 from .core.actions import Action, Load
 from .core.events import (
     CallEnded,
@@ -164,11 +165,12 @@ class Runtime:
         listener: Callable[[Event], None] | None = None,
         health: Callable[[], Health] | None = None,
         lease: Callable[[], Lease] | None = None,
+        action_log: ActionLog | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
         was started anew outranks the one it replaces. `listener` is told each event after the core, but for those of
         calls; whom `health` gives hears how engines are (a function, as both know each other). With a `lease` nothing is
-        commanded until `take`."""
+        commanded until `take`. `action_log` is told of each action and its end."""
         self.fence_token = _wall_ms() if fence_token is None else fence_token
         self._has_own_token = fence_token is None and lease is None
         self._lease = lease
@@ -195,6 +197,8 @@ class Runtime:
         self._warm_up = warm_up
         self._listener = self.guarded("listener", listener) if listener else None
         self._health: Callable[[], Health] = health or _Nobody
+        self._log_asked = None if action_log is None else self.guarded("action log", action_log.asked)
+        self._log_ended = None if action_log is None else self.guarded("action log", action_log.ended)
         self._tasks: asyncio.TaskGroup | None = None
         self._lines = {one.engine: self._line(one) for one in adapters}
         self._woken = asyncio.Event()
@@ -408,6 +412,8 @@ class Runtime:
         self.planning_s += time.perf_counter() - began
 
     def _enqueue(self, action: Action) -> None:
+        if self._log_asked is not None:
+            self._log_asked(action)
         line = self._lines.get(action.engine)
         if line is None or not line.up or not line.commanded:
             self._fail_later(action, Outcome("dropped", "the engine is not commanded now"))
@@ -440,6 +446,8 @@ class Runtime:
 
     def _count(self, action: Action, outcome: Outcome) -> None:
         self.actions[kind_of(action), outcome.result] += 1
+        if self._log_ended is not None:
+            self._log_ended(action, outcome)
         if isinstance(action, Load):
             state = outcome.load.state if outcome.load else outcome.result
             total = self.loads.setdefault((action.memory.kind, state), LoadTotal())

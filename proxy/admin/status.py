@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -76,8 +77,12 @@ def status_routes(desk: Desk) -> APIRouter:
         """The process is alive; a lost engine does not change that."""
         return HealthAnswer(status="alive", engines=_states())
 
-    @router.get("/ready")
-    @router.get("/readyz")
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"description": "No engine is up, or the proxy is about to end."}
+    }
+
+    @router.get("/ready", responses=unready)
+    @router.get("/readyz", responses=unready)
     async def ready() -> HealthAnswer:
         """200 while an engine is up, else 503; also while the proxy is about to end."""
         states = _states()
@@ -113,7 +118,7 @@ def status_routes(desk: Desk) -> APIRouter:
             version=scalesim.__version__,
             up_s=round(desk.clock() - desk.began, 3),
             mode=desk.settings.mode,
-            policy=desk.settings.policy,
+            policy=desk.controller.policy(),
             parts=sorted(desk.settings.parts),
             engines=engines_of(desk),
             simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],

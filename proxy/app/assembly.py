@@ -22,7 +22,9 @@ from scalesim.proxy.access.keyring import Keyring
 from scalesim.proxy.access.keys import Key
 from scalesim.proxy.access.salts import SECRET_BYTES, Salts, secret_in
 from scalesim.proxy.access.tls import Certificates
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin import Office, create_admin
+from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.kinds import Way
@@ -115,6 +117,7 @@ async def assembled(
             opened(settings) as redis,
             AsyncExitStack() as beside_group,
             _tracing(settings, lambda engine: runtime.kind(engine)) as (trace, spans),
+            Operations(clock) as operations,
         ):
             controller = Controller(making.controller_config(settings))
             keeper = keeper_of(settings, controller, clock)
@@ -135,6 +138,7 @@ async def assembled(
             admissions = Admissions(clock, **making.queue_limits(settings))
             retrying = Retrying(making.retry_rules(settings), Random())
             joins = Joins(making.join_rules(settings))
+            action_log = ActionLog(clock, controller.why)
             runtime = Runtime(
                 controller,
                 [],
@@ -151,6 +155,7 @@ async def assembled(
                     engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine, timings.forget),
                 ),
                 health=lambda: fleet,
+                action_log=action_log,
                 lease=None if redis is None else lambda: _present(member),
             )
             member: Member | None = None
@@ -264,6 +269,8 @@ async def assembled(
                     traces=traces,
                     try_trace=lambda name, index: traces.tried(name, partial(trial_of, index)),
                 ),
+                operations=operations,
+                action_log=action_log,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
             reloading = Reloading(

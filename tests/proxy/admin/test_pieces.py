@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.pieces import pieces, posted
 from scalesim.proxy.admin.problems import Problem
@@ -23,7 +24,16 @@ def desk_of(proxy: Proxy) -> Desk:
     now = proxy.runtime.now
     settings: Any = None  # nobody asks for them
     return Desk(
-        proxy.runtime, proxy.controller, proxy.fleet, proxy.callers, (), Configuration(settings), now, now()
+        proxy.runtime,
+        proxy.controller,
+        proxy.fleet,
+        proxy.callers,
+        (),
+        Configuration(settings),
+        now,
+        now(),
+        proxy.operations,
+        ActionLog(now, proxy.controller.why),
     )
 
 
