@@ -47,6 +47,7 @@ from .base import (
 from .control_calls import ControlCalls, json_object, told
 from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of, useless
 from .sglang_plugin import wire
+from .sglang_requests import can_be_told
 
 
 class SGLangAdapter:
