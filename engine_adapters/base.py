@@ -95,7 +95,7 @@ class EngineAdapter(Protocol):
         owner: Owner | None,
         request_id: str,
         adapter: AdapterName | None = None,
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, object]:
         """Top-level fields to add to (or replace in) a JSON request body, e.g. the owner's name and the request's id.
 
         `owner` is None when the caller is unknown or its simulation is not on. `adapter` is what an operator assigned to

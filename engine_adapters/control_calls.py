@@ -44,8 +44,11 @@ class ControlCalls:
         path: str,
         body: Mapping[str, object] | None = None,
         deadline_s: float | None = None,
+        *,
+        fails: bool = True,
     ) -> httpx.Response:
-        """Any answer below 500, and 501; all else is `EngineUnreachable`. `deadline_s` takes the place of the usual one."""
+        """Any answer below 500, and 501; all else is `EngineUnreachable`. `deadline_s` takes the place of the usual one.
+        `fails`: False where the engine answers 500 for what it will not do, so that it says nothing of the engine itself."""
         deadline_s = deadline_s or self._deadline_s
         timeout = httpx.Timeout(deadline_s, connect=min(CONNECT_S, deadline_s))
         try:
@@ -54,7 +57,7 @@ class ControlCalls:
             )
         except (httpx.HTTPError, httpx.InvalidURL, _RESET_AT_ONCE) as exc:
             raise EngineUnreachable(self.engine, f"{method} {path}: {_named(exc)}") from exc
-        if response.status_code >= 500 and response.status_code != _NOT_IMPLEMENTED:
+        if fails and response.status_code >= 500 and response.status_code != _NOT_IMPLEMENTED:
             raise EngineUnreachable(self.engine, f"{method} {path}: {told(response)}")
         return response
 

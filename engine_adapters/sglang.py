@@ -110,7 +110,9 @@ class SGLangAdapter:
 
     async def _probe_stock(self) -> Capabilities:
         info = await self._read_first("/server_info", "/get_server_info")
-        if not info and not await self._read_first("/model_info", "/get_model_info"):
+        if "vllm_config" in info or (
+            not info and not await self._read_first("/model_info", "/get_model_info")
+        ):
             return useless("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
         return of_stock(info)
 

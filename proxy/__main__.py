@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 import scalesim
+from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import EngineError
-from scalesim.engine_adapters.sglang import SGLangAdapter
 
 from . import collector
 from .access.keys import HASHED, drawn, hash_of
@@ -404,7 +404,7 @@ def _fail(message: str, code: int = PROBLEM) -> NoReturn:
 
 async def _probe(settings: Settings, address: Address) -> Capabilities:
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(DEADLINE_S):
-        adapter = SGLangAdapter(
+        adapter = AnyEngine(
             address.name,
             address.base_url,
             client,

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import httpx
 
+from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import EngineAdapter
-from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
@@ -29,7 +29,7 @@ def fleet_of(settings: Settings, controller: Controller, lines: Lines, client: h
     """Without an engine yet. `client` is for control calls."""
 
     def adapter_for(address: Address) -> EngineAdapter:
-        return SGLangAdapter(
+        return AnyEngine(
             address.name,
             address.base_url,
             client,

@@ -24,7 +24,7 @@ def parsed_object(headers: Headers, raw: bytes) -> dict[str, object] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def with_fields(raw: bytes, parsed: Mapping[str, object], fields: Mapping[str, str]) -> bytes:
+def with_fields(raw: bytes, parsed: Mapping[str, object], fields: Mapping[str, object]) -> bytes:
     """`raw`, the bytes of the object `parsed`, with `fields` put before its last brace; all other bytes stay.
 
     A field that was there with another value is then there twice. Of two, every parser in question takes the last; to

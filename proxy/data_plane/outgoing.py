@@ -51,10 +51,10 @@ class Writer:
         if parsed is None:
             return Outgoing(request.body)
         given = parsed if said.model is None else {**parsed, "model": said.model}
-        fields, abort_id = self._additions(given, request.path, said, to, features)
-        fields |= self._salted(request.key, said.simulation, request.path)
-        if said.model is not None:
-            fields["model"] = said.model
+        # Before the additions: an engine may have an adapter asked for in place of its model.
+        fields: dict[str, object] = {} if said.model is None else {"model": said.model}
+        added, abort_id = self._additions(given, request.path, said, to, features)
+        fields |= {**added, **self._salted(request.key, said.simulation, request.path)}
         sent = {**parsed, **fields}
         body = with_fields(request.body, parsed, fields)
         return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id)
@@ -66,7 +66,7 @@ class Writer:
         said: Said,
         to: EngineAdapter,
         features: frozenset[str],
-    ) -> tuple[dict[str, str], str | None]:
+    ) -> tuple[dict[str, object], str | None]:
         """What the engine shall see besides, and the id by which it can abort the call."""
         caller = said.caller
         owner = None
