@@ -16,7 +16,7 @@ MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3
 # Behind names of results: nothing for the usual scenario.
 OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
-FAST := not slow and not engine and not containers and not clients and not faults
+FAST := not slow and not engine and not others and not containers and not clients and not faults
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 

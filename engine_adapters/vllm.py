@@ -65,7 +65,6 @@ class VLLMAdapter:
         self._features = frozenset({"fetch_adapters"} if await self._takes_adapters() else ())
         if self._features:
             await self.models()
-        slots = _label(metrics, "vllm:lora_requests_info", "max_lora")
         return Capabilities(
             kind=NAME,
             version=version,
@@ -73,7 +72,6 @@ class VLLMAdapter:
             features=self._features,
             boot_id=_boot_id(metrics),
             capacity_tokens=_capacity(metrics),
-            adapter_slots=int(slots) if self._features and slots is not None and slots.isdigit() else None,
             reason=REASON,
         )
 
