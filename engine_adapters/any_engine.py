@@ -9,6 +9,7 @@ import httpx
 from scalesim.proxy.core.actions import Action
 from scalesim.proxy.core.model import AdapterName, Capabilities, EngineId, EngineReport, LoadResult, Owner
 
+from . import llama_cpp, vllm
 from .base import EngineAdapter, Fence
 from .llama_cpp import LlamaCppAdapter
 from .sglang import SGLangAdapter
@@ -16,6 +17,8 @@ from .vllm import VLLMAdapter
 
 KINDS: tuple[Callable[..., EngineAdapter], ...] = (SGLangAdapter, LlamaCppAdapter, VLLMAdapter)
 """Each probes what is not its own as of kind `unknown`. The first is what an engine is taken for until it answers."""
+NEED_NO_PLUGIN = frozenset({llama_cpp.NAME, vllm.NAME})
+"""Kinds that are what they are as they come."""
 
 
 class AnyEngine:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import scalesim
-from scalesim.engine_adapters.any_engine import AnyEngine
+from scalesim.engine_adapters.any_engine import NEED_NO_PLUGIN, AnyEngine
 from scalesim.engine_adapters.base import EngineError
 
 from . import collector
@@ -340,9 +340,10 @@ def _examine(settings: Settings, address: Address) -> bool:
         return False
     print("answers       yes")
     print(f"kind          {found.kind} {found.version}")
-    print(
-        f"plugin        {'active' if found.extended else 'not active: ' + (found.reason or 'no reason given')}"
-    )
+    takes_plugin = found.kind not in NEED_NO_PLUGIN
+    says, denies = ("active", "not active: ") if takes_plugin else ("controlled", "not controlled: ")
+    memory = says if found.extended else denies + (found.reason or "no reason given")
+    print(f"{'plugin' if takes_plugin else 'memory':14}{memory}")
     print(f"capabilities  {', '.join(sorted(found.features)) or 'none'}")
     if found.capacity_tokens is not None:
         print(f"capacity      {found.capacity_tokens} tokens")
@@ -352,6 +353,11 @@ def _examine(settings: Settings, address: Address) -> bool:
     if found.extended:
         print("to do         nothing")
         return True
+    if not takes_plugin:
+        print(
+            "to do         see what it can be started with, in docs/engines.md; the proxy serves it as it is"
+        )
+        return False
     print("to do         install the plugin into the engine's environment, and start the engine with")
     print(
         "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
