@@ -117,7 +117,7 @@ class LlamaCppAdapter:
             )
         name = hashlib.sha256(self.engine.encode()).hexdigest()[:8]
         files = [f"scalesim-{name}-{number}.bin" for number in range(COPIES_PER_SLOT * len(slots))]
-        self._slots = Slots([_slot(one) for one in slots], files)
+        self._slots = Slots([Slot(one["id"], one["n_ctx"]) for one in slots], files)
         self._slots.look(slots)
         features = {"order", "pin", "residency", "owners"}
         if await self._saves():
@@ -140,7 +140,7 @@ class LlamaCppAdapter:
         if response.status_code in (404, _NOT_ENABLED):
             return None
         slots = json_value(response)
-        if not isinstance(slots, list) or not all(isinstance(one, dict) for one in slots):
+        if not isinstance(slots, list) or not all(map(_is_slot, slots)):
             raise EngineUnreachable(self.engine, f"/slots: {told(response)}")
         return slots
 
@@ -378,11 +378,8 @@ def boot_id_of(props: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(mark.encode()).hexdigest()[:16] if isinstance(mark, str) and mark else None
 
 
-def _slot(told: Mapping[str, Any]) -> Slot:
-    number, context = told.get("id"), told.get("n_ctx")
-    if not isinstance(number, int) or not isinstance(context, int):
-        raise ValueError(f"{told!r:.100} is no slot")
-    return Slot(number, context)
+def _is_slot(told: object) -> bool:
+    return isinstance(told, dict) and isinstance(told.get("id"), int) and isinstance(told.get("n_ctx"), int)
 
 
 def _has_many_answers(body: Mapping[str, object]) -> bool:

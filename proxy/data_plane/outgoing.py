@@ -51,10 +51,11 @@ class Writer:
         if parsed is None:
             return Outgoing(request.body)
         given = parsed if said.model is None else {**parsed, "model": said.model}
-        # Before the additions: an engine may have an adapter asked for in place of its model.
-        fields: dict[str, object] = {} if said.model is None else {"model": said.model}
-        added, abort_id = self._additions(given, request.path, said, to, features)
-        fields |= {**added, **self._salted(request.key, said.simulation, request.path)}
+        fields, abort_id = self._additions(given, request.path, said, to, features)
+        fields |= self._salted(request.key, said.simulation, request.path)
+        if said.model is not None:
+            # Some engines are asked for an adapter in place of the model.
+            fields.setdefault("model", said.model)
         sent = {**parsed, **fields}
         body = with_fields(request.body, parsed, fields)
         return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id)

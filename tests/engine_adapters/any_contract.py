@@ -290,13 +290,15 @@ class AnyContract:
 
     async def _answers_on(self, bench: AnyBench, name: AdapterName) -> None:
         """What was computed on an adapter is never taken for what the model computes by itself."""
-        (ann,) = bench.owners(1)
+        ann, bob = bench.owners(2)
         body = bench.body(ann, name)
         assert bench.adapter.adapter_of(PATH, body) == name
         assert bench.adapter.adapter_of(PATH, bench.body(ann)) is None
         assert await bench.call(ann) < 0.5
         assert await bench.call(ann, name) < 0.5
         assert await bench.call(ann, name) > 0.5
+        assert await bench.call(bob, name) < 0.5
+        assert await bench.call(bob) < 0.5
 
     async def test_a_prompt_that_generates_nothing_is_cached(self, bench: AnyBench) -> None:
         (ann,) = bench.owners(1)

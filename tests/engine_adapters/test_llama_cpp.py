@@ -153,6 +153,13 @@ async def test_what_is_no_llama_cpp_or_refuses_the_key_is_of_no_use() -> None:
         await server.adapter().probe()
 
 
+async def test_slots_that_make_no_sense_are_an_engine_out_of_reach() -> None:
+    server = LlamaCpp()
+    server.slots = [{"id": "zero"}]
+    with pytest.raises(EngineUnreachable):
+        await server.adapter().probe()
+
+
 async def test_before_a_probe_every_action_is_refused_and_no_call_is_changed() -> None:
     adapter = LlamaCpp().adapter()
     with pytest.raises(EngineRefused):
