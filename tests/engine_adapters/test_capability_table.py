@@ -20,8 +20,8 @@ def test_what_an_engine_did_not_show_is_not_taken_for_granted() -> None:
 
 
 def test_only_what_stands_between_the_marks_is_written_anew() -> None:
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    page = f"before\n{BEGIN}\nwhat stood there\n{END}\nafter\n"
     written = page_with(page, {"engines": {"one": {}}})
     assert written.startswith("before\n")
     assert written.endswith(f"{END}\nafter\n")
-    assert "old" not in written
+    assert "what stood there" not in written
