@@ -327,20 +327,17 @@ class LlamaCppAdapter:
         adapter: AdapterName | None = None,
     ) -> Mapping[str, object]:
         """The owner's slot. And, where there are adapters, always which of them: a request that names none would be answered
-        with what its slot's last call computed on one."""
+        with what its slot's last call computed on one. An assigned one that is not there is named all the same, and the server
+        refuses that: the model by itself would answer something else."""
         if path not in _PATHS:
             return {}
         added: dict[str, object] = {}
         if owner is not None and self._slots.slots and "id_slot" not in body and not _has_many_answers(body):
             added["id_slot"] = self._slots.take(owner).number
-        if self._loras and "lora" not in body:
-            added["lora"] = [
-                {
-                    "id": one["id"],
-                    "scale": one.get("scale", 0.0) if adapter is None else float(name == adapter),
-                }
-                for name, one in self._named_loras()
-            ]
+        if "lora" not in body and (self._loras or adapter is not None):
+            named = self._named_loras()
+            is_there = adapter is None or any(name == adapter for name, _ in named)
+            added["lora"] = [_chosen(one, name, adapter) for name, one in named] if is_there else adapter
         return added
 
     def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
@@ -380,6 +377,11 @@ def boot_id_of(props: Mapping[str, Any]) -> str | None:
 
 def _is_slot(told: object) -> bool:
     return isinstance(told, dict) and isinstance(told.get("id"), int) and isinstance(told.get("n_ctx"), int)
+
+
+def _chosen(told: Mapping[str, Any], name: AdapterName, adapter: AdapterName | None) -> dict[str, object]:
+    """For a call on `adapter`; None: as the server was started."""
+    return {"id": told["id"], "scale": told.get("scale", 0.0) if adapter is None else float(name == adapter)}
 
 
 def _has_many_answers(body: Mapping[str, object]) -> bool:

@@ -43,6 +43,8 @@ class VLLMAdapter:
         self._features: frozenset[str] = frozenset()
         self._adapters: dict[AdapterName, str] = {}
         """Its paths, by the names of those that are loaded. As many as the engine has."""
+        self._bases: frozenset[object] = frozenset()
+        """Names of its model."""
 
     @property
     def engine(self) -> EngineId:
@@ -122,10 +124,10 @@ class VLLMAdapter:
     async def models(self) -> Sequence[object]:
         """An adapter is a card with a parent."""
         cards = await self._calls.models()
+        named = [card for card in cards if isinstance(card, dict) and "id" in card]
+        self._bases = frozenset(str(card["id"]) for card in named if not card.get("parent"))
         self._adapters = {
-            AdapterName(str(card["id"])): str(card.get("root"))
-            for card in cards
-            if isinstance(card, dict) and card.get("parent") and "id" in card
+            AdapterName(str(card["id"])): str(card.get("root")) for card in named if card.get("parent")
         }
         return cards
 
@@ -140,13 +142,14 @@ class VLLMAdapter:
         request_id: str,
         adapter: AdapterName | None = None,
     ) -> Mapping[str, object]:
-        """An adapter is asked for by its name alone, in place of the model's: `BASE:NAME` is put so, too."""
+        """An adapter is asked for by its name alone, in place of the model's: `BASE:NAME` is put so, too. One that is assigned and
+        not there is asked for all the same: the model by itself would answer something else."""
         if path not in _PATHS:
             return {}
-        named = self._named(body)
-        if named is None and adapter in self._adapters:
+        model, named = body.get("model"), self._named(body)
+        if named is None and (model in self._bases or ":" not in str(model)):
             named = adapter
-        return {} if named is None or named == body.get("model") else {"model": named}
+        return {} if named is None or named == model else {"model": named}
 
     def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
         return self._named(body) if path in _PATHS else None

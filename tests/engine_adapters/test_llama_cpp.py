@@ -164,7 +164,7 @@ async def test_before_a_probe_every_action_is_refused_and_no_call_is_changed() -
     adapter = LlamaCpp().adapter()
     with pytest.raises(EngineRefused):
         await adapter.carry_out(order(ANN), Fence(1, 1))
-    assert adapter.additions(CHAT, {}, ANN, "r", AdapterName("poet")) == {}
+    assert adapter.additions(CHAT, {}, ANN, "r") == {}
 
 
 async def test_a_call_names_its_agent_s_slot_unless_it_names_one_or_wants_several_answers() -> None:
@@ -195,6 +195,7 @@ async def test_where_there_are_adapters_each_call_says_which_so_that_none_answer
     assert adapter.adapter_of(CHAT, poet) == "poet"
     as_started = adapter.additions(CHAT, {}, None, "r")
     assert as_started == {"lora": [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 0.5}]}
+    assert adapter.additions(CHAT, {}, None, "r", AdapterName("nobody")) == {"lora": "nobody"}  # refused
     own = {"lora": [{"id": 0, "scale": 0.5}, {"id": 1, "scale": 0.5}]}
     assert adapter.additions(CHAT, own, None, "r", AdapterName("poet")) == {}
     assert adapter.adapter_of(CHAT, own) is None

@@ -136,7 +136,8 @@ async def test_an_adapter_is_asked_for_in_place_of_the_model() -> None:
         ({"model": "small"}, POET, {"model": "poet"}),
         ({"model": "small:poet"}, None, {"model": "poet"}),
         ({"model": "cook"}, POET, {}),
-        ({"model": "small"}, AdapterName("nobody"), {}),
+        ({"model": "small"}, AdapterName("nobody"), {"model": "nobody"}),  # refused, not answered without it
+        ({"model": "small:unknown"}, POET, {}),
         ({"model": "small"}, None, {}),
         ({}, POET, {"model": "poet"}),
     ):
