@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from scalesim.proxy.app import running
-from scalesim.proxy.core.model import Mode
+from scalesim.proxy.core.model import AdapterName, Mode
 from scalesim.proxy.settings import Settings
 from scalesim.workloads.servers import Server, Servers
 
@@ -39,15 +39,15 @@ async def served(engine_url: str) -> AsyncIterator[Town]:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with other_engines.other_servers(tmp_path_factory.mktemp("servers")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def llama_cpp(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    server = other_engines.start_llama_cpp(servers, tmp_path_factory.mktemp("slots"))
-    asyncio.run(servers.engine_is_up(server))
+def llama_cpp(others: Servers, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    server = other_engines.start_llama_cpp(others, tmp_path_factory.mktemp("slots"))
+    asyncio.run(others.engine_is_up(server))
     return server
 
 
@@ -85,3 +85,37 @@ async def test_streams_and_clients_are_served_as_by_llama_cpp_itself(llama_cpp: 
         )
         streamed = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
         assert whole.choices[0].message.content == streamed
+
+
+async def test_an_adapter_that_llama_cpp_was_not_started_with_is_refused_and_not_left_out(
+    llama_cpp: Server,
+) -> None:
+    async with served(llama_cpp.url) as here:
+        await _assign(here, "Ann", "poet", "/nowhere")
+        answer = await here.chat("Ann", chars=CHARS)
+        assert answer.status_code == 400
+        assert "lora" in answer.text
+
+
+async def test_an_agent_s_adapter_is_fetched_by_vllm_before_it_calls(
+    others: Servers, adapter_paths: Mapping[AdapterName, str]
+) -> None:
+    engine = other_engines.start_vllm(others)
+    await others.engine_is_up(engine)
+    name, path = next(iter(adapter_paths.items()))
+    async with served(engine.url) as here:
+        await _assign(here, "Ann", name, path)
+        cards = (await here.http.get(f"{engine.url}/v1/models")).json()["data"]
+        assert [card["id"] for card in cards] == ["small", name]
+        answer = await here.chat("Ann", chars=CHARS)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"] == name
+        assert await here.cached_tokens("Ann", chars=CHARS) >= 128
+        assert await here.cached_tokens("Ben", chars=CHARS) == 0
+
+
+async def _assign(here: Town, agent: str, adapter: str, path: str) -> None:
+    (await here.http.put(f"{here.admin}/admin/v1/adapters/{adapter}", json={"path": path})).raise_for_status()
+    body = {"agents": {agent: adapter}, "create_agents": True}
+    answer = await here.http.put(f"{here.admin}/admin/v1/simulations/town/adapters", json=body)
+    answer.raise_for_status()
