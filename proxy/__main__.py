@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import scalesim
+from scalesim.engine_adapters.any_engine import NEED_NO_PLUGIN
 from scalesim.engine_adapters.base import EngineError
 
 from . import collector
@@ -395,9 +396,10 @@ def _examine(settings: Settings, address: Address) -> bool:
         return False
     print("answers       yes")
     print(f"kind          {found.kind} {found.version}")
-    print(
-        f"plugin        {'active' if found.extended else 'not active: ' + (found.reason or 'no reason given')}"
-    )
+    takes_plugin = found.kind not in NEED_NO_PLUGIN
+    says, denies = ("active", "not active: ") if takes_plugin else ("controlled", "not controlled: ")
+    memory = says if found.extended else denies + (found.reason or "no reason given")
+    print(f"{'plugin' if takes_plugin else 'memory':14}{memory}")
     print(f"capabilities  {', '.join(sorted(found.features)) or 'none'}")
     if found.capacity_tokens is not None:
         print(f"capacity      {found.capacity_tokens} tokens")
@@ -409,6 +411,11 @@ def _examine(settings: Settings, address: Address) -> bool:
         return True
     if address.front is not None:
         print("to do         what is lacking stands above; the proxy serves it as it is")
+        return False
+    if not takes_plugin:
+        print(
+            "to do         see what it can be started with, in docs/engines.md; the proxy serves it as it is"
+        )
         return False
     print("to do         install the plugin into the engine's environment, and start the engine with")
     print(
