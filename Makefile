@@ -22,7 +22,7 @@ PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
         proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing other-engines test-engines \
-        search-stock calibrate-link gpu-acceptance check audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
+        search-stock calibrate-link gpu-acceptance lint check coverage audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -133,12 +133,16 @@ search-stock: setup $(MEMORY_MODEL)/.ready       ## SGLang's own settings beside
 calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
 	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link$(OF_SCENARIO).json
 
-check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
+lint: .venv/.ready   ## format, lint and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+check: lint          ## that, import rules and the fast tests; before every commit
+	.venv/bin/pytest -n auto -m "$(FAST)"
+
+coverage: .venv/.ready  ## which lines of the core its tests reach
 	.venv/bin/pytest -n auto -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
-	.venv/bin/pytest -n auto -m "$(FAST)" --ignore tests/proxy/core
 
 test: setup          ## every test, the real engine included; of the slow ones what fails is tried once more (about 18 minutes after set-up)
 	@$(PY) .ci/tests.py "$(FAST)"
