@@ -105,10 +105,24 @@ def allowed(module: str, name: str) -> bool:
 
 def _shell_of(module: str) -> tuple[str, ...]:
     """What a part of the shell may import of the shell: its own folder, and single modules that are nobody's part."""
-    parts = ("data_plane", "admin", "engines", "warm_up", "recording", "runtime", "app", "__main__")
+    parts = (
+        *(
+            "data_plane",
+            "admin",
+            "dashboard",
+            "engines",
+            "warm_up",
+            "recording",
+            "runtime",
+            "app",
+            "__main__",
+        ),
+    )
     own = [f"{SHELL}.{part}" for part in parts if within(module, f"{SHELL}.{part}")]
     if within(module, f"{SHELL}.data_plane", f"{SHELL}.admin", f"{SHELL}.settings"):
         own.append(f"{SHELL}.engines")
+    if within(module, f"{SHELL}.admin"):
+        own.append(f"{SHELL}.dashboard")
     top = {path.stem for path in (ROOT / "proxy").glob("*.py")} - {*parts, "__init__"}
     return (*own, *(f"{SHELL}.{part}" for part in top))
 

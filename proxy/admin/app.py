@@ -21,6 +21,8 @@ from .engines import engine_routes
 from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
+from .live import Live, live_routes
+from .pages import page_routes
 from .simulations import simulation_routes
 from .spaces import space_routes
 from .status import status_routes
@@ -45,6 +47,7 @@ def create_admin(
         title="ScaleSim admin API",
         version=scalesim.__version__,
         description="Tell the proxy what a simulation knows, and look at what it makes of it.",
+        docs_url=None,  # ours, which loads nothing from elsewhere
         redoc_url=None,
         responses=problems.RESPONSES,
     )
@@ -73,5 +76,7 @@ def create_admin(
         answer_routes,
     ):
         app.include_router(routes(desk))
+    app.include_router(live_routes(desk, Live(desk)))
+    app.include_router(page_routes())
     app.add_middleware(Gate, keys=settings.admin_keys)
     return app

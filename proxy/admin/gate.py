@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalesim.proxy.access.keys import Key, Keys, digest_of
+from scalesim.proxy.dashboard.assets import assets
 from scalesim.proxy.settings import is_loopback
 
 from .problems import Problem, problem
@@ -26,7 +27,7 @@ _OF_MANY = re.compile(
     r"/v1/update|/admin/v1/simulations/[^/]+/"
     r"(?:distances|actions|positions|interactions|graph|activations|adapters)"
 )
-OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/openapi.json", *assets()})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 

@@ -109,6 +109,11 @@ class Residency:
         """None as well where it is only assumed."""
         return None if self._by_recency is not None else self.memories.get(memory)
 
+    @property
+    def reports(self) -> bool:
+        """The engine tells what it holds, so that what it does not name is not there as far as is known."""
+        return bool(self.pools) and self._by_recency is None
+
     def host(self, memory: MemoryId, size_bytes: int | None) -> None:
         """It is in host memory now, and not on the device."""
         if self.pools and size_bytes and memory not in self.memories and not self._is_full:
