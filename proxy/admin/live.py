@@ -287,7 +287,8 @@ class Live:
 
     def _message(self, event: str, told: Json) -> bytes:
         head = f"id: {self._run}-{self._number}\nevent: {event}\ndata: ".encode()
-        return head + orjson.dumps(told) + b"\n\n"
+        # Words of closed sets are keys, and they are enums.
+        return head + orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS) + b"\n\n"
 
     def _looked_over(self) -> Json:
         return {**overview(self._desk), "meter": self._meter.told()}

@@ -98,9 +98,9 @@ def _words(action: Action) -> tuple[str, str, str] | None:
             return "evict", _some(owners), "it will not call again"
         case Load(memory=memory, distance=distance, recompute=recompute):
             how = (
-                "computed again, as there is no copy"
+                "to be computed again, as there is no copy"
                 if recompute
-                else "copied to the device ahead of the call"
+                else "to be copied to the device before that"
             )
             return "load", memory.key, f"calls in about {distance:.1f} s; {how}"
         case StopLoad(memory=memory):

@@ -59,8 +59,6 @@ NAMES = (
     ),
     *("Pia", "Quin", "Rosa", "Sam", "Tove", "Uma", "Vic", "Wen", "Xia", "Yan", "Zoe"),
 )
-PERSONA_WORDS = 40
-"""About as many tokens of memory."""
 
 
 def names(count: int) -> list[str]:
@@ -76,12 +74,14 @@ class Town:
     admin: str
     engine: str
     http: httpx.AsyncClient
+    words: int = 40
+    """Of each persona: about as many tokens of memory."""
     random: Random = field(default_factory=lambda: Random(1))
 
     async def call(
         self, agent: str, simulation: str = "town", *, tokens: int = 4, says_who: bool = True
     ) -> None:
-        persona = " ".join(Random(agent).choices(WORDS, k=PERSONA_WORDS))
+        persona = " ".join(Random(agent).choices(WORDS, k=self.words))
         body = {
             "model": "emulated",
             "max_tokens": tokens,
@@ -130,22 +130,22 @@ class Town:
                 turns.create_task(turn(agent))
 
 
-def engine_for(agents: int, *, room: float = 0.3, **options: Any) -> EmulatedEngine:
+def engine_for(agents: int, *, words: int = 40, room: float = 0.3, **options: Any) -> EmulatedEngine:
     """With room for that share of so many agents' memory, and a host tier for all of them."""
-    tokens = agents * 90
+    tokens = agents * (words + 25)
     quick: dict[str, Any] = {
         "prefill_s_per_token": 0.0004,
         "decode_s_per_token": 0.01,
-        "bytes_per_token": 98_304,
+        "bytes_per_token": 24_576,
         "link_bytes_per_s": 2e9,
     }
     return EmulatedEngine(
-        capacity_tokens=int(tokens * room) + 2000, host_tokens=tokens * 2, **(quick | options)
+        capacity_tokens=int(tokens * room) + 1000, host_tokens=tokens * 2, **(quick | options)
     )
 
 
 @asynccontextmanager
-async def town(engine: EmulatedEngine, **settings: Any) -> AsyncIterator[Town]:
+async def town(engine: EmulatedEngine, *, words: int = 40, **settings: Any) -> AsyncIterator[Town]:
     async with (
         served(engine.app) as url,
         running(
@@ -153,7 +153,7 @@ async def town(engine: EmulatedEngine, **settings: Any) -> AsyncIterator[Town]:
         ) as where,
         httpx.AsyncClient(trust_env=False, timeout=60) as http,
     ):
-        yield Town(where.data, where.admin, url, http)
+        yield Town(where.data, where.admin, url, http, words)
 
 
 @asynccontextmanager

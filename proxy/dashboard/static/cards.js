@@ -2,9 +2,10 @@
 
 import { bar, by, h, put } from "./dom.js";
 import { BUCKETS } from "./state.js";
-import { CAUSES, PLACES, ago, agents, bytes, number, percent, seconds, several } from "./words.js";
+import { CAUSES, PLACES, ago, agents, bytes, lasting, number, percent, seconds, several } from "./words.js";
 
 const LATELY_S = 60;
+const ENOUGH = 500; // calls, after which equal is equal
 const FEW = 20; // calls: a share of fewer says nothing
 
 const share = (part, whole) => (whole ? part / whole : 0);
@@ -36,7 +37,8 @@ export function gain(state) {
   const verdict =
     points > 0 ? ["That is ", h("b", null, `${several(points, "more call")} in a hundred`), " that need not compute their prompt again."]
     : points < 0 ? [`That is ${several(-points, "call")} in a hundred fewer. If it lasts, the guard hands the cache back to recency.`]
-    : ["Both come to the same: either everything fits, or what was told of agents is of no use here."];
+    : known.calls < ENOUGH ? ["Both come to the same so far: after more calls there is more to tell."]
+    : ["Both come to the same: either everything fits, or what is known of agents is of no use here."];
   const last = state.history.at(-1);
   put(
     by("gain"),
@@ -121,9 +123,9 @@ export function engines(state) {
       says(h("b", null, several(one.calls ?? 0, "call")), " there now. ",
         one.agents ? `It has the memory of ${agents(one.agents)}${one.ordered ? `, of which ${number(one.ordered)} are in its order` : ""}${one.pinned ? `, ${number(one.pinned)} pinned` : ""}. ` : "",
         one.loads ? `${several(one.loads, "load")} on the way${one.loading_bytes ? ` (${bytes(one.loading_bytes)})` : ""}. ` : "",
-        one.actions ? `${several(one.actions, "order")} wait to be sent. ` : "")),
+        one.actions ? `${several(one.actions, "order waits", "orders wait")} to be sent. ` : "")),
     ),
-    says(state.overview.waiting ? [h("b", null, several(state.overview.waiting, "call")), " wait in the proxy for a place."] : "No call waits in the proxy."),
+    says(state.overview.waiting ? [h("b", null, several(state.overview.waiting, "call waits", "calls wait")), " in the proxy for a place."] : "No call waits in the proxy."),
   );
 }
 
@@ -167,7 +169,7 @@ export function time(state) {
     whole ? [
       h("p", null, "Of the time that calls took in the last minute, ", h("b", null, percent(share(served, whole))), " was spent at the engines", waited > 0.0005 * whole ? [" and ", h("b", null, percent(share(waited, whole))), " waiting for a place there."] : ". Nobody had to wait for a place."),
       h("div", { class: "gap-less" }, bar([[share(waited, whole), "waits"], [share(served, whole), "device"]], `${percent(share(waited, whole))} waiting, ${percent(share(served, whole))} at the engines`, true)),
-      h("ul", { class: "chips" }, h("li", null, h("i", { class: "swatch waits" }), `waiting: ${seconds(waited)} in all`), h("li", null, h("i", { class: "swatch device" }), `at the engines: ${seconds(served)} in all`)),
+      h("ul", { class: "chips" }, h("li", null, h("i", { class: "swatch waits" }), `waiting: ${lasting(waited)} in all`), h("li", null, h("i", { class: "swatch device" }), `at the engines: ${lasting(served)} in all`)),
     ] : says("No call ended while this page looked on."),
     says(passed > 2 ? [`${(calls / passed).toFixed(calls / passed < 10 ? 1 : 0)} calls a second. `, planning === null ? "" : `Working out who calls next takes ${percent(planning / passed, 1)} of one processor core.`] : ""),
   );
@@ -226,16 +228,17 @@ export function towns(state, chosen, choose) {
   );
 }
 
-const DID = { order: "ordered", pin: "pinned", unpin: "let go", evict: "gave up", load: "loaded", stop: "stopped", fetch: "fetched", drop: "dropped" };
+const WHAT = { order: "Order", pin: "Pin", unpin: "Let go of", evict: "Give up", load: "Load", stop: "Stop loading", fetch: "Fetch", drop: "Drop" };
 
 export function actions(state, prefix) {
-  const several = Object.keys(state.engines).length > 1;
+  const many = Object.keys(state.engines).length > 1;
   put(
     by("actions"),
-    state.actions.length ? state.actions.slice(0, 40).map(([, at, engine, what, who_, why, result, failed]) => h("li", null,
+    state.actions.length ? state.actions.slice(0, 40).map(([, at, engine, what, of, why, result, failed]) => h("li", null,
       h("time", null, ago(Math.max(0, state.at - at))),
-      h("div", null, h("span", { class: "what" }, `${DID[what] || what} ${who_.replaceAll(prefix, "")}`), several ? ` on ${engine}` : "",
-        h("span", { class: "why" }, ` because: ${why.replaceAll(prefix, "")}`), result === "done" ? "" : h("span", { class: failed ? "failed" : "why" }, `. ${failed ? "Failed: " : ""}${result}`)))) : h("li", null, h("span"), h("span", { class: "why" }, "Nothing since this page looks on.")),
+      h("div", null, h("span", { class: "what" }, `${WHAT[what] || what} ${of.replaceAll(prefix, "")}`), many ? ` on ${engine}` : "",
+        h("span", { class: "why" }, ` – ${why.replaceAll(prefix, "")}`), result === "done" ? "" : h("span", { class: failed ? "failed" : "" }, `. ${failed ? "Failed: " : "Result: "}${result}`))))
+      : h("li", null, h("span"), h("span", { class: "why" }, "Nothing since this page looks on.")),
   );
 }
 
@@ -258,7 +261,7 @@ export function summary(state, name) {
   const points = known ? Math.round((known.run - known.lru) * 100) : 0;
   const place = state.agents.size ? `the memory of ${number(device)} is on the device` : "";
   return [
-    h("b", null, name), ` has ${agents(town.agents)}: `, h("b", null, `${number(town.running)} call${town.running === 1 ? "s" : ""} now`), place ? ` and ${place}. ` : ". ",
+    h("b", null, name), ` has ${agents(town.agents)}: `, h("b", null, `${several(town.running, "call")} now`), place ? ` and ${place}. ` : ". ",
     known ? [h("b", null, percent(known.run)), " of calls find their memory", points > 0 ? [", ", h("b", null, `${several(points, "point")} more`), " than without ScaleSim."] : points < 0 ? `, ${several(-points, "point")} less than without ScaleSim.` : ", as they would without ScaleSim."] : "",
     town.resting ? " It rests: nothing was heard of it for long." : "",
     town.mode === "off" ? " It is switched off: calls only pass through." : town.mode === "shadow" ? " It is in shadow: nothing is sent to engines." : "",

@@ -5,7 +5,9 @@ import { BUCKETS } from "./state.js";
 import { PLACES, when } from "./words.js";
 
 const SIZES = { device: 1, loading: 1, host: 0.58, gone: 0.34, unknown: 0.34 };
-const LARGEST = 26;
+const LARGEST = 92;
+const NAMED = 56; // from this pitch on there is room for names
+const NAME_HEIGHT = 15;
 
 export class FieldView {
   constructor(state, open, say) {
@@ -17,7 +19,7 @@ export class FieldView {
     this.shown = [];
     this.chosen = null; // the id of an agent
     this.columns = 1;
-    this.pitch = LARGEST;
+    this.pitch = this.across = LARGEST;
     this.pending = false;
     new ResizeObserver(() => this.draw()).observe(this.canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -65,11 +67,14 @@ export class FieldView {
     if (!count) return;
     let pitch = Math.min(LARGEST, Math.sqrt((width * height) / count));
     while (Math.floor(width / pitch) * Math.floor(height / pitch) < count) pitch *= 0.985;
-    this.pitch = pitch;
     this.columns = Math.floor(width / pitch);
+    this.pitch = pitch;
+    this.across = Math.min(width / this.columns, pitch * 1.4); // no edge is left empty
     const styles = getComputedStyle(document.documentElement);
     const colors = BUCKETS.map((one) => styles.getPropertyValue(one.color).trim());
-    const most = pitch * (pitch > 9 ? 0.82 : 0.86);
+    const named = pitch >= NAMED;
+    const most = named ? pitch - NAME_HEIGHT - 12 : pitch * (pitch > 9 ? 0.82 : 0.86);
+    const above = named ? NAME_HEIGHT / 2 : 0;
     // One colour after the other: to change it is what costs.
     const piles = BUCKETS.map(() => []);
     this.shown.forEach((agent, place) => piles[this.state.bucket(agent)].push(place));
@@ -80,8 +85,8 @@ export class FieldView {
       for (const place of pile) {
         const agent = this.shown[place];
         const side = Math.max(1.2, most * (SIZES[agent.place] ?? 0.34));
-        const x = (place % this.columns) * pitch + (pitch - side) / 2;
-        const y = Math.floor(place / this.columns) * pitch + (pitch - side) / 2;
+        const x = (place % this.columns) * this.across + (this.across - side) / 2;
+        const y = Math.floor(place / this.columns) * pitch + (pitch - side) / 2 - above;
         if (agent.place === "loading") rings.push([x, y, side]);
         else if (side > 8) pen.roundRect(x, y, side, side, side * 0.18);
         else pen.rect(x, y, side, side);
@@ -90,18 +95,29 @@ export class FieldView {
       pen.lineWidth = Math.max(1, pitch * 0.12);
       for (const [x, y, side] of rings) pen.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
     });
+    if (named) this.#name(pen, styles.getPropertyValue("--soft").trim());
     const place = this.shown.findIndex((one) => one.id === this.chosen);
     if (place >= 0 && (document.activeElement === this.canvas || by("story").open)) {
       pen.strokeStyle = styles.getPropertyValue("--ink").trim();
       pen.lineWidth = 2;
-      const [x, y] = [(place % this.columns) * pitch, Math.floor(place / this.columns) * pitch];
-      pen.strokeRect(x - 1, y - 1, pitch + 2, pitch + 2);
+      pen.strokeRect((place % this.columns) * this.across, Math.floor(place / this.columns) * pitch, this.across, pitch);
     }
+  }
+
+  #name(pen, color) {
+    pen.fillStyle = color;
+    pen.font = "12px system-ui, sans-serif";
+    pen.textAlign = "center";
+    this.shown.forEach((agent, place) => {
+      let text = agent.name;
+      while (text.length > 3 && pen.measureText(text).width > this.across - 6) text = `${text.replace(/…$/, "").slice(0, -1)}…`;
+      pen.fillText(text, ((place % this.columns) + 0.5) * this.across, (Math.floor(place / this.columns) + 1) * this.pitch - 5);
+    });
   }
 
   #at(event) {
     const box = this.canvas.getBoundingClientRect();
-    const column = Math.floor((event.clientX - box.left) / this.pitch);
+    const column = Math.floor((event.clientX - box.left) / this.across);
     const row = Math.floor((event.clientY - box.top) / this.pitch);
     return column < this.columns && column >= 0 && row >= 0 ? this.shown[row * this.columns + column] : undefined;
   }
@@ -118,7 +134,7 @@ export class FieldView {
     name.textContent = agent.name;
     this.tip.replaceChildren(name, `${when(this.state, agent)}; memory ${PLACES[agent.place]}`);
     this.tip.hidden = false;
-    const x = (place % this.columns) * this.pitch + 14;
+    const x = (place % this.columns) * this.across + 14;
     const y = Math.floor(place / this.columns) * this.pitch + this.pitch + 16;
     const box = this.canvas.parentElement;
     this.tip.style.left = `${Math.max(4, Math.min(x, box.clientWidth - this.tip.offsetWidth - 8))}px`;

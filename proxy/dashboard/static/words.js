@@ -14,6 +14,11 @@ export function seconds(value) {
   return `${Math.round(value / 86400)} days`;
 }
 
+/** A length, and no moment. */
+export function lasting(value) {
+  return value < 0.05 ? "0 s" : seconds(value);
+}
+
 export function ago(value) {
   return value < 1 ? "just now" : `${seconds(value)} ago`;
 }
