@@ -120,6 +120,7 @@ def _of_engine(
     if known is not None:
         told |= {
             "agents": known.agents,
+            "calls": known.running_calls,
             "ordered": None if known.order is None else len(known.order),
             "pinned": len(known.pins),
             "loading_bytes": known.loading_bytes,

@@ -11,6 +11,9 @@ const FEW = 20; // calls: a share of fewer says nothing
 const share = (part, whole) => (whole ? part / whole : 0);
 const says = (...parts) => h("p", { class: "says gap-less" }, ...parts);
 
+/** As the two shares are shown. */
+const pointsOf = ({ run, lru }) => Math.round(run * 100) - Math.round(lru * 100);
+
 /** Of all engines' guards: [calls, hits as it is run, hits by recency, "in the last minute"]. */
 export function gained(state) {
   const last = state.history.at(-1);
@@ -33,7 +36,7 @@ export function gain(state) {
     return put(by("gain"), says(why));
   }
   const rehearses = guards.every(([, one]) => one.guard.rehearses);
-  const points = Math.round((known.run - known.lru) * 100);
+  const points = pointsOf(known);
   const verdict =
     points > 0 ? ["That is ", h("b", null, `${several(points, "more call")} in a hundred`), " that need not compute their prompt again."]
     : points < 0 ? [`That is ${several(-points, "call")} in a hundred fewer. If it lasts, the guard hands the cache back to recency.`]
@@ -258,7 +261,7 @@ export function summary(state, name) {
   const rows = counted(state);
   const device = rows.reduce((sum, one) => sum + one.device, 0);
   const known = gained(state);
-  const points = known ? Math.round((known.run - known.lru) * 100) : 0;
+  const points = known ? pointsOf(known) : 0;
   const place = state.agents.size ? `the memory of ${number(device)} is on the device` : "";
   return [
     h("b", null, name), ` has ${agents(town.agents)}: `, h("b", null, `${several(town.running, "call")} now`), place ? ` and ${place}. ` : ". ",

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from scalesim.proxy.admin import create_admin
 from scalesim.proxy.core.controller import Controller, ControllerConfig
@@ -49,6 +50,7 @@ class Proxy:
     adapter: FakeAdapter
     callers: Ladder
     fleet: Fleet
+    app: FastAPI
     _calls: int = 0
     _simulations: int = 0
 
@@ -114,7 +116,7 @@ async def started(
     try:
         async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
-            yield Proxy(client, controller, runtime, adapter, callers, fleet)
+            yield Proxy(client, controller, runtime, adapter, callers, fleet, app)
     finally:
         loop.cancel()
         await asyncio.wait([loop])
