@@ -50,6 +50,8 @@ from .problems import Problem
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+SOON_S = 0.02
+"""Before the first beat: the picture that is there at once goes first."""
 LISTENERS = 32
 QUEUED = 30
 """Messages that wait for one listener; with one more it is dropped."""
@@ -226,6 +228,7 @@ class Live:
     async def _go_on(self) -> None:
         """As long as there is anybody. If it fails, whoever listened comes again, and begins it anew."""
         try:
+            await self._wait(SOON_S)
             while self._channels:
                 await self.beat()
                 await self._wait(EVERY_S)
