@@ -54,6 +54,13 @@ async def seen(page: Page, selector: str, text: str) -> None:
     await expect(page.locator(selector).first).to_contain_text(text, timeout=30_000)
 
 
+async def named(page: Page, label: str) -> None:
+    """The field says how many agents it shows."""
+    from playwright.async_api import expect
+
+    await expect(page.locator("#field")).to_have_attribute("aria-label", label, timeout=30_000)
+
+
 async def pictured(page: Page, name: str, wanted: bool, *, full: bool = True) -> None:
     if not wanted:
         return
@@ -153,7 +160,7 @@ async def test_the_field_is_gone_through_by_keys_and_said_aloud(browser: Any, sm
     async with page_of(browser, small.admin) as page:
         await page.goto(f"{small.admin}/#town")
         await seen(page, "#summary", "60 agents")
-        await page.wait_for_function("document.getElementById('field').ariaLabel === 'Field of 60 agents'")
+        await named(page, "Field of 60 agents")
         await page.select_option("#order", "name")
         await page.focus("#field")
         await page.keyboard.press("Home")
@@ -167,7 +174,7 @@ async def test_the_field_is_gone_through_by_keys_and_said_aloud(browser: Any, sm
 async def test_a_click_on_the_field_opens_the_agent_under_it(browser: Any, small: Town) -> None:
     async with page_of(browser, small.admin) as page:
         await page.goto(f"{small.admin}/#town")
-        await page.wait_for_function("document.getElementById('field').ariaLabel === 'Field of 60 agents'")
+        await named(page, "Field of 60 agents")
         await page.select_option("#order", "name")
         await page.wait_for_timeout(300)  # a frame is drawn
         await page.click("#field", position={"x": 30, "y": 30})
@@ -325,9 +332,7 @@ async def test_ten_thousand_agents_are_drawn_and_found(browser: Any, pictures: b
         await city.settle()
         async with beside(city.live()), page_of(browser, url_of(city)) as page:
             await page.goto(f"{url_of(city)}/#{CITY}")
-            await page.wait_for_function(
-                "document.getElementById('field').ariaLabel === 'Field of 10,000 agents'"
-            )
+            await named(page, "Field of 10,000 agents")
             if pictures:
                 await asyncio.sleep(4 * SETTLED_S)
             await pictured(page, "10000", pictures)
