@@ -38,7 +38,7 @@ async def serve(settings: Settings, *, ready: Callable[[ServerAddresses], None] 
     with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
         async with assembled(settings, certificates, hurry=hurry) as (addresses, runtime):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
-            _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
+            _say("admin", f"{addresses.admin}  a dashboard; its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
             if settings.record is not None:
                 what = "IN FULL" if settings.record_full_text else "as hashes"

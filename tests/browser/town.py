@@ -122,11 +122,10 @@ class Town:
 
         async with asyncio.TaskGroup() as turns:
             while True:
-                at, agent = queue[0]
-                if at > loop.time():
-                    await asyncio.sleep(min(0.2, at - loop.time()))
+                if not queue or queue[0][0] > loop.time():
+                    await asyncio.sleep(0.05)
                     continue
-                heapq.heappop(queue)
+                _, agent = heapq.heappop(queue)
                 turns.create_task(turn(agent))
 
 
