@@ -86,6 +86,12 @@ def _words(action: Action) -> tuple[str, str, str] | None:
                 _agents(len(distances)),
                 "the guard found that recency did better than distance of late",
             )
+        case Order(distances=((owner, _),)):
+            return (
+                "order",
+                _agents(1),
+                f"of {owner} alone it is known when it calls: all others leave before it",
+            )
         case Order(distances=distances):
             first, last = distances[0], distances[-1]
             why = f"{first[0]} calls first, {last[0]} last: the farthest leaves first"

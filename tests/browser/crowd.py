@@ -37,7 +37,7 @@ from scalesim.proxy.core.model import (
     Usage,
     owner_of,
 )
-from scalesim.proxy.recognition.ladder import Ladder
+from scalesim.proxy.recognition.ladder import Ladder, Recognised
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
 from tests.proxy.admin.conftest import Nothing, Proxy, fleet_of
@@ -138,8 +138,20 @@ class Crowd:
         self.proxy.runtime.post(ModeSet(self.proxy.runtime.now(), CITY, Mode.ON))
         for number, agent in enumerate(self.agents):
             self.end(self.begin(agent), agent)
+            self._recognise(agent)
             if number % 50 == 0:
                 await asyncio.sleep(0)
+
+    def _recognise(self, agent: AgentName) -> None:
+        """As if two in five had been found in their prompts."""
+        callers = self.proxy.callers
+        is_found = self._random.random() < 0.4
+        callers.named["recipe:oasis" if is_found else "X-Agent-ID"] += 1
+        if is_found:
+            confidence = min(0.99, self._random.gauss(0.93, 0.05))
+            callers._callers[CITY, agent] = Recognised(
+                CITY, agent, "recipe:oasis", confidence, why="its name stands in the system message"
+            )
 
     async def live(self, call_s: float = 1.5) -> None:
         """Until cancelled: calls, each told of shortly before; most agents come back at about the same rate, some seldom."""

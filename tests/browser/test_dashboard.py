@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser, pytest.mark.slow]
 Page = Any
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-SETTLED_S = 25.0
+SETTLED_S = 40.0
 """Until the pictures show a town in full swing; other tests need not wait for that."""
 
 
@@ -74,7 +74,9 @@ def _shrunk(path: Any) -> None:
     from PIL import Image
 
     with Image.open(path) as image:
-        image.convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
 
 
 async def faults_of(page: Page) -> list[str]:
@@ -334,7 +336,7 @@ async def test_ten_thousand_agents_are_drawn_and_found(browser: Any, pictures: b
             await page.goto(f"{url_of(city)}/#{CITY}")
             await named(page, "Field of 10,000 agents")
             if pictures:
-                await asyncio.sleep(4 * SETTLED_S)
+                await asyncio.sleep(3 * SETTLED_S)
             await pictured(page, "10000", pictures)
             await page.select_option("#order", "next")
             if pictures:

@@ -7,7 +7,7 @@ import { FieldView } from "./field.js";
 import { State } from "./state.js";
 import { Story } from "./story.js";
 import { TableView } from "./table.js";
-import { MODES, agents, number, seconds } from "./words.js";
+import { MODES, agents, number, seconds, several } from "./words.js";
 
 const SPEAK_MS = 20000; // nobody wants to be read figures each second
 
@@ -187,7 +187,7 @@ function notices() {
 
 function foot() {
   const { version, policy, known } = state.overview;
-  put(by("foot"), `ScaleSim ${version || ""}, policy ${(policy || "").replaceAll("_", " ")}. ${known || 0} simulations known. All that you see is worked out once for everybody who looks on, and not at all while nobody does.`);
+  put(by("foot"), `ScaleSim ${version || ""}, policy ${(policy || "").replaceAll("_", " ")}. ${several(known || 0, "simulation")} known. All that you see is worked out once for everybody who looks on, and not at all while nobody does.`);
 }
 
 // What is done

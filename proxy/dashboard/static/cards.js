@@ -5,6 +5,7 @@ import { BUCKETS } from "./state.js";
 import { CAUSES, PLACES, ago, agents, bytes, lasting, number, percent, seconds, several } from "./words.js";
 
 const LATELY_S = 60;
+const SOME = 50;
 const ENOUGH = 500; // calls, after which equal is equal
 const FEW = 20; // calls: a share of fewer says nothing
 
@@ -265,7 +266,7 @@ export function summary(state, name) {
   const place = state.agents.size ? `the memory of ${number(device)} is on the device` : "";
   return [
     h("b", null, name), ` has ${agents(town.agents)}: `, h("b", null, `${several(town.running, "call")} now`), place ? ` and ${place}. ` : ". ",
-    known ? [h("b", null, percent(known.run)), " of calls find their memory", points > 0 ? [", ", h("b", null, `${several(points, "point")} more`), " than without ScaleSim."] : points < 0 ? `, ${several(-points, "point")} less than without ScaleSim.` : ", as they would without ScaleSim."] : "",
+    known?.calls < SOME ? "It is too early to say what is gained." : known ? [h("b", null, percent(known.run)), " of calls find their memory", points > 0 ? [", ", h("b", null, `${several(points, "point")} more`), " than without ScaleSim."] : points < 0 ? `, ${several(-points, "point")} less than without ScaleSim.` : ", as they would without ScaleSim."] : "",
     town.resting ? " It rests: nothing was heard of it for long." : "",
     town.mode === "off" ? " It is switched off: calls only pass through." : town.mode === "shadow" ? " It is in shadow: nothing is sent to engines." : "",
   ];

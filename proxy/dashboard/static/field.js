@@ -92,8 +92,8 @@ export class FieldView {
         else pen.rect(x, y, side, side);
       }
       pen.fill();
-      pen.lineWidth = Math.max(1, pitch * 0.12);
-      for (const [x, y, side] of rings) pen.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
+      pen.lineWidth = Math.min(4, Math.max(1, pitch * 0.12));
+      for (const [x, y, side] of rings) pen.strokeRect(x + pen.lineWidth / 2, y + pen.lineWidth / 2, side - pen.lineWidth, side - pen.lineWidth);
     });
     if (named) this.#name(pen, styles.getPropertyValue("--soft").trim());
     const place = this.shown.findIndex((one) => one.id === this.chosen);

@@ -86,6 +86,6 @@ function moved(one) {
 }
 
 function expected(one) {
-  const when_ = one.distance === null ? "not again" : one.unit === "seconds" ? `in ${seconds(one.distance)}` : `in ${Math.round(one.distance * 10) / 10} ${CLOCKS[one.unit]}`;
+  const when_ = one.distance === null ? "not again" : one.distance < 0.05 ? "now" : one.unit === "seconds" ? `in ${seconds(one.distance)}` : `in ${Math.round(one.distance * 10) / 10} ${CLOCKS[one.unit]}`;
   return [h("span", { class: "what" }, "Expected"), ` ${when_}`, h("span", { class: "why" }, `, by ${SOURCES[one.source] || one.source}`)];
 }
