@@ -438,7 +438,8 @@ def live_routes(desk: Desk, live: Live) -> APIRouter:
             200: {
                 "description": "Events, until the client leaves.",
                 "content": {"text/event-stream": {"example": _EXAMPLE}},
-            }
+            },
+            503: {"description": "There are as many listeners as there may be. None was dropped."},
         },
     )
     async def changes(

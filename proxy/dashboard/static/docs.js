@@ -55,7 +55,7 @@ function route(verb, path, operation) {
   const bodies = shown(operation.requestBody?.content);
   const title = (operation.description || operation.summary || "").split("\n\n")[0];
   return h("details", { id: operation.operationId, "data-find": `${verb} ${path} ${title}`.toLowerCase() },
-    h("summary", null, h("span", { class: "verb" }, verb.toUpperCase()), h("code", null, path), h("span", null, title.split(/(?<=[.:])\s/)[0])),
+    h("summary", null, h("span", { class: "verb" }, verb.toUpperCase()), h("code", null, path), h("span", null, title.split(/(?<=\.)\s/)[0])),
     h("div", null,
       h("p", null, operation.description || operation.summary || ""),
       h("pre", { tabindex: 0 }, curl(verb, path, operation)),
