@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fastapi import FastAPI
 
@@ -64,6 +65,8 @@ def create_admin(
         is_ending=is_ending,
         recording=recording,
     )
+    live = Live(desk)
+    desk = replace(desk, tables=(*desk.tables, live))
     for routes in (
         status_routes,
         engine_routes,
@@ -76,7 +79,7 @@ def create_admin(
         answer_routes,
     ):
         app.include_router(routes(desk))
-    app.include_router(live_routes(desk, Live(desk)))
+    app.include_router(live_routes(live))
     app.include_router(page_routes())
     app.add_middleware(Gate, keys=settings.admin_keys)
     return app

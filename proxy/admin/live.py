@@ -428,7 +428,7 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def live_routes(desk: Desk, live: Live) -> APIRouter:
+def live_routes(live: Live) -> APIRouter:
     router = APIRouter(tags=["live"])
 
     @router.get(

@@ -43,6 +43,7 @@ async def page_of(browser: Any, url: str, **options: Any) -> AsyncIterator[Page]
     page.set_default_timeout(30_000)
     try:
         yield page
+        assert "[object " not in await page.inner_text("body")
     finally:
         await context.close()
     assert faults == []
@@ -287,7 +288,9 @@ async def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Any) -> Non
 async def test_the_page_is_of_use_within_a_second(browser: Any, small: Town) -> None:
     async with page_of(browser, small.admin) as page:
         took: list[float] = []
-        while len(took) < 5 or (min(took) >= 1.0 and len(took) < 20):  # the machine may be away with other work
+        while len(took) < 5 or (
+            min(took) >= 1.0 and len(took) < 20
+        ):  # the machine may be away with other work
             await page.goto("about:blank")
             began = time.perf_counter()
             await page.goto(f"{small.admin}/#town", wait_until="commit")

@@ -48,18 +48,26 @@ export function gain(state) {
     by("gain"),
     h("div", { class: "pair" },
       h("span", { class: "big" }, percent(known.run)),
-      h("span", { class: "says" }, rehearses ? "of calls would find their agent's memory if distance decided" : "of calls find their agent's memory"),
+      h("span", { class: "says" }, rehearses ? "of calls would find their agent's memory still there if distance decided what leaves" : "of calls find their agent's memory still there"),
       h("span", { class: "big less" }, percent(known.lru)),
-      h("span", { class: "says" }, "would if the engine evicted what was used longest ago (LRU), as it does by itself"),
+      h("span", { class: "says" }, "would if what was used longest ago left first (LRU), as engines do by themselves"),
     ),
     h("p", { class: "gap-less" }, ...verdict),
     spark(state),
     h("p", { class: "key", "aria-hidden": "true" }, h("span", null, h("i"), "as it is run"), h("span", null, h("i", { class: "lru" }), "LRU, in its shadow")),
-    says(`Judged on ${several(known.calls, "call")} ${known.since}.`, last.prompt ? [" Engines say that they had ", h("b", null, percent(share(last.cached, last.prompt))), " of all prompt tokens in their cache."] : ""),
+    says(`Judged on ${several(known.calls, "call")} ${known.since}, by what is kept. What is loaded ahead comes on top: `, last.prompt ? ["engines report ", h("b", null, percent(cachedShare(state))), " of prompt tokens as cached."] : "engines report no cached tokens."),
     guards.map(([name, { guard }]) =>
       says(guards.length > 1 ? h("b", null, `${name}: `) : "", guard.in_charge === "distance" ? "Distance decides what leaves: " : "Recency decides what leaves: ", guard.reason, "."),
     ),
   );
+}
+
+/** Of prompt tokens, by what the engines report: in the last minute, or of all. */
+function cachedShare(state) {
+  const lately = state.grown((one) => one.prompt, LATELY_S);
+  if (lately > 0) return (state.grown((one) => one.cached, LATELY_S) || 0) / lately;
+  const last = state.history.at(-1);
+  return share(last.cached, last.prompt);
 }
 
 function spark(state) {
@@ -175,7 +183,7 @@ export function time(state) {
       h("div", { class: "gap-less" }, bar([[share(waited, whole), "waits"], [share(served, whole), "device"]], `${percent(share(waited, whole))} waiting, ${percent(share(served, whole))} at the engines`, true)),
       h("ul", { class: "chips" }, h("li", null, h("i", { class: "swatch waits" }), `waiting: ${lasting(waited)} in all`), h("li", null, h("i", { class: "swatch device" }), `at the engines: ${lasting(served)} in all`)),
     ] : says("No call ended while this page looked on."),
-    says(passed > 2 ? [`${(calls / passed).toFixed(calls / passed < 10 ? 1 : 0)} calls a second. `, planning === null ? "" : `Working out who calls next takes ${percent(planning / passed, 1)} of one processor core.`] : ""),
+    says(passed > 2 ? [`${(calls / passed).toFixed(calls / passed < 10 ? 1 : 0)} calls a second. `, planning === null ? "" : `Working out who calls next takes ${percent(planning / passed, 1)} of the proxy's time.`] : ""),
   );
 }
 
@@ -266,7 +274,10 @@ export function summary(state, name) {
   const place = state.agents.size ? `the memory of ${number(device)} is on the device` : "";
   return [
     h("b", null, name), ` has ${agents(town.agents)}: `, h("b", null, `${several(town.running, "call")} now`), place ? ` and ${place}. ` : ". ",
-    known?.calls < SOME ? "It is too early to say what is gained." : known ? [h("b", null, percent(known.run)), " of calls find their memory", points > 0 ? [", ", h("b", null, `${several(points, "point")} more`), " than without ScaleSim."] : points < 0 ? `, ${several(-points, "point")} less than without ScaleSim.` : ", as they would without ScaleSim."] : "",
+    !known || known.calls < SOME ? "It is too early to say what is gained." : [
+      state.history.at(-1).prompt ? ["Engines had ", h("b", null, percent(cachedShare(state))), " of prompt tokens in their cache. "] : "",
+      points ? ["By what is kept, ", h("b", null, `${several(Math.abs(points), points > 0 ? "more call" : "fewer call", points > 0 ? "more calls" : "fewer calls")} in a hundred`), " find their memory than by LRU."] : "What is kept is as good as by LRU.",
+    ],
     town.resting ? " It rests: nothing was heard of it for long." : "",
     town.mode === "off" ? " It is switched off: calls only pass through." : town.mode === "shadow" ? " It is in shadow: nothing is sent to engines." : "",
   ];

@@ -14,7 +14,7 @@ function resolved(schema) {
 
 function typed(schema) {
   if (!schema) return "";
-  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.$ref) return resolved(schema).enum ? typed(resolved(schema)) : schema.$ref.split("/").pop();
   if (schema.anyOf) return schema.anyOf.map(typed).join(" or ");
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);

@@ -1,7 +1,7 @@
 // What is said, in words.
 
 export const number = (value) => value.toLocaleString("en");
-export const percent = (value, digits = 0) => `${(value * 100).toFixed(digits)} %`;
+export const percent = (value, digits = 0) => (value > 0 && value < 0.005 && !digits ? "under 1 %" : `${(value * 100).toFixed(digits)} %`);
 export const agents = (count) => (count === 1 ? "1 agent" : `${number(count)} agents`);
 export const several = (count, one, many = `${one}s`) => (count === 1 ? `1 ${one}` : `${number(count)} ${many}`);
 
@@ -51,7 +51,7 @@ export const PLACES = {
   device: "on the device",
   loading: "on its way to the device",
   host: "in host memory",
-  gone: "not there",
+  gone: "not there, as far as is told",
   unknown: "not known",
 };
 

@@ -4,14 +4,16 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from scalesim.proxy.admin import live as feed
 from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.live import Live
+from scalesim.proxy.app import running
 from scalesim.proxy.core.events import AgentLeft, CallStarted, DistanceHinted, SimulationEnded
 from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, SimulationId
 from scalesim.proxy.settings import Settings
@@ -323,3 +325,25 @@ async def test_no_more_than_a_few_may_listen(proxy: Proxy, monkeypatch: Any) -> 
 async def test_it_is_not_told_without_a_key(locked: Proxy) -> None:
     async with locked.client.stream("GET", LIVE) as answer:
         assert answer.status_code == 401
+
+
+async def test_how_much_it_holds_is_published(proxy: Proxy) -> None:
+    town = proxy.simulation("Ann")
+    async with streamed(proxy, town) as events:
+        await soon(anext(events), PATIENCE_S)
+        sizes = (await proxy.client.get("/admin/v1/status")).json()["sizes"]
+    assert sizes["live_listeners"] == 1
+    assert sizes.keys() >= {"live_agents", "live_touched", "watched_calls", "watched_loads"}
+
+
+@pytest.mark.slow  # a proxy has a second to see that it is about to end
+async def test_a_page_that_looks_on_does_not_hold_up_the_end_of_the_proxy() -> None:
+    settings = Settings(engine="http://127.0.0.1:9", port=0, admin_port=0, drain_s=600.0)
+    async with AsyncExitStack() as proxy, httpx.AsyncClient(trust_env=False) as client:
+        where = await proxy.enter_async_context(running(settings))
+        async with client.stream("GET", f"{where.admin}{LIVE}") as answer:
+            ended = asyncio.create_task(proxy.aclose())
+            async for line in answer.aiter_lines():
+                last = line
+            await soon(ended, PATIENCE_S)
+    assert last == ""
