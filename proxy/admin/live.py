@@ -81,7 +81,9 @@ _EXAMPLE = (
 class Listener:
     """One page that looks on."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Iterable[bytes]) -> None:
+        """`first` is made bit by bit, as it is taken: a whole field at once would hold up everybody else."""
+        self.first = first
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED + 1)
         self.is_over = False
 
@@ -100,6 +102,9 @@ class Listener:
             self._queue.put_nowait(None)
 
     async def messages(self) -> AsyncIterator[bytes]:
+        for message in self.first:
+            yield message
+            await asyncio.sleep(0)
         while not self.is_over:
             message = await self._queue.get()
             if message is None:
@@ -177,9 +182,7 @@ class Live:
         """`last_id`: of the last event that it got, if it has been here before."""
         self._begin()
         channel = self._channel(simulation)
-        listener = Listener()
-        for message in self._first(channel, last_id):
-            listener.put(message)
+        listener = Listener(self._first(channel, last_id))
         channel.listeners.append(listener)
         try:
             yield listener
@@ -207,7 +210,7 @@ class Live:
                 told["actions"] = actions
             if channel.simulation is not None:
                 told["field"] = {**channel.shown.changes(), **self._standing(channel, channel.simulation)}
-            message = self._message("change", told)
+            message = self._message("change", told, self._number)
             channel.kept.append((self._number, message))
             channel.put(message)
         if self._desk.is_ending():
@@ -273,25 +276,39 @@ class Live:
 
     # What is told
 
-    def _first(self, channel: Channel, last_id: str) -> list[bytes]:
+    def _first(self, channel: Channel, last_id: str) -> Iterable[bytes]:
         run, _, number = last_id.rpartition("-")
         if run == self._run and number.isdecimal():
             missed = [message for known, message in channel.kept if known > int(number)]
-            if any(known == int(number) for known, _ in channel.kept) and len(missed) < QUEUED:
+            if any(known == int(number) for known, _ in channel.kept):
                 return [b": what you missed follows\n\n", *missed]
+        return self._picture(channel, self._number)
+
+    def _picture(self, channel: Channel, number: int) -> Iterator[bytes]:
+        """Of a large field in several messages. Only the last has an id: who lost its connection before that begins anew.
+        What changes meanwhile is told after it, by beats that come after `number`."""
         told: Json = {
             "at": round(self._desk.clock(), 3),
             "overview": self._overview,
             "actions": self._log.since(0),
         }
-        if channel.simulation is not None:
-            told["field"] = {**channel.shown.picture(), **self._standing(channel, channel.simulation)}
-        return [b"retry: 2000\n\n" + self._message("picture", told)]
+        if channel.simulation is None:
+            yield self._message("picture", told, number)
+            return
+        names = channel.shown.names
+        for at in range(0, max(1, len(names)), ROWS):
+            rows = channel.shown.picture(names[at : at + ROWS])
+            told["field"] = {**rows, **self._standing(channel, channel.simulation)}
+            yield self._message(
+                "change" if at else "picture", told, number if at + ROWS >= len(names) else None
+            )
+            told = {"at": round(self._desk.clock(), 3)}
 
-    def _message(self, event: str, told: Json) -> bytes:
-        head = f"id: {self._run}-{self._number}\nevent: {event}\ndata: ".encode()
+    def _message(self, event: str, told: Json, number: int | None) -> bytes:
+        name = "" if number is None else f"id: {self._run}-{number}\n"
         # Words of closed sets are keys, and they are enums.
-        return head + orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS) + b"\n\n"
+        data = orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS)
+        return f"{name}event: {event}\ndata: ".encode() + data + b"\n\n"
 
     def _looked_over(self) -> Json:
         return {**overview(self._desk), "meter": self._meter.told()}
@@ -362,7 +379,7 @@ class Live:
                     "at": round(self._desk.clock(), 3),
                     "field": {**channel.shown.changes(), **self._standing(channel, simulation)},
                 }
-                message = self._message("change", told)
+                message = self._message("change", told, self._number)
                 channel.kept.append((self._number, message))
                 channel.put(message)
             await self._wait(0)

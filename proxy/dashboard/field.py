@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from scalesim.proxy.core.glance import Glance
@@ -109,9 +110,9 @@ class Field:
         if not self._changed.pop(agent, False):
             self._gone.append(number)
 
-    def picture(self) -> dict[str, Any]:
-        """All of it, whether it was told before or not."""
-        agents = [self._told(agent, is_new=True) for agent in self._rows]
+    def picture(self, names: Iterable[AgentName]) -> dict[str, Any]:
+        """Of these, as far as they are here, whether they were told before or not."""
+        agents = [self._told(agent, is_new=True) for agent in names if agent in self._rows]
         words: list[list[int | str]] = [[number, word] for word, number in self._words.items()]
         return {"words": words, "agents": agents, "confidence": self.confidence}
 

@@ -119,6 +119,7 @@ export class State {
     if (field.confidence) this.confidence = field.confidence;
     this.behind = field.behind ?? this.behind;
     for (const [id, engine, state, place, clock, due, source, confidence, name] of field.agents || []) {
+      if (name === undefined && !this.agents.has(id)) continue; // it left before its name was told
       const agent = this.agents.get(id) || { id, name };
       agent.engine = this.words[engine];
       agent.state = state;

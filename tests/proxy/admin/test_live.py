@@ -36,14 +36,14 @@ class Page:
 
     def take(self, message: bytes) -> dict[str, Any]:
         lines = dict(line.split(": ", 1) for line in message.decode().strip().splitlines() if ": " in line)
-        told: dict[str, Any] = json.loads(lines["data"]) | {"event": lines["event"], "id": lines["id"]}
+        told: dict[str, Any] = json.loads(lines["data"]) | {"event": lines["event"], "id": lines.get("id")}
         self.told.append(told)
         known = told.get("field", {})
         self.words.update(dict(known.get("words", [])))
         for number, *row in known.get("agents", []):
             self.agents[number] = row if len(row) == 8 else [*row, self.agents[number][-1]]
         for number in known.get("gone", []):
-            del self.agents[number]
+            self.agents.pop(number, None)
         return told
 
     @property
@@ -84,6 +84,8 @@ class Beats:
 
 def queued(listener: feed.Listener, page: Page) -> list[dict[str, Any]]:
     messages: deque[bytes | None] = listener._queue._queue  # type: ignore[attr-defined]
+    messages.extendleft(reversed(list(listener.first)))
+    listener.first = ()
     told = [page.take(message) for message in messages if message and b"data: " in message]
     messages.clear()
     return told
@@ -145,7 +147,7 @@ async def test_each_message_is_made_once_for_all(proxy: Proxy, beats: Beats) -> 
     town = proxy.simulation("Ann")
     with beats.live.listening(town) as one, beats.live.listening(town) as other:
         await beats.beat(3)
-        first, second = (list(listener._queue._queue)[1:] for listener in (one, other))  # type: ignore[attr-defined]
+        first, second = (list(listener._queue._queue) for listener in (one, other))  # type: ignore[attr-defined]
         assert len(first) == 3
         assert all(mine is yours for mine, yours in zip(first, second, strict=True))
 
@@ -182,6 +184,27 @@ async def test_who_missed_too_much_gets_a_whole_picture(proxy: Proxy, beats: Bea
         with beats.live.listening(town, last) as listener:
             (first,) = queued(listener, page)
             assert (first["event"], page.names) == ("picture", {"Ann"})
+
+
+async def test_a_large_picture_comes_in_pieces_and_only_its_last_can_be_gone_on_from(
+    proxy: Proxy, beats: Beats, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(feed, "ROWS", 2)
+    town, page = proxy.simulation("Ann", "Bob", "Cem", "Dora", "Eli"), Page()
+    with beats.live.listening(town):
+        await beats.beat()
+        with beats.live.listening(town) as listener:
+            pieces = iter(listener.first)
+            first = page.take(next(pieces))
+            proxy.runtime.post(AgentLeft(proxy.runtime.now(), town, AgentName("Cem")))
+            proxy.call(town, "Fay")
+            await beats.beat()
+            rest = [page.take(piece) for piece in pieces]
+            assert [one["event"] for one in (first, *rest)] == ["picture", "change", "change"]
+            assert [one["id"] for one in (first, *rest[:-1])] == [None, None]
+            assert rest[-1]["id"] is not None
+            queued(listener, page)
+            assert page.names == {"Ann", "Bob", "Dora", "Eli", "Fay"}
 
 
 async def test_an_idle_agent_costs_no_look_beyond_its_turn(
