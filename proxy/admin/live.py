@@ -67,7 +67,7 @@ ROUND = 250
 """Of these, at agents of whom nobody spoke."""
 PIECE = 25
 """Looks between two turns for everybody else: about half a millisecond."""
-ROWS = 1_000
+ROWS = 500
 """Of a field that is filled, in one message."""
 
 _EXAMPLE = (
