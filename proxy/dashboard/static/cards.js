@@ -218,7 +218,7 @@ export function who(state) {
       h("div", { class: "axis", "aria-hidden": "true" }, h("span", null, "a guess"), h("span", null, "50 %"), h("span", null, "certain")),
     ] : null,
     named.length ? h("div", { class: "bars gap" }, named.slice(0, 5).flatMap(([source, count]) => [h("span", null, source || "nobody"), bar([[share(count, calls), "plain"]], percent(share(count, calls))), h("span", { class: "end" }, number(count))])) : null,
-    calls ? says(`Calls by what named their caller. ${unsure ? `${percent(share(unsure, calls))} were of nobody we are sure of: they are served like any other, and nothing is kept for them.` : "None was of nobody."}`) : null,
+    calls ? says(`Calls by what named their caller. ${unsure ? `Of all, ${percent(share(unsure, calls))} were of nobody we are sure of: they are served like any other, and nothing is kept for them.` : "None was of nobody."}`) : null,
   );
 }
 
