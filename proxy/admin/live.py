@@ -102,8 +102,8 @@ class Listener:
             self._queue.put_nowait(None)
 
     async def messages(self) -> AsyncIterator[bytes]:
-        for message in self.first:
-            yield message
+        for piece in self.first:
+            yield piece
             await asyncio.sleep(0)
         while not self.is_over:
             message = await self._queue.get()

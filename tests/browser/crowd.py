@@ -62,6 +62,8 @@ class _Keeping(FakeAdapter):
         self.room = room
         self.held_owners: dict[str, None] = {}
         self.called: dict[str, None] = {}
+        self.ranks: dict[str, int] = {}
+        """By its last order."""
 
     def used(self, owner: str) -> None:
         self.called[owner] = None
@@ -71,17 +73,15 @@ class _Keeping(FakeAdapter):
         self.held_owners.pop(owner, None)
         self.held_owners[owner] = None
         if len(self.held_owners) > self.room:
-            ranks = self._ranks()
-            far = sorted(self.held_owners, key=lambda one: -ranks.get(one, 10**9))
+            far = sorted(self.held_owners, key=lambda one: -self.ranks.get(one, 10**9))
             for victim in far[: max(1, self.room // 100)]:
                 del self.held_owners[victim]
 
-    def _ranks(self) -> dict[str, int]:
-        orders = [action for action, _ in self.actions[-200:] if isinstance(action, Order)]
-        return {owner: rank for rank, (owner, _) in enumerate(orders[-1].distances)} if orders else {}
-
     async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
         await super().carry_out(action, fence)
+        self.actions.clear()
+        if isinstance(action, Order):
+            self.ranks = {owner: rank for rank, (owner, _) in enumerate(action.distances)}
         if isinstance(action, Load):
             await asyncio.sleep(0.2)
             self._take(action.memory.key)
@@ -90,14 +90,12 @@ class _Keeping(FakeAdapter):
 
     async def report(self) -> EngineReport:
         self._check_up()
-        del self.actions[:-300]
-        ranks = self._ranks()
         memories = {
             MemoryId(KV_PREFIX, owner): MemoryReport(
                 *((BYTES, 0) if owner in self.held_owners else (0, BYTES))
             )
             for owner in self.called
-            if owner in self.held_owners or owner in ranks
+            if owner in self.held_owners or owner in self.ranks
         }
         held = len(self.held_owners)
         return EngineReport(

@@ -331,7 +331,7 @@ async def test_the_description_of_the_api_needs_nobody_else(
 
 
 async def test_ten_thousand_agents_are_drawn_and_found(browser: Any, pictures: bool) -> None:
-    async with crowd(10_000, 60) as city:
+    async with crowd(10_000, 40) as city:
         await city.settle()
         async with beside(city.live()), page_of(browser, url_of(city)) as page:
             await page.goto(f"{url_of(city)}/#{CITY}")
