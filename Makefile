@@ -16,13 +16,13 @@ MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3
 # Behind names of results: nothing for the usual scenario.
 OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
-FAST := not slow and not engine and not others and not containers and not clients and not faults
+FAST := not slow and not engine and not others and not containers and not clients and not faults and not browser
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
         proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing other-engines test-engines \
-        search-stock calibrate-link gpu-acceptance lint check coverage audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
+        search-stock calibrate-link gpu-acceptance lint check coverage audit test test-browser test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -149,6 +149,12 @@ test: setup          ## every test, the real engine included; of the slow ones w
 
 test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
 	.venv/bin/pytest -m containers tests/deploy
+
+# Chromium is Debian's: playwright's own is a download that not everybody can make.
+test-browser: .venv/.ready  ## the dashboard in a real Chromium [SHOTS=1 writes docs/images/dashboard-*.png anew] (about 5 minutes)
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium; } \
+	  || echo "There is no chromium, and it could not be installed: those tests are skipped."
+	.venv/bin/pytest -m browser -s tests/browser $(if $(SHOTS),--screenshots)
 
 # Processes are killed and wires cut: how long it takes depends on the machine. A disk of 1 MB is mounted where that is allowed.
 test-faults: .venv/.ready  ## what becomes of 200 calls when engines, proxies, Redis, wires, disks and clocks fail; each without its protection too (about 10 minutes)

@@ -89,7 +89,7 @@ def main(fast: str) -> int:
         f"cache_dir={OUT / 'cache'}",
         "--durations=10",
         "-m",
-        f"not ({fast}) and not containers and not clients and not faults",
+        f"not ({fast}) and not containers and not clients and not faults and not browser",
     )
     rest = run("rest", *one_by_one)
     again = (

@@ -196,6 +196,7 @@ class Runtime:
         self._renew_s = renew_s
         self._warm_up = warm_up
         self._listener = self.guarded("listener", listener) if listener else None
+        self._overhearing: tuple[Callable[[Event], object], ...] = ()
         self._health: Callable[[], Health] = health or _Nobody
         self._log_asked = None if action_log is None else self.guarded("action log", action_log.asked)
         self._log_ended = None if action_log is None else self.guarded("action log", action_log.ended)
@@ -290,6 +291,18 @@ class Runtime:
             self._survived(f"core on {type(event).__name__}")
         if self._listener is not None and type(event) not in _OF_CALLS:
             self._listener(event)
+        for overheard in self._overhearing:
+            overheard(event)
+
+    def overhear(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """`listener` is told each event too, until what is returned is called: for those who look on for a while."""
+        survivable = self.guarded("somebody who looks on", listener)
+        self._overhearing = (*self._overhearing, survivable)
+
+        def end() -> None:
+            self._overhearing = tuple(one for one in self._overhearing if one is not survivable)
+
+        return end
 
     def guarded(self, place: str, part: Callable[P, R]) -> Callable[P, R | None]:
         """`part`, so that what it should not raise is survived and logged: for what a request must not fail by."""

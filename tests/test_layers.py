@@ -109,6 +109,7 @@ def _shell_of(module: str) -> tuple[str, ...]:
     parts = (
         "data_plane",
         "admin",
+        "dashboard",
         "engines",
         "state",
         "warm_up",
@@ -123,6 +124,8 @@ def _shell_of(module: str) -> tuple[str, ...]:
         own.append(f"{SHELL}.engines")
     if within(module, f"{SHELL}.settings"):
         own.append(f"{ADAPTERS}.front_kinds")  # which there are
+    if within(module, f"{SHELL}.admin"):
+        own.append(f"{SHELL}.dashboard")
     top = {path.stem for path in (ROOT / "proxy").glob("*.py")} - {*parts, "__init__"}
     return (*own, f"{SHELL}.settings", *(f"{SHELL}.{part}" for part in top))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 from fastapi import FastAPI
@@ -32,10 +33,12 @@ from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
 from .keys import key_routes
+from .live import Live, live_routes
 from .loads import load_routes
 from .office import Office
 from .operation_routes import operation_routes
 from .operations import Operations
+from .pages import page_routes
 from .passing import Passing
 from .pins import pin_routes
 from .plans import plan_routes
@@ -75,6 +78,7 @@ def create_admin(
         title="ScaleSim admin API",
         version=scalesim.__version__,
         description="Tell the proxy what a simulation knows, and look at what it makes of it.",
+        docs_url=None,  # ours, which loads nothing from elsewhere
         redoc_url=None,
         responses=problems.RESPONSES,
     )
@@ -98,6 +102,8 @@ def create_admin(
         tell=tell,
         observed=observed or Observed(),
     )
+    live = Live(desk)
+    desk = replace(desk, tables=(*desk.tables, live))
     for routes in (
         status_routes,
         engine_routes,
@@ -120,6 +126,8 @@ def create_admin(
         problem_routes,
     ):
         app.include_router(routes(desk))
+    app.include_router(live_routes(live))
+    app.include_router(page_routes())
     for office_routes in (configuration_routes, recipe_routes, trace_routes, key_routes):
         app.include_router(office_routes(desk, office))
     if group is not None:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalesim.proxy.access.keyring import Keyring
 from scalesim.proxy.access.keys import Key, Keys
+from scalesim.proxy.dashboard.assets import assets
 from scalesim.proxy.settings import is_loopback
 
 from .problems import Problem, problem
@@ -31,7 +32,7 @@ _OF_MANY = re.compile(
 _OF_TEXTS = re.compile(r"/admin/v1/(?:recipes/[^/]+|configuration/validate)")
 WHO = "scalesim.operator"
 """Where the scope holds the name of the key that was sent; nothing is there if none was needed."""
-OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/openapi.json", *assets()})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
 

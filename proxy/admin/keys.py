@@ -37,6 +37,7 @@ _KEY: dict[str, JsonValue] = {
 }
 _SECRET: dict[str, JsonValue] = {**_KEY, "key": "sk-scalesim-…"}
 KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+KindPath = Annotated[Kind, Path(examples=["client"])]
 KeyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["ann"])]
 
 
@@ -114,7 +115,7 @@ def key_routes(desk: Desk, office: Office) -> APIRouter:
         )
 
     @router.get("/{kind}/{name}")
-    async def one_key(kind: Kind, name: KeyPath) -> KeyAnswer:
+    async def one_key(kind: KindPath, name: KeyPath) -> KeyAnswer:
         """What is known of it, never what opens anything."""
         try:
             return _answer(keyring.find(kind, name))
@@ -141,7 +142,7 @@ def key_routes(desk: Desk, office: Office) -> APIRouter:
         return _drawn(kind, body.name, key, response)
 
     @router.post("/{kind}/{name}/rotate", responses=_DISK)
-    async def rotate(kind: Kind, name: KeyPath, request: Request, response: Response) -> DrawnAnswer:
+    async def rotate(kind: KindPath, name: KeyPath, request: Request, response: Response) -> DrawnAnswer:
         """Draws a new key in its place, and shows it this once. The old one opens nothing from now on: to let clients change
         over, draw a second key under another name, and revoke the first one later."""
         try:
@@ -153,7 +154,7 @@ def key_routes(desk: Desk, office: Office) -> APIRouter:
 
     @router.delete("/{kind}/{name}", status_code=HTTPStatus.NO_CONTENT, responses=_DISK)
     async def revoke(
-        kind: Kind,
+        kind: KindPath,
         name: KeyPath,
         request: Request,
         let_all_in: Annotated[

@@ -50,7 +50,7 @@ async def serve(
             suppressed_lines=suppressed_lines,
         ) as (addresses, runtime, reloading):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
-            _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
+            _say("admin", f"{addresses.admin}  a dashboard; its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
             if settings.redis is not None:
                 _say("group", f"{settings.group}  one of the proxies that share this Redis leads")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
@@ -64,12 +64,24 @@ from .events import (
     StepTicked,
     Ticked,
 )
+from .glance import Glance, Reckoning, at_agent, clocks_of
 from .keeping import Keeping
 from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
 from .loading import Loading, Standing
-from .model import AdapterName, AgentName, EngineId, LoadState, MemoryId, Mode, Outcome, SimulationId
+from .model import (
+    AdapterName,
+    AgentName,
+    Clock,
+    EngineId,
+    LoadState,
+    MemoryId,
+    MemoryReport,
+    Mode,
+    Outcome,
+    SimulationId,
+)
 from .pins import PinRoom
 from .planner import Planner
 from .preview import Preview
@@ -429,6 +441,35 @@ class Controller:
         known = self._simulations.get(simulation)
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._world.stories.of(agent)
+
+    @property
+    def simulation_count(self) -> int:
+        return len(self._simulations)
+
+    def latest(self, limit: int) -> list[SimulationSnapshot]:
+        """`limit` simulations, the one that was seen last first."""
+        return [snapshot.of_simulation(one) for one in islice(reversed(self._simulations.values()), limit)]
+
+    def names(self, simulation: SimulationId, limit: int) -> list[AgentName]:
+        """Of the first agents that became known; none of an unknown simulation."""
+        known = self._simulations.get(simulation)
+        return [] if known is None else list(islice(known.agents, limit))
+
+    def glance(self, simulation: SimulationId, name: AgentName) -> Glance | None:
+        """None of an unknown agent."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        return None if agent is None else at_agent(agent, self._estimate(agent, self._now), self._now)
+
+    def clocks(self, simulation: SimulationId) -> dict[Clock, Reckoning]:
+        """On which its agents are expected; empty of an unknown simulation."""
+        known = self._simulations.get(simulation)
+        return {} if known is None else clocks_of(known, self._now)
+
+    def memories(self, engine: EngineId) -> Mapping[MemoryId, MemoryReport]:
+        """What it is believed to hold: not to be changed, nor kept."""
+        known = self._world.engines.get(engine)
+        return {} if known is None else known.residency.memories
 
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]

@@ -54,7 +54,10 @@ class Fuzzer:
             seeded(self._seed)(_tried(operation, mode, count, lambda case: self._ask(case, described)))()
 
     def _ask(self, case: Case, described: set[int]) -> None:
-        answer = case.call(base_url=self._url, session=self._http, timeout=TIMEOUT_S)
+        asked = case.as_transport_kwargs(base_url=self._url)
+        with self._http.request(**asked, timeout=TIMEOUT_S, stream=True) as answer:
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                _ = answer.content  # else it would go on for ever
         self.statuses[answer.status_code] += 1
         if answer.status_code >= 500 and not (
             answer.status_code in ENGINES_SAY and answer.status_code in described

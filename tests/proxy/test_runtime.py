@@ -443,6 +443,19 @@ def test_a_guarded_part_gives_what_it_gives_and_nothing_where_it_breaks() -> Non
     assert runtime.failures == {"half": 1}
 
 
+def test_who_looks_on_is_told_each_event_until_it_has_seen_enough() -> None:
+    runtime, heard = Runtime(StandIn(), []), list[Event]()
+    end = runtime.overhear(heard.append)
+    broken = runtime.overhear(lambda event: {}[event])
+    first, second = Ticked(1.0), Ticked(2.0)
+    runtime.post(first)
+    end()
+    broken()
+    runtime.post(second)
+    assert heard == [first]
+    assert runtime.failures == {"somebody who looks on": 1}
+
+
 async def test_a_part_of_the_loop_that_breaks_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalesim.proxy.runtime.RESTART_S", 0.001)
     core, engine = StandIn(), Engine()

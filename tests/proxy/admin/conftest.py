@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin import create_admin
@@ -65,6 +66,7 @@ class Proxy:
     callers: Ladder
     fleet: Fleet
     operations: Operations
+    app: FastAPI
     _calls: int = 0
     _simulations: int = 0
 
@@ -155,7 +157,7 @@ async def started(
     try:
         async with operations, serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
-            yield Proxy(client, controller, runtime, adapter, callers, fleet, operations)
+            yield Proxy(client, controller, runtime, adapter, callers, fleet, operations, app)
     finally:
         loop.cancel()
         await asyncio.wait([loop])
