@@ -99,13 +99,13 @@ def allowed(module: str, name: str) -> bool:
     if within(module, ACCESS):
         return within(name, ACCESS, f"{CORE}.model", f"{SHELL}.errors")
     return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, ACCESS, *_shell_of(module)) or within(
-        module, f"{SHELL}.app", f"{SHELL}.__main__"
+        module, f"{SHELL}.app", f"{SHELL}.cli", f"{SHELL}.__main__"
     )
 
 
 def _shell_of(module: str) -> tuple[str, ...]:
     """What a part of the shell may import of the shell: its own folder, and single modules that are nobody's part."""
-    parts = ("data_plane", "admin", "engines", "state", "warm_up", "recording", "runtime", "app", "__main__")
+    parts = ("data_plane", "admin", "engines", "state", "warm_up", "recording", "runtime", "app", "cli", "__main__")
     own = [f"{SHELL}.{part}" for part in parts if within(module, f"{SHELL}.{part}")]
     if within(module, f"{SHELL}.data_plane", f"{SHELL}.admin", f"{SHELL}.settings"):
         own.append(f"{SHELL}.engines")

@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 import scalesim
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.proxy.__main__ import PROBLEM, USAGE, cli
+from scalesim.proxy.cli.commands import cli
+from scalesim.proxy.cli.ending import PROBLEM, USAGE
 from scalesim.proxy.access.keys import hash_of
 from scalesim.proxy.app import running
 from scalesim.proxy.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from scalesim.proxy.__main__ import cli
+from scalesim.proxy.cli.commands import cli
 from scalesim.proxy.recording.trace import SCHEMA, VERSION
 
 from .forms import Form, mesa_llm, oasis

@@ -1,0 +1,139 @@
+"""`scalesim serve`: the proxy, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+import uvloop
+
+from .. import collector
+from ..access.salts import BadSecret
+from ..access.tls import BadCertificate
+from ..app import CannotJoin, CannotListen, Workers, serve
+from ..errors import CannotKeep
+from ..recording import CannotRecord
+from ..settings import Settings
+from .configured import settings_of
+from .ending import PROBLEM, USAGE, fail
+from .options import Config, Engines
+
+
+def serve_command(
+    engine: Engines = None,
+    host: Annotated[str | None, typer.Option(help="Where clients reach the proxy [127.0.0.1].")] = None,
+    port: Annotated[str | None, typer.Option(help="Port for clients [8000].", metavar="PORT")] = None,
+    admin_host: Annotated[
+        str | None, typer.Option(help="Where hints and operators reach it [127.0.0.1].")
+    ] = None,
+    admin_port: Annotated[
+        str | None, typer.Option(help="Port of the admin API [8001].", metavar="PORT")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="off, shadow or on, for new simulations [on].")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="nearest_first, cost_aware, lru or off [nearest_first].")
+    ] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help="What memory control does: all, none, or a list with commas [all].", metavar="LIST"
+        ),
+    ] = None,
+    guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--guard/--no-guard", help="Leave the cache to recency while distance does worse [guard]."
+        ),
+    ] = None,
+    recognise: Annotated[
+        str | None,
+        typer.Option(
+            help="How callers are found that do not say who they are: all, none, or a list of recipes, answers, learned [all].",
+            metavar="LIST",
+        ),
+    ] = None,
+    recipes_folder: Annotated[
+        str | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")
+    ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            help="By which any number of proxies serve the same simulations, like redis://HOST:6379/0.",
+            metavar="URL",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Of proxies with the same Redis [default].", metavar="NAME")
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Processes that share the port for clients; needs --redis [1].", metavar="N"),
+    ] = None,
+    state_file: Annotated[
+        str | None,
+        typer.Option(help="Keeps what is known of agents over a restart, without Redis.", metavar="FILE"),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
+    config: Config = None,
+) -> None:
+    """Run the proxy in front of an engine, or of several.
+
+    Every option can be given in the environment (SCALESIM_PORT) and in the config file (port) too. `scalesim settings` lists
+    those that have no option as well.
+    """
+    run_proxy(
+        {
+            "engine": engine,
+            "host": host,
+            "port": port,
+            "admin_host": admin_host,
+            "admin_port": admin_port,
+            "mode": mode,
+            "policy": policy,
+            "parts": parts,
+            "guard": guard,
+            "recognise": recognise,
+            "recipes_folder": recipes_folder,
+            "redis": redis,
+            "group": group,
+            "workers": workers,
+            "state_file": state_file,
+            "log_level": log_level,
+            "config": config,
+        }
+    )
+
+
+def run_proxy(arguments: Mapping[str, object]) -> None:
+    settings = settings_of(arguments)
+    if arguments.get("redis") is not None and urlsplit(settings.redis or "").password is not None:
+        fail("--redis: everybody on the machine can read a command line: set SCALESIM_REDIS_PASSWORD", USAGE)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at the engine
+    if settings.workers == 1:
+        code = _run(settings)
+    else:
+        try:
+            code = Workers(settings, partial(_run, shared_port=True)).run()
+        except CannotListen as exc:
+            fail(str(exc))
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(settings: Settings, *, shared_port: bool = False) -> int:
+    """Until it is told to end. The exit code."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, ready=lambda _: collector.keep_short(), shared_port=shared_port))
+    except (CannotListen, CannotRecord, CannotJoin, CannotKeep, BadCertificate, BadSecret) as exc:
+        typer.echo(str(exc), err=True)
+        return PROBLEM
+    return 0
