@@ -8,17 +8,30 @@ from typing import Any
 
 import typer
 
-from ..settings import Settings, SettingsError
+from ..settings import PREFIX, Settings, SettingsError
 from .ending import USAGE
+
+OF_CLIENTS = frozenset({PREFIX + "ADMIN", PREFIX + "ADMIN_KEY_FILE"})
+"""Variables that say where a running proxy is: no settings of one."""
 
 
 def settings_of(arguments: Mapping[str, object], **options: Any) -> Settings:
     try:
-        return Settings.load(told_apart(arguments), os.environ, **options)
+        return load_settings(arguments, **options)
     except SettingsError as exc:
         for problem in exc.problems:
             typer.echo(problem, err=True)
         raise typer.Exit(USAGE) from None
+
+
+def load_settings(arguments: Mapping[str, object], **options: Any) -> Settings:
+    """Raises `SettingsError`."""
+    return Settings.load(told_apart(arguments), environment(), **options)
+
+
+def environment() -> dict[str, str]:
+    """As far as it is for settings."""
+    return {name: value for name, value in os.environ.items() if name not in OF_CLIENTS}
 
 
 def told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:

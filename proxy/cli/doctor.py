@@ -1,95 +1,103 @@
-"""`scalesim doctor`: what each engine can do for the proxy, and what to change."""
+"""`scalesim doctor`: what is not as it should be, and what to do."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 
-import httpx
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from scalesim.engine_adapters.base import EngineError
+from ..settings import Settings, SettingsError
+from .checks import engines, group, keys, machine, ports
+from .checks.finding import Finding, Level, fault
+from .configured import load_settings
+from .ending import PROBLEM, UNREACHABLE, USAGE
+from .options import AsJson, Config, Engines
+from .output import console, written
 
-from ..app import CannotJoin, store_of
-from ..app.engines import adapter_for
-from ..core.model import Capabilities
-from ..engines.registry import Address
-from ..runtime import DEADLINE_S
-from ..settings import Settings
-from .configured import settings_of
-from .ending import PROBLEM, fail
-from .options import Config, Engines
-
-
-def doctor(engine: Engines = None, config: Config = None) -> None:
-    """Ask each engine what it can do for the proxy, and Redis if there is one, and say what to change."""
-    settings = settings_of({"engine": engine, "config": config})
-    are_well = [_examine(settings, address) for address in settings.addresses]
-    if settings.redis is not None:
-        are_well.append(asyncio.run(_redis_is_well(settings)))
-    if not all(are_well):
-        raise typer.Exit(PROBLEM)
+_STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "bold red"}
 
 
-def _examine(settings: Settings, address: Address) -> bool:
-    """Whether there is nothing to change."""
-    print(f"engine        {address.base_url}")
+def doctor(engine: Engines = None, as_json: AsJson = False, config: Config = None) -> None:
+    """Look at everything that a proxy needs, and say what is wrong and what to do.
+
+    Looked at are the settings, ports, keys, engines and front ends, Redis, the clock, limits and the disk; nothing is changed. Ends with
+    1 where there is a fault, and with 3 where an engine or Redis does not answer. Warnings are no faults.
+    """
+    arguments = {"engine": engine, "config": config}
     try:
-        found = asyncio.run(_probe(settings, address))
-    except (EngineError, TimeoutError) as exc:
-        print(f"answers       no: {exc or 'not in time'}")
-        print("to do         start the engine, or give its address with --engine")
-        return False
-    print("answers       yes")
-    print(f"kind          {found.kind} {found.version}")
-    print(
-        f"plugin        {'active' if found.extended else 'not active: ' + (found.reason or 'no reason given')}"
+        settings = load_settings(arguments, needed=())
+    except SettingsError as exc:
+        if any(problem.startswith("--") for problem in exc.problems):
+            for problem in exc.problems:
+                typer.echo(problem, err=True)
+            raise typer.Exit(USAGE) from None
+        found = [
+            fault("settings", problem, "mend it; `scalesim settings` lists all of them")
+            for problem in exc.problems
+        ]
+    else:
+        found = asyncio.run(_look(settings, keys.config_in(arguments)))
+    _show(found, as_json)
+    faults = [one for one in found if one.level is Level.FAULT]
+    if faults:
+        raise typer.Exit(UNREACHABLE if any(one.unreachable for one in faults) else PROBLEM)
+
+
+async def _look(settings: Settings, config: str | None) -> list[Finding]:
+    at_engines = [engines.look_at(settings, address) for address in settings.addresses]
+    looked, redis, at_ports = await asyncio.gather(
+        asyncio.gather(*at_engines),
+        _redis(settings),
+        asyncio.to_thread(ports.look_at, settings),
     )
-    print(f"capabilities  {', '.join(sorted(found.features)) or 'none'}")
-    if found.capacity_tokens is not None:
-        print(f"capacity      {found.capacity_tokens} tokens")
-    if found.adapter_slots is not None:
-        held = "any number" if found.host_adapters is None else found.host_adapters
-        print(f"adapters      {found.adapter_slots} slots, {held} in host memory")
-    if found.extended:
-        print("to do         nothing")
-        return True
-    if address.front is not None:
-        print("to do         what is lacking stands above; the proxy serves it as it is")
-        return False
-    print("to do         install the plugin into the engine's environment, and start the engine with")
-    print(
-        "              --radix-cache-backend scalesim; until then the proxy serves it, without a say in its cache"
-    )
-    return False
+    clocks = {
+        one.address.name if url == one.address.base_url else url: told.clock_s
+        for one in looked
+        for url, told in one.told.items()
+    }
+    if redis is not None and not redis.problem:
+        clocks["redis"] = redis.clock_s
+    found = [*keys.findings(settings, os.environ, config), *ports.findings(at_ports)]
+    if not looked:
+        found.append(fault("engines", "there is none", "give --engine URL, or `engines` in the config file"))
+    for one in looked:
+        found += engines.findings(one)
+    if redis is not None:
+        found += group.findings(settings, redis)
+    found += machine.of_clock({name: seconds for name, seconds in clocks.items() if seconds is not None})
+    found += machine.of_files(settings, machine.files_limit())
+    found += machine.of_disk(settings)
+    return found
 
 
-async def _redis_is_well(settings: Settings) -> bool:
-    """Whether there is nothing to change."""
-    print(f"group         {settings.group}, by Redis")
-    try:
-        store = store_of(settings)
-    except CannotJoin as exc:
-        fail(str(exc))
-    from ..state.store import StateAway
-
-    try:
-        found = await store.about()
-    except StateAway as exc:
-        print(f"answers       no: {exc}")
-        print("to do         start it, or give its address (redis), and its password where it wants one")
-        return False
-    finally:
-        await store.close()
-    print("answers       yes")
-    print(f"kind          {found.server}{', a cluster' if found.is_cluster else ''}")
-    print(f"leader        {found.leader or 'nobody now'}")
-    if found.drops_keys:
-        print("to do         set its maxmemory-policy to noeviction: it drops what other proxies still need")
-        return False
-    print("to do         nothing")
-    return True
+async def _redis(settings: Settings) -> group.Looked | None:
+    return None if settings.redis is None else await group.look_at(settings)
 
 
-async def _probe(settings: Settings, address: Address) -> Capabilities:
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(DEADLINE_S):
-        return await adapter_for(address, client, settings.engine_api_key).probe()
+def _show(found: list[Finding], as_json: bool) -> None:
+    counts = {level: sum(one.level is level for one in found) for level in Level}
+    if as_json:
+        listed = [dataclasses.asdict(one) for one in found]
+        told = {
+            "ok": not counts[Level.FAULT],
+            "faults": counts[Level.FAULT],
+            "warnings": counts[Level.WARNING],
+        }
+        print(written({**told, "findings": listed}))
+        return
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True)
+    shown.add_column(max_width=20, overflow="fold")
+    shown.add_column(overflow="fold")
+    for one in found:
+        says = Text(one.says)
+        if one.todo:
+            says.append(f"\n-> {one.todo}")
+        shown.add_row(Text(one.level, _STYLES[one.level]), Text(one.about), says)
+    output = console()
+    output.print(shown)
+    output.print(f"\nfaults: {counts[Level.FAULT]}, warnings: {counts[Level.WARNING]}")

@@ -22,6 +22,7 @@ Engines = Annotated[
     ),
 ]
 Config = Annotated[str | None, typer.Option(help="Config file (TOML).", metavar="FILE")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder with recipes of your own.", metavar="FOLDER")]
 
 

@@ -3,98 +3,149 @@
 from __future__ import annotations
 
 import json
-import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
-import httpx
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
-from ..access.keys import HASHED
-from .configured import settings_of
-from .ending import PROBLEM, USAGE, fail
+from .admin import Admin, Answered, KeyFile, Url, admin_of
+from .ending import FINE, PROBLEM, UNREACHABLE, CommandFailed
 from .options import Config
-
-STATUS_S = 5.0
-"""For a proxy to say how it is: unlike an engine it is never busy."""
+from .output import console, percent, span, table, written
 
 
 def status(
-    admin: Annotated[
-        str | None, typer.Option(help="URL of the proxy's admin listener [as configured].", metavar="URL")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what the proxy answered.")] = False,
+    admin: Url = None,
+    key_file: KeyFile = None,
+    as_json: Answered = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    every_s: Annotated[
+        float, typer.Option("--every", help="Seconds between two looks.", metavar="SECONDS", min=0.1)
+    ] = 2.0,
     config: Config = None,
 ) -> None:
-    """Ask a running proxy how it is."""
-    settings = settings_of({"config": config}, needed=())
-    host = f"[{settings.admin_host}]" if ":" in settings.admin_host else settings.admin_host
-    scheme = "http" if settings.admin_tls_cert is None else "https"
-    url = (admin or f"{scheme}://{host}:{settings.admin_port}").rstrip("/")
-    plain = [key for key in settings.admin_keys if not key.startswith(HASHED)]
-    if settings.admin_keys and not plain:
-        fail("only the hashes of the admin keys are known: set SCALESIM_ADMIN_KEYS to a key itself", USAGE)
-    headers = {"x-admin-key": plain[0]} if plain else {}
-    trusted = ssl.create_default_context()
-    try:
-        if settings.admin_tls_cert is not None:  # it may be its own issuer
-            trusted.load_verify_locations(settings.admin_tls_cert)
-        answer = httpx.get(
-            f"{url}/admin/v1/status", headers=headers, timeout=STATUS_S, trust_env=False, verify=trusted
-        )
-    except (ssl.SSLError, OSError) as exc:
-        fail(f"admin_tls_cert: {settings.admin_tls_cert} cannot be used: {exc}")
-    except httpx.InvalidURL as exc:
-        fail(f"--admin: {url!r} is not a URL: {exc}", USAGE)
-    except httpx.UnsupportedProtocol:
-        fail(f"--admin: {url!r} is not a URL like http://127.0.0.1:8001", USAGE)
-    except httpx.HTTPError as exc:
-        fail(f"no proxy answers at {url}: {exc or type(exc).__name__}")
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        fail(f"the proxy at {url} wants another key: set SCALESIM_ADMIN_KEYS")
-    try:
-        told: dict[str, Any] = answer.raise_for_status().json()
-        problems = [f"{one['engine']}: {one['problem']}" for one in told["engines"] if not one["up"]]
-    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
-        fail(f"what answers at {url} is not the admin listener of a proxy (status {answer.status_code})")
-    if as_json:
-        print(json.dumps(told, indent=2))
+    """Ask a running proxy how it is.
+
+    Ends with 1 while an engine is not up. With `--watch --json`, each look is a line.
+    """
+    asked = admin_of(admin, key_file, config, answers_json=as_json)
+    if watch:
+        code = _watch(asked, every_s, as_json)
     else:
-        _show(told)
-    if problems:
-        raise typer.Exit(PROBLEM)
+        told = asked.get("status")
+        problem = _code_of(told)
+        if as_json:
+            print(written(told))
+        else:
+            console().print(_shown(told))
+        code = problem
+    if code:
+        raise typer.Exit(code)
 
 
-def _show(told: Mapping[str, Any]) -> None:
-    console = Console()
+def _code_of(told: Mapping[str, Any]) -> int:
+    """Raises `CommandFailed` for what no proxy says."""
+    try:
+        return FINE if all(one["up"] for one in told["engines"]) else PROBLEM
+    except (KeyError, TypeError):
+        raise CommandFailed(
+            "what answers is not the admin listener of a proxy: say where that is (--admin)", UNREACHABLE
+        ) from None
+
+
+def _watch(asked: Admin, every_s: float, as_json: bool) -> int:
+    """Until Ctrl-C. The code of the last look. A proxy that is away may come back."""
+    code = FINE
+    output = console()
+
+    def looks() -> Iterator[Mapping[str, Any] | str]:
+        nonlocal code
+        while True:
+            try:
+                told = asked.get("status")
+                code = _code_of(told)
+                yield told
+            except CommandFailed as exc:
+                if exc.code not in (PROBLEM, UNREACHABLE):
+                    raise
+                code = exc.code
+                yield str(exc)
+            time.sleep(every_s)
+
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            for told in looks():
+                print(json.dumps({"problem": told} if isinstance(told, str) else told), flush=True)
+        elif output.is_terminal:
+            with Live(console=output, auto_refresh=False) as live:
+                for told in looks():
+                    live.update(told if isinstance(told, str) else _shown(told), refresh=True)
+        else:
+            for told in looks():
+                output.print(told if isinstance(told, str) else _shown(told), "")
+                output.file.flush()
+    return code
+
+
+def _shown(told: Mapping[str, Any]) -> RenderableType:
+    lines: list[RenderableType] = [
+        Text(
+            f"scalesim {told['version']}, up for {span(told['up_s'])}; new simulations: {told['mode']}; policy: {told['policy']}"
+        )
+    ]
     if (group := told.get("group")) is not None:
         leader = "" if group["role"] == "leads" else f" {group['leader_url'] or 'nobody'}"
         problem = f" ({group['problem']})" if group["problem"] else ""
-        console.print(
-            f"group {group['group']}: {group['role']}{leader}{problem}", markup=False, soft_wrap=True
+        lines.append(Text(f"group {group['group']}: {group['role']}{leader}{problem}"))
+    lines += ["", engines_shown(told["engines"])]
+    if told["simulations"]:
+        rows = (
+            (
+                one["simulation"],
+                one["mode"] + (", rests" if one["resting"] else ""),
+                one["agents"],
+                one["calls"],
+                percent(one["prefix_hit_rate"]),
+                percent(one["first_call_hit_rate"]),
+            )
+            for one in told["simulations"]
         )
-    for one in told["engines"]:
-        console.print(
-            f"engine {one['engine']} at {one['url']}: {one['state']}, {one['description']}",
-            markup=False,
-            soft_wrap=True,
+        columns = ("simulation", "mode", "agents", "calls", "hit rate", "first calls")
+        lines += ["", table(*columns, rows=rows, numbers=columns[2:])]
+    if told["failures"]:
+        places = ", ".join(f"{place} ({count})" for place, count in told["failures"].items())
+        lines += ["", Text(f"faults of our own that were survived (the log has more): {places}")]
+    return Group(*lines)
+
+
+def engines_shown(engines: list[Mapping[str, Any]]) -> RenderableType:
+    """A table, and below it what has no room in one."""
+    if not engines:
+        return Text("no engine: register one (scalesim engines add NAME URL)")
+    rows = (
+        (
+            one["engine"],
+            one["state"] + ("" if one["breaker"] == "closed" else f", breaker {one['breaker']}"),
+            one["agents"],
+            one["calls"],
+            one["held_tokens"],
+            one["capacity_tokens"],
+            None if one["guard"] is None else one["guard"]["in_charge"],
         )
+        for one in engines
+    )
+    columns = ("engine", "state", "agents", "calls", "held tokens", "of", "in charge")
+    lines: list[RenderableType] = [table(*columns, rows=rows, numbers=columns[2:6])]
+    for one in engines:
+        lines.append(Text(f"  {one['engine']}: {one['url']}, {one['description']}"))
         if one["problem"]:
-            console.print(f"  {one['problem']}", markup=False, soft_wrap=True)
-    table = Table("simulation", "mode", "agents", "calls", "hit rate", "first calls")
-    for one in told["simulations"]:
-        table.add_row(
-            one["simulation"],
-            one["mode"],
-            str(one["agents"]),
-            str(one["calls"]),
-            _percent(one["prefix_hit_rate"]),
-            _percent(one["first_call_hit_rate"]),
-        )
-    console.print(table)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+            lines.append(Text(f"    {one['problem']}"))
+        for behind in one.get("behind") or ():
+            if behind.get("problem"):
+                lines.append(Text(f"    behind it, {behind['url']}: {behind['problem']}"))
+    return Group(*lines)
