@@ -43,3 +43,9 @@ def told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:
             return {**arguments, "engine": None}
         case given:
             return {**arguments, "engine": None, "engines": given}
+
+
+def config_in(arguments: Mapping[str, object]) -> str | None:
+    """The config file that was read, if any."""
+    told = arguments.get("config") or os.environ.get(PREFIX + "CONFIG")
+    return None if told is None else str(told)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..settings import Settings, SettingsError
-from .checks import engines, group, keys, machine, ports
+from ..settings import SettingsError
 from .checks.finding import Finding, Level, fault
-from .configured import load_settings
+from .configured import config_in, load_settings
 from .ending import PROBLEM, UNREACHABLE, USAGE
 from .options import AsJson, Config, Engines
 from .output import console, written
@@ -40,42 +38,14 @@ def doctor(engine: Engines = None, as_json: AsJson = False, config: Config = Non
             for problem in exc.problems
         ]
     else:
-        found = asyncio.run(_look(settings, keys.config_in(arguments)))
+        # Here, because much of the proxy comes with it: who asks for something else does not wait for that.
+        from .checks.everything import look_at_everything
+
+        found = asyncio.run(look_at_everything(settings, config_in(arguments)))
     _show(found, as_json)
     faults = [one for one in found if one.level is Level.FAULT]
     if faults:
         raise typer.Exit(UNREACHABLE if any(one.unreachable for one in faults) else PROBLEM)
-
-
-async def _look(settings: Settings, config: str | None) -> list[Finding]:
-    at_engines = [engines.look_at(settings, address) for address in settings.addresses]
-    looked, redis, at_ports = await asyncio.gather(
-        asyncio.gather(*at_engines),
-        _redis(settings),
-        asyncio.to_thread(ports.look_at, settings),
-    )
-    clocks = {
-        one.address.name if url == one.address.base_url else url: told.clock_s
-        for one in looked
-        for url, told in one.told.items()
-    }
-    if redis is not None and not redis.problem:
-        clocks["redis"] = redis.clock_s
-    found = [*keys.findings(settings, os.environ, config), *ports.findings(at_ports)]
-    if not looked:
-        found.append(fault("engines", "there is none", "give --engine URL, or `engines` in the config file"))
-    for one in looked:
-        found += engines.findings(one)
-    if redis is not None:
-        found += group.findings(settings, redis)
-    found += machine.of_clock({name: seconds for name, seconds in clocks.items() if seconds is not None})
-    found += machine.of_files(settings, machine.files_limit())
-    found += machine.of_disk(settings)
-    return found
-
-
-async def _redis(settings: Settings) -> group.Looked | None:
-    return None if settings.redis is None else await group.look_at(settings)
 
 
 def _show(found: list[Finding], as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import with_options_of
-from .serve import run_proxy, serve_command
+from .serve import serve_command
 
 
 @with_options_of(serve_command)
@@ -33,6 +33,8 @@ def record_command(
     Prompts and names are recorded as keyed hashes, unless --full-text says otherwise; only a full-text trace can feed
     `scalesim recipes test`. docs/traces.md says what is in a trace, and who can read what out of it.
     """
+    from .running import run_proxy  # as in serve
+
     recording: dict[str, object] = {
         "record": file,
         "record_full_text": full_text,

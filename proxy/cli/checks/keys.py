@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -140,9 +139,3 @@ def _of_certificates(settings: Settings) -> list[Finding]:
         else:
             listed.append(ok(f"{setting}_cert", f"{cert} can be used"))
     return listed
-
-
-def config_in(arguments: Mapping[str, object]) -> str | None:
-    """The config file that was read, if any."""
-    told = arguments.get("config") or os.environ.get(PREFIX + "CONFIG")
-    return None if told is None else str(told)

@@ -17,6 +17,8 @@ from .finding import Finding, fault, ok
 _LISTENS = "0A"
 """The state of a socket, in Linux' own table of them."""
 _ANSWER_S = 2.0
+_SHOWN = 60
+"""Characters of a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _owner_of(port: int) -> Owner | None:
         try:
             if any(os.readlink(fd) in links for fd in (process / "fd").iterdir()):
                 words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                return Owner(int(process.name), " ".join(words).strip()[:120])
+                return Owner(int(process.name), " ".join(words).strip()[:_SHOWN])
         except OSError:
             continue  # it has gone, or is somebody else's
     return None
