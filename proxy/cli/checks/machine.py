@@ -27,13 +27,13 @@ def of_clock(others: Mapping[str, float]) -> list[Finding]:
     if not apart:
         return [ok(about, f"as that of {', '.join(others)}, within {APART_S:g} s")]
     told = ", ".join(
-        f"{name} is {abs(seconds):.0f} s {'before' if seconds > 0 else 'behind'} this machine"
+        f"{name} is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine"
         for name, seconds in apart.items()
     )
     return [
         warning(
             about,
-            f"{told}: after a change of machines, engines may refuse the new leader",
+            f"{told}: of two proxies, engines obey the one that says it started later",
             "set all clocks by the network (timedatectl set-ntp true)",
         )
     ]
