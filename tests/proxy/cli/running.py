@@ -21,9 +21,9 @@ ENVIRONMENT = {
 NOBODY = "http://127.0.0.1:9"
 
 
-def invoke(*words: str, environ: Mapping[str, str] | None = None) -> Result:
+def invoke(*words: str, environ: Mapping[str, str] | None = None, stdin: str | None = None) -> Result:
     return CliRunner(env=dict.fromkeys(set(os.environ) - set(ENVIRONMENT))).invoke(
-        cli, list(words), env=environ
+        cli, list(words), env=environ, input=stdin
     )
 
 

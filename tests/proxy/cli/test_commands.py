@@ -40,6 +40,32 @@ def test_a_new_key_is_shown_once_with_the_hash_that_belongs_into_the_config_file
     assert key not in invoke("keys", "new").output
 
 
+def test_nothing_that_help_says_in_brackets_is_taken_for_markup() -> None:
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", invoke("serve", "--help").stdout).split())
+    for default in ("[on]", "[all]", "[guard]", "[nearest_first]", "[NAME=]URL"):
+        assert default in said
+
+
+@pytest.mark.parametrize(
+    ("words", "has"),
+    [
+        (("settings",), "settings"),
+        (("recipes", "list"), "recipes"),
+        (("keys", "new"), "key"),
+    ],
+)
+def test_what_is_printed_can_be_had_as_json(words: tuple[str, ...], has: str) -> None:
+    told = invoke(*words, "--json")
+    assert told.exit_code == 0
+    assert has in json.loads(told.stdout)
+
+
+def test_a_key_is_hashed_from_standard_input() -> None:
+    told = invoke("keys", "hash", "--json", stdin="a-key\n")
+    assert json.loads(told.stdout) == {"hash": hash_of("a-key")}
+    assert invoke("keys", "hash", stdin="").exit_code == USAGE
+
+
 def test_the_version_is_told() -> None:
     assert invoke("--version").output == f"scalesim {scalesim.__version__}\n"
 
