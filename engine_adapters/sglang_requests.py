@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from scalesim.proxy.core.model import AdapterName, Owner
 
@@ -21,6 +20,7 @@ SALTED_PATHS = SESSION_PATHS
 """SGLang's embeddings take no salt."""
 ADAPTER_PATHS = REQUEST_ID_FIELDS.keys() - {"/v1/responses"}
 """SGLang takes `BASE:NAME` on /v1/responses as well, and then answers with the base model."""
+_PROMPTS = frozenset({"prompt", "text", "input_ids", "input"})
 
 
 def additions(
@@ -89,8 +89,8 @@ def _has_many_answers(path: str, body: Mapping[str, object]) -> bool:
     return (
         _above_one(body.get("n"))
         or isinstance(sampling, list)
-        or _above_one(_mapping(sampling).get("n"))
-        or any(_is_list_of_prompts(body.get(name)) for name in ("prompt", "text", "input_ids", "input"))
+        or (isinstance(sampling, dict) and _above_one(sampling.get("n")))
+        or (not _PROMPTS.isdisjoint(body) and any(_is_list_of_prompts(body.get(name)) for name in _PROMPTS))
     )
 
 
@@ -101,7 +101,3 @@ def _above_one(n: object) -> bool:
 def _is_list_of_prompts(prompt: object) -> bool:
     """A list of numbers is one prompt in token ids."""
     return isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -23,11 +23,25 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from scalesim.engine_adapters.base import EngineAdapter, EngineError, EngineRefused
 
+from .action_log import ActionLog
 from .core.actions import Action, Load
-from .core.events import EngineFound, EngineLost, EngineRemoved, Event, Idled, Reported, Settled, Ticked
+from .core.events import (
+    CallEnded,
+    CallSent,
+    CallStarted,
+    EngineFound,
+    EngineLost,
+    EngineRemoved,
+    Event,
+    Idled,
+    Reported,
+    Settled,
+    Ticked,
+)
 from .core.model import Capabilities, EngineId, EngineReport
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
+from .histogram import MOMENTS, WAITS, Histogram
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -42,6 +56,8 @@ PIECE_EVERY_S = 0.001
 """From one piece to the next of what the core works out beside its plans; a piece takes about half of it."""
 RESTART_S = 1.0
 """Before a part of the loop that failed runs again."""
+_OF_CALLS = frozenset({CallStarted, CallSent, CallEnded})
+"""No listener is told of these: they are too many, and nobody but the core has anything to do for them."""
 MODELS_EVERY_S = 30.0
 """An engine is asked so often what it serves: adapters come and go."""
 
@@ -149,16 +165,22 @@ class Runtime:
         listener: Callable[[Event], None] | None = None,
         health: Callable[[], Health] | None = None,
         lease: Callable[[], Lease] | None = None,
+        action_log: ActionLog | None = None,
     ) -> None:
         """`clock` never goes back. `fence_token` defaults to the milliseconds of the wall clock now, so a proxy that
-        was started anew outranks the one it replaces. `listener` is told each event after the core; whom `health` gives
-        hears how engines are (a function, as both know each other). With a `lease` nothing is commanded until `take`."""
+        was started anew outranks the one it replaces. `listener` is told each event after the core, but for those of
+        calls; whom `health` gives hears how engines are (a function, as both know each other). With a `lease` nothing is
+        commanded until `take`. `action_log` is told of each action and its end."""
         self.fence_token = _wall_ms() if fence_token is None else fence_token
         self._has_own_token = fence_token is None and lease is None
         self._lease = lease
         self._commands = lease is None
         self.plans = 0
         self.planning_s = 0.0
+        self.rounds = Histogram(MOMENTS)
+        """Seconds that a round of the planner took, without the turns of others between its pieces."""
+        self.load_times: dict[str, Histogram] = {}
+        """Seconds of loads ahead that were carried out, by kind of memory."""
         self.actions: Counter[tuple[str, str]] = Counter()
         """By kind and result: done, refused, fenced, unreachable, timeout, failed, superseded, dropped."""
         self.loads: dict[tuple[str, str], LoadTotal] = {}
@@ -175,6 +197,8 @@ class Runtime:
         self._warm_up = warm_up
         self._listener = self.guarded("listener", listener) if listener else None
         self._health: Callable[[], Health] = health or _Nobody
+        self._log_asked = None if action_log is None else self.guarded("action log", action_log.asked)
+        self._log_ended = None if action_log is None else self.guarded("action log", action_log.ended)
         self._tasks: asyncio.TaskGroup | None = None
         self._lines = {one.engine: self._line(one) for one in adapters}
         self._woken = asyncio.Event()
@@ -259,11 +283,12 @@ class Runtime:
         try:
             for action in self._core.handle(event):
                 self._enqueue(action)
-            if self._core.dirty:
+            # Whether a plan is due takes a look at every engine, and most events find the planner woken already.
+            if not self._woken.is_set() and self._core.dirty:
                 self._woken.set()
         except Exception:  # noqa: BLE001  the task runner of the core: the data path goes on without it
             self._survived(f"core on {type(event).__name__}")
-        if self._listener is not None:
+        if self._listener is not None and type(event) not in _OF_CALLS:
             self._listener(event)
 
     def guarded(self, place: str, part: Callable[P, R]) -> Callable[P, R | None]:
@@ -297,6 +322,11 @@ class Runtime:
             )
             for engine, line in self._lines.items()
         )
+
+    def kind(self, engine: EngineId) -> str:
+        """What it said to be when it was last found; empty before that."""
+        line = self._lines.get(engine)
+        return line.capabilities.kind if line and line.capabilities else ""
 
     def features(self, engine: EngineId) -> frozenset[str]:
         """What the engine could do when it was last found; nothing before that.
@@ -360,9 +390,11 @@ class Runtime:
             self._woken.clear()
             while self._overdue:
                 self.post(self._overdue.popleft())
+            before = self.planning_s
             self._think(Ticked(self._clock()))
             self.plans += 1
             await self._work_out(self._clock() + self._tick_s)
+            self.rounds.note(self.planning_s - before)
 
     async def _work_out(self, until: float) -> None:
         """What the core left for later, in pieces with a turn for everybody else between any two. What is left when the
@@ -380,6 +412,8 @@ class Runtime:
         self.planning_s += time.perf_counter() - began
 
     def _enqueue(self, action: Action) -> None:
+        if self._log_asked is not None:
+            self._log_asked(action)
         line = self._lines.get(action.engine)
         if line is None or not line.up or not line.commanded:
             self._fail_later(action, Outcome("dropped", "the engine is not commanded now"))
@@ -412,12 +446,17 @@ class Runtime:
 
     def _count(self, action: Action, outcome: Outcome) -> None:
         self.actions[kind_of(action), outcome.result] += 1
+        if self._log_ended is not None:
+            self._log_ended(action, outcome)
         if isinstance(action, Load):
             state = outcome.load.state if outcome.load else outcome.result
             total = self.loads.setdefault((action.memory.kind, state), LoadTotal())
             total.count += 1
             total.seconds += outcome.seconds
             total.moved_bytes += outcome.load.moved_bytes if outcome.load else 0
+            if outcome.result == "done" and outcome.seconds > 0:  # 0: it was never sent
+                kind = action.memory.kind
+                self.load_times.setdefault(kind, Histogram(WAITS)).note(outcome.seconds)
 
     def _give_up_command(self, line: _Line, why: str) -> None:
         if not line.commanded:

@@ -16,6 +16,7 @@ PLUGIN = f"{ADAPTERS}.sglang_plugin"
 SHELL = "scalesim.proxy"
 RECOGNITION = f"{SHELL}.recognition"
 ACCESS = f"{SHELL}.access"
+TOML = f"{SHELL}.toml_text"
 BENCH = "scalesim.workloads.bench_core"
 """Looks into the proxy, since no customer could tell what holds its loop."""
 
@@ -95,9 +96,9 @@ def allowed(module: str, name: str) -> bool:
             return True  # What it measures is the recognition alone.
         return not within(name, SHELL) or within(name, CORE) or within(module, BENCH)
     if within(module, RECOGNITION):
-        return within(name, RECOGNITION, *(f"{CORE}.{part}" for part in ("durations", "model")))
+        return within(name, RECOGNITION, TOML, *(f"{CORE}.{part}" for part in ("durations", "model")))
     if within(module, ACCESS):
-        return within(name, ACCESS, f"{CORE}.model", f"{SHELL}.errors")
+        return within(name, ACCESS, TOML, f"{CORE}.model", f"{SHELL}.errors")
     return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, ACCESS, *_shell_of(module)) or within(
         module, f"{SHELL}.app", f"{SHELL}.cli", f"{SHELL}.__main__"
     )
@@ -105,7 +106,19 @@ def allowed(module: str, name: str) -> bool:
 
 def _shell_of(module: str) -> tuple[str, ...]:
     """What a part of the shell may import of the shell: its own folder, and single modules that are nobody's part."""
-    parts = ("data_plane", "admin", "engines", "state", "warm_up", "recording", "runtime", "app", "cli", "__main__")
+    parts = (
+        "data_plane",
+        "admin",
+        "engines",
+        "state",
+        "warm_up",
+        "recording",
+        "runtime",
+        "app",
+        "cli",
+        "__main__",
+        "tracing",
+    )
     own = [f"{SHELL}.{part}" for part in parts if within(module, f"{SHELL}.{part}")]
     if within(module, f"{SHELL}.data_plane", f"{SHELL}.admin", f"{SHELL}.settings"):
         own.append(f"{SHELL}.engines")

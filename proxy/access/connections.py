@@ -21,6 +21,10 @@ class Connections:
         self._open = 0
         self._of: Counter[str] = Counter()
 
+    def limit(self, *, most: int, most_of_one: int) -> None:
+        """Of those that come from now on."""
+        self._most, self._most_of_one = most, most_of_one
+
     def __len__(self) -> int:
         return self._open
 

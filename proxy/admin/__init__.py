@@ -5,5 +5,6 @@ one `Desk`.
 """
 
 from .app import create_admin
+from .office import Office
 
-__all__ = ["create_admin"]
+__all__ = ["Office", "create_admin"]

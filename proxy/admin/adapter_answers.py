@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from scalesim.proxy.core.snapshot import AdapterSnapshot
 
-from .answers import AGENT_EXAMPLE, AgentAnswer, TakenAnswer, example
+from .answers import AGENT_EXAMPLE, AgentAnswer, PinAnswer, TakenAnswer, example
 
 _EXAMPLE: dict[str, JsonValue] = {
     "name": "pirate",
@@ -16,6 +16,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "agents": 3,
     "engines": {"engine-0": "slot"},
     "problem": "",
+    "pin": {"reason": "the king speaks", "since_s": 12.5, "ends_in_s": 887.5, "in_force": True},
 }
 
 
@@ -29,9 +30,10 @@ class AdapterAnswer(BaseModel):
     agents: int = Field(description="To which it is assigned.")
     engines: dict[str, str] = Field(description="Where it is on each: slot, host, loading or unknown.")
     problem: str = Field(description="Why engines could not get it; empty if all is well.")
+    pin: PinAnswer | None = Field(description="Of an operator, not of a plan.")
 
     @classmethod
-    def of(cls, known: AdapterSnapshot) -> AdapterAnswer:
+    def of(cls, known: AdapterSnapshot, now: float) -> AdapterAnswer:
         return cls(
             name=known.name,
             path=known.path,
@@ -40,14 +42,16 @@ class AdapterAnswer(BaseModel):
             agents=known.agents,
             engines={engine: place.value for engine, place in known.engines.items()},
             problem="; ".join(sorted(known.problems.values())),
+            pin=PinAnswer.of(known.pin, bool(known.pinned_on), now),
         )
 
 
 class AdaptersAnswer(BaseModel):
-    model_config = example({"total": 1, "adapters": [_EXAMPLE]})
+    model_config = example({"total": 1, "adapters": [_EXAMPLE], "next": "17"})
 
     total: int
     adapters: list[AdapterAnswer]
+    next: str | None = Field(description="For `after`, to get the next page; null: this was the last.")
 
 
 class AssignedAnswer(TakenAnswer):

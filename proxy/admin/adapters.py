@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query, Request, Response
 
 from scalesim.proxy.core.events import AdapterAssigned, AdapterForgotten, AdapterRegistered, HostCopySet
 from scalesim.proxy.core.model import AgentName, SimulationId
-from scalesim.proxy.core.snapshot import AdapterSnapshot
 
 from .adapter_answers import AdapterAnswer, AdaptersAnswer, AssignedAgentAnswer, AssignedAnswer
 from .answers import AgentAnswer, SimulationAnswer
@@ -30,7 +29,9 @@ from .bodies import (
 )
 from .desk import Desk
 from .incoming import of_many, whole
+from .paging import Cursor
 from .pieces import PIECE, all_known, all_taken, in_turns, posted
+from .problem_types import ProblemType
 from .problems import SHOWN, Problem, some
 
 
@@ -42,17 +43,33 @@ def adapter_routes(desk: Desk) -> APIRouter:
 
     @router.get(of_adapters)
     async def every_adapter(
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+        after: Cursor = None,
+        limit: Annotated[int, Query(ge=1, le=10_000, description="At most so many.")] = 1000,
+        offset: Annotated[
+            int | None, Query(ge=0, le=1_000_000_000, description="In place of `after`.")
+        ] = None,
     ) -> AdaptersAnswer:
-        """Registered adapters in the order in which they became known, `limit` of them from `offset` on."""
-        page = desk.controller.adapters(offset, limit)
-        total = desk.controller.sizes()["adapters"]
-        return AdaptersAnswer(total=total, adapters=[AdapterAnswer.of(one) for one in page])
+        """Registered adapters in the order in which they became known."""
+        total = desk.controller.adapter_count
+        if offset is None:
+            page = desk.controller.adapters_after(int(after or 0), limit + 1)
+        elif after is None:
+            page = desk.controller.adapters(offset, limit + 1)
+        else:
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "offset does not go with after", ProblemType.INVALID
+            )
+        shown, now = page[:limit], desk.clock()
+        return AdaptersAnswer(
+            total=total,
+            adapters=[AdapterAnswer.of(one, now) for one in shown],
+            next=str(shown[-1].number) if len(page) > limit else None,
+        )
 
     @router.get(of_adapters + "/{name}")
     async def one_adapter(name: AdapterPath) -> AdapterAnswer:
-        return AdapterAnswer.of(_adapter(name))
+        """Where it lies, where it is, and why not where it should be."""
+        return AdapterAnswer.of(desk.adapter(name), desk.clock())
 
     @router.put(
         of_adapters + "/{name}", responses={201: {"description": "It was new.", "model": AdapterAnswer}}
@@ -66,19 +83,22 @@ def adapter_routes(desk: Desk) -> APIRouter:
         known = desk.controller.adapter(name)
         if known is None:
             raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"there is no room for the adapter {name!r}", adapters=[name]
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there is no room for the adapter {name!r}",
+                ProblemType.NO_ROOM,
+                adapters=[name],
             )
         if is_new:
             response.status_code = HTTPStatus.CREATED
         if known.agents:
             await arrived(desk, [name])
             known = desk.controller.adapter(name) or known
-        return AdapterAnswer.of(known)
+        return AdapterAnswer.of(known, desk.clock())
 
     @router.delete(of_adapters + "/{name}", status_code=HTTPStatus.NO_CONTENT)
     async def forget(name: AdapterPath) -> None:
         """It is assigned to nobody any more, and dropped from the engines once no call runs on it."""
-        _adapter(name)
+        desk.adapter(name)
         desk.post(AdapterForgotten(desk.clock(), name))
 
     @router.put(of_a_simulation + "/adapters", openapi_extra=of_many(AssignmentsBody))
@@ -130,21 +150,11 @@ def adapter_routes(desk: Desk) -> APIRouter:
         desk.post(HostCopySet(desk.clock(), name, AgentName(agent), body.kind, body.wanted))
         return _agent(name, agent)
 
-    def _adapter(name: str) -> AdapterSnapshot:
-        known = desk.controller.adapter(name)
-        if known is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"the adapter {name!r} is not registered; PUT {of_adapters}/{name} does that",
-                adapters=[name],
-            )
-        return known
-
     def _agent(simulation: SimulationId, agent: str) -> AgentAnswer:
         desk.check_taken(simulation, [agent])
         known = desk.controller.agent(simulation, AgentName(agent))
         assert known is not None  # it was taken just now
-        return AgentAnswer.of(known)
+        return AgentAnswer.of(known, desk.clock())
 
     async def _assign(simulation: SimulationId, agents: Mapping[str, str | None], *, create: bool) -> None:
         """As a whole or not at all, but for want of room."""
@@ -155,6 +165,7 @@ def adapter_routes(desk: Desk) -> APIRouter:
                 raise Problem(
                     HTTPStatus.NOT_FOUND,
                     f"not registered as adapters: {some(unknown)}; nothing was changed",
+                    ProblemType.UNKNOWN_ADAPTER,
                     adapters=unknown[:SHOWN],
                 )
         now = desk.clock()

@@ -5,11 +5,14 @@ In every answer, distances and moments are JSON numbers; what is infinite or unk
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.counters import Counters
 from scalesim.proxy.core.model import Clock, Mode
+from scalesim.proxy.core.pins import OperatorPin
 from scalesim.proxy.core.snapshot import AgentSnapshot, SimulationSnapshot
 
 SIMULATION_EXAMPLE: dict[str, JsonValue] = {
@@ -30,10 +33,11 @@ SIMULATION_EXAMPLE: dict[str, JsonValue] = {
     "first_call_cached_tokens": 61000,
     "first_call_hit_rate": 0.622,
     "accuracy": {
-        "hinted": {"order": 0.97, "time_error": 0.4, "unit": "steps", "count": 96},
-        "gap": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 72},
+        "hinted": {"order": 0.71, "time_error": 2.1, "unit": "steps", "count": 96},
+        "gap": {"order": 0.97, "time_error": 0.4, "unit": "steps", "count": 72},
     },
-    "in_charge": None,
+    "in_charge": "gap",
+    "estimator": "auto",
 }
 AGENT_EXAMPLE: dict[str, JsonValue] = {
     "name": "Ann",
@@ -52,6 +56,7 @@ AGENT_EXAMPLE: dict[str, JsonValue] = {
             "loading": True,
         }
     ],
+    "pin": {"reason": "the judge of all disputes", "since_s": 12.5, "ends_in_s": 887.5, "in_force": True},
 }
 
 
@@ -117,6 +122,8 @@ class SimulationAnswer(BaseModel):
         "nobody's, the usual order holds."
     )
 
+    estimator: str = Field(description="By which distances are worked out; auto: by all of them.")
+
     @classmethod
     def of(cls, known: SimulationSnapshot) -> SimulationAnswer:
         counted: Counters = known.counters
@@ -139,6 +146,7 @@ class SimulationAnswer(BaseModel):
             first_call_hit_rate=_rate(counted.first_cached_tokens, counted.first_prompt_tokens),
             accuracy={source: AccuracyAnswer.of(score) for source, score in known.accuracy.items()},
             in_charge=known.in_charge,
+            estimator=known.estimator,
         )
 
 
@@ -156,6 +164,29 @@ class MemoryAnswer(BaseModel):
     loading: bool = Field(description="It is on its way to the device ahead of a call.")
 
 
+class PinAnswer(BaseModel):
+    """Of an operator."""
+
+    reason: str
+    since_s: float = Field(description="Seconds since it was pinned first.")
+    ends_in_s: float | None = Field(description="null: when it is taken back.")
+    in_force: bool = Field(
+        description="The engine was told, as far as is known. Not while the simulation is not on, the engine is not up, or the "
+        "memory has grown beyond the budget."
+    )
+
+    @classmethod
+    def of(cls, pin: OperatorPin | None, in_force: bool, now: float) -> PinAnswer | None:
+        if pin is None:
+            return None
+        return cls(
+            reason=pin.reason,
+            since_s=round(now - pin.since, 3),
+            ends_in_s=round(max(0.0, pin.until - now), 3) if math.isfinite(pin.until) else None,
+            in_force=in_force,
+        )
+
+
 class AgentAnswer(BaseModel):
     model_config = example(AGENT_EXAMPLE)
 
@@ -165,16 +196,17 @@ class AgentAnswer(BaseModel):
     )
     unit: Clock | None
     source: str | None = Field(
-        description="Who knows: activation (it calls now), hinted, plan, answers, spatial, path, turns or "
+        description="Who knows: activation (it calls now), operator (who asked for its memory), hinted, plan, answers, spatial, path, turns or "
         "gap (learned)."
     )
     running: bool = Field(description="In an activation: it calls, or will call again at once.")
     engine: str | None = Field(description="Where its last call went.")
     adapter: str | None = Field(description="On which its next call is expected to run, as engines call it.")
     memories: list[MemoryAnswer] = Field(description="Of that engine, as far as its last report goes.")
+    pin: PinAnswer | None = Field(description="Of an operator, not of a plan.")
 
     @classmethod
-    def of(cls, known: AgentSnapshot) -> AgentAnswer:
+    def of(cls, known: AgentSnapshot, now: float) -> AgentAnswer:
         finite = known.distance is not None and known.distance != float("inf")
         return cls(
             name=known.name,
@@ -194,15 +226,17 @@ class AgentAnswer(BaseModel):
                 )
                 for one in known.memories
             ],
+            pin=PinAnswer.of(known.pin, known.pin_in_force, now),
         )
 
 
 class AgentsAnswer(BaseModel):
-    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE]})
+    model_config = example({"simulation": "town", "total": 24, "agents": [AGENT_EXAMPLE], "next": "17"})
 
     simulation: str
-    total: int
+    total: int = Field(description="Of the simulation, whatever is looked for.")
     agents: list[AgentAnswer]
+    next: str | None = Field(description="For `after`, to get the next page; null: this was the last.")
 
 
 class TakenAnswer(BaseModel):

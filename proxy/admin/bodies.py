@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from scalesim.proxy.core import kinds
+from scalesim.proxy.core import choosing, kinds
 from scalesim.proxy.core.model import Clock, Mode
 from scalesim.proxy.core.space import HORIZON, LEAST, Motion, SpaceRules
 
@@ -52,23 +52,31 @@ class TimeUnit(StrEnum):
         return Clock(self.value)
 
 
-def _example(**example: JsonValue) -> ConfigDict:
+def body_example(**example: JsonValue) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"example": example})
 
 
 class ModeBody(BaseModel):
-    model_config = _example(mode="shadow")
+    model_config = body_example(mode="shadow")
 
     mode: Mode = Field(
         description="off: serve only; shadow: decide and count, send nothing; on: command the engine"
     )
 
 
+def known_estimator(name: str) -> str:
+    choosing.find(name)
+    return name
+
+
 class SimulationBody(BaseModel):
-    model_config = _example(mode="on")
+    model_config = body_example(mode="on")
 
     mode: Mode | None = Field(
         None, description="The proxy's default for a new simulation; unchanged for a known one."
+    )
+    estimator: Annotated[str, AfterValidator(known_estimator)] | None = Field(
+        None, description="auto for a new simulation; unchanged for a known one."
     )
 
 
@@ -95,23 +103,23 @@ class Bulk(BaseModel):
         return None
 
 
-def _known_kind(name: str) -> str:
+def known_kind(name: str) -> str:
     if name not in kinds.names():
         raise ValueError(f"no kind of memory is called so; there are {', '.join(kinds.names())}")
     return name
 
 
 class HostCopyBody(BaseModel):
-    model_config = _example(kind="kv_prefix", wanted=False)
+    model_config = body_example(kind="kv_prefix", wanted=False)
 
-    kind: Annotated[str, AfterValidator(_known_kind)] = Field(description="Of memory: kv_prefix or lora.")
+    kind: Annotated[str, AfterValidator(known_kind)] = Field(description="Of memory: kv_prefix or lora.")
     wanted: Annotated[bool, Field(strict=True)] = Field(
         description="Whether it has a copy in the engine's host memory; without one it is computed again."
     )
 
 
 class AdapterBody(BaseModel):
-    model_config = _example(path="/adapters/pirate")
+    model_config = body_example(path="/adapters/pirate")
 
     path: Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = Field(
         description="As the engine's machine sees it. Another path is another version."
@@ -119,7 +127,7 @@ class AdapterBody(BaseModel):
 
 
 class EngineBody(BaseModel):
-    model_config = _example(name="gpu-2", url="http://10.0.0.2:30000")
+    model_config = body_example(name="gpu-2", url="http://10.0.0.2:30000")
 
     name: Annotated[str, StringConstraints(pattern=ENGINE_PATTERN)] = Field(
         description="In status, metrics and logs."
@@ -133,7 +141,7 @@ class EngineBody(BaseModel):
 
 
 class AssignmentBody(BaseModel):
-    model_config = _example(name="pirate")
+    model_config = body_example(name="pirate")
 
     name: AdapterId = Field(description="Of a registered adapter.")
     create_agents: bool = Field(
@@ -142,7 +150,7 @@ class AssignmentBody(BaseModel):
 
 
 class AssignmentsBody(Bulk):
-    model_config = _example(agents={"Ann": "pirate", "Bob": None})
+    model_config = body_example(agents={"Ann": "pirate", "Bob": None})
     ENTRIES = ("agents",)
 
     agents: dict[Name, AdapterId | None] = Field(
@@ -154,7 +162,7 @@ class AssignmentsBody(Bulk):
 
 
 class DistancesBody(Bulk):
-    model_config = _example(unit="steps", distances={"Ann": 0, "Bob": 12, "Cleo": None})
+    model_config = body_example(unit="steps", distances={"Ann": 0, "Bob": 12, "Cleo": None})
     ENTRIES = ("distances",)
 
     unit: TimeUnit = Field(description="The clock the distances are told on.")
@@ -167,7 +175,7 @@ class DistancesBody(Bulk):
 
 
 class ActionsBody(Bulk):
-    model_config = _example(unit="seconds", durations={"Ann": 42.5})
+    model_config = body_example(unit="seconds", durations={"Ann": 42.5})
     ENTRIES = ("durations",)
 
     unit: TimeUnit = Field(description="The clock the durations are told on.")
@@ -180,7 +188,7 @@ class ActionsBody(Bulk):
 
 
 class TickBody(BaseModel):
-    model_config = _example(step=17)
+    model_config = body_example(step=17)
 
     step: Amount | None = Field(None, description="The step that begins now. null: the one after the last.")
 
@@ -192,7 +200,7 @@ _Extent = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False, strict=
 
 
 class SpaceBody(BaseModel):
-    model_config = _example(unit="steps", radius=4, speed=30, cooldown=26.67)
+    model_config = body_example(unit="steps", radius=4, speed=30, cooldown=26.67)
 
     unit: TimeUnit = Field(description="The clock of all times here: speeds are lengths a step, or a second.")
     radius: _Extent = Field(description="Two agents that are not farther apart may interact.")
@@ -213,7 +221,7 @@ class SpaceBody(BaseModel):
 
 
 class PositionsBody(Bulk):
-    model_config = _example(
+    model_config = body_example(
         positions={"Ann": [12, 40], "Bob": [80, 7.5], "Cleo": [3, 3]},
         destinations={"Ann": [20, 46]},
         speeds={"Ann": 2},
@@ -258,7 +266,7 @@ class PositionsBody(Bulk):
 
 
 class InteractionsBody(Bulk):
-    model_config = _example(pairs=[["Ann", "Bob"]])
+    model_config = body_example(pairs=[["Ann", "Bob"]])
     ENTRIES = ("pairs",)
 
     pairs: list[tuple[Name, Name]] = Field(
@@ -274,7 +282,7 @@ class InteractionsBody(Bulk):
 
 
 class GraphBody(Bulk):
-    model_config = _example(edges=[["Ann", "Bob"], ["Bob", "Cleo"]], directed=False)
+    model_config = body_example(edges=[["Ann", "Bob"], ["Bob", "Cleo"]], directed=False)
     ENTRIES = ("edges",)
 
     edges: list[tuple[Name, Name]] = Field(
@@ -290,7 +298,7 @@ class GraphBody(Bulk):
 
 
 class ActivationsBody(Bulk):
-    model_config = _example(agents=["Ann"], wave="rumour")
+    model_config = body_example(agents=["Ann"], wave="rumour")
     ENTRIES = ("agents",)
 
     agents: list[Name] = Field(description="They are activated in the current step.")

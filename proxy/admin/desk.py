@@ -9,17 +9,24 @@ from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from scalesim.proxy.action_log import ActionLog
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Idled
-from scalesim.proxy.core.model import AgentName, SimulationId
-from scalesim.proxy.core.snapshot import SimulationSnapshot
+from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
+from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, SimulationSnapshot
 from scalesim.proxy.engine_status import EngineStatus, LoadTotal
 from scalesim.proxy.engines.fleet import Fleet
+from scalesim.proxy.engines.registry import Entry
 from scalesim.proxy.group_status import MemberStatus
+from scalesim.proxy.histogram import Histogram
+from scalesim.proxy.observed import Observed
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recording_status import RecordingStatus
 from scalesim.proxy.settings import Settings
 
+from .operations import Operations
+from .problem_types import ProblemType
 from .problems import SHOWN, Problem, some
 
 
@@ -40,6 +47,14 @@ class Loop(Protocol):
     @property
     def loads(self) -> Mapping[tuple[str, str], LoadTotal]:
         """By kind of memory, and state or result."""
+        ...
+
+    @property
+    def rounds(self) -> Histogram: ...
+
+    @property
+    def load_times(self) -> Mapping[str, Histogram]:
+        """By kind of memory."""
         ...
 
     @property
@@ -66,23 +81,31 @@ class Desk:
     fleet: Fleet
     callers: Ladder
     tables: Sequence[Sized]
-    settings: Settings
+    configuration: Configuration
     clock: Callable[[], float]
     began: float
+    operations: Operations
+    action_log: ActionLog
     is_ending: Callable[[], bool] = lambda: False
     """No new calls are taken."""
-    recording: Callable[[], RecordingStatus] | None = None
+    recording: Callable[[], RecordingStatus | None] = lambda: None
     """None: calls are not recorded."""
     group: Callable[[], MemberStatus] | None = None
     """None: this process serves alone."""
     tell: Callable[[Event], None] | None = None
     """Takes what operators and simulations tell, if it is not the loop."""
+    observed: Observed = field(default_factory=Observed)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     """Bodies in lines that are read at a time."""
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def post(self, event: Event) -> None:
         (self.tell or self.runtime.post)(event)
+
+    @property
+    def settings(self) -> Settings:
+        """In force."""
+        return self.configuration.settings
 
     def turn(self, simulation: SimulationId) -> asyncio.Lock:
         """What is told of a simulation in many pieces is taken one call after the other: a step that began in between
@@ -101,6 +124,7 @@ class Desk:
             HTTPStatus.NOT_FOUND,
             f"the simulation {name!r} is not known: it has made no call, and nobody has created it with "
             f"PUT /admin/v1/simulations/{name}",
+            ProblemType.UNKNOWN_SIMULATION,
             simulation=name,
         )
 
@@ -108,6 +132,44 @@ class Desk:
         """As above, for those who only want to know whether there is one."""
         if not self.controller.knows(name):
             self.simulation(name)
+
+    def agent(self, simulation: SimulationId, name: str) -> AgentSnapshot:
+        """Raises `Problem` for an unknown one, or an unknown simulation."""
+        self.check_simulation(simulation)
+        known = self.controller.agent(simulation, AgentName(name))
+        if known is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"not known in the simulation {simulation!r}: {name!r}",
+                ProblemType.UNKNOWN_AGENT,
+                simulation=simulation,
+                agents=[name],
+            )
+        return known
+
+    def adapter(self, name: str) -> AdapterSnapshot:
+        """Raises `Problem` for one that is not registered."""
+        known = self.controller.adapter(name)
+        if known is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"the adapter {name!r} is not registered; PUT /admin/v1/adapters/{name} does that",
+                ProblemType.UNKNOWN_ADAPTER,
+                adapters=[name],
+            )
+        return known
+
+    def check_engine(self, name: str) -> Entry:
+        """Raises `Problem` for one that is not registered."""
+        entry = self.fleet.registry.get(EngineId(name))
+        if entry is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                f"no engine is called {name!r}; POST /admin/v1/engines registers one",
+                ProblemType.UNKNOWN_ENGINE,
+                engine=name,
+            )
+        return entry
 
     def check_known(self, simulation: SimulationId, agents: Iterable[str], *, create: bool) -> None:
         """Raises `Problem`: for an unknown simulation, and for unknown agents unless they are to be created."""
@@ -120,6 +182,7 @@ class Desk:
                 HTTPStatus.NOT_FOUND,
                 f"not known in the simulation {simulation!r}: {some(unknown)}; nothing was changed "
                 '("create_agents": true takes them)',
+                ProblemType.UNKNOWN_AGENT,
                 simulation=simulation,
                 agents=unknown[:SHOWN],
             )
@@ -130,6 +193,7 @@ class Desk:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"there is no room for the simulation {simulation!r}: all that are known have calls running",
+                ProblemType.NO_ROOM,
                 simulation=simulation,
             )
         refused = [name for name in agents if not self.controller.knows(simulation, AgentName(name))]
@@ -137,6 +201,7 @@ class Desk:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"there is no room in the simulation {simulation!r} for {some(refused)}; the others were taken",
+                ProblemType.NO_ROOM,
                 simulation=simulation,
                 agents=refused[:SHOWN],
             )

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from scalesim.engine_adapters.base import Behind
 from scalesim.proxy.core.guard import GuardState, InCharge
+from scalesim.proxy.core.model import Pool
 from scalesim.proxy.core.placing import Why
 from scalesim.proxy.core.snapshot import EngineSnapshot
 from scalesim.proxy.engine_status import EngineStatus, describe
@@ -50,9 +51,10 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
         "rehearses": False,
     },
     "problem": "",
+    "policy": "nearest_first",
     "state": "up",
     "configured": True,
-    "weight": None,
+    "weight": 1.0,
     "breaker": "closed",
     "calls": 3,
     "held_tokens": 9100,
@@ -66,6 +68,15 @@ class PoolAnswer(BaseModel):
     kinds: list[str] = Field(description="Of the memory that competes for it.")
     capacity_bytes: int
     free_bytes: int
+
+    @classmethod
+    def of(cls, pool: Pool) -> PoolAnswer:
+        return cls(
+            name=pool.name,
+            kinds=sorted(pool.kinds),
+            capacity_bytes=pool.capacity_bytes,
+            free_bytes=pool.free_bytes,
+        )
 
 
 class GuardHitsAnswer(BaseModel):
@@ -156,6 +167,7 @@ class EngineAnswer(BaseModel):
         description="Of the order of its cache; null: it takes none, or the guard or the part `order` is off."
     )
     problem: str = Field(description="Empty if all is well.")
+    policy: str = Field(description="By which memory leaves it.")
     state: State = Field(
         description="starting: it has not answered yet; up; lost: it does not answer; draining: it gets no more calls and "
         "leaves with its last one."
@@ -180,6 +192,7 @@ class EngineAnswer(BaseModel):
         now: float,
         placed: EngineState,
         breaker: Breaker,
+        policy: str,
     ) -> EngineAnswer:
         entry = placed.entry
         found = status.capabilities
@@ -201,15 +214,7 @@ class EngineAnswer(BaseModel):
             pin_budget_tokens=known.pin_budget_tokens if known else 0,
             plan_in_force=status.report.plan_in_force if status.report else None,
             actions_waiting=status.waiting,
-            pools=[
-                PoolAnswer(
-                    name=pool.name,
-                    kinds=sorted(pool.kinds),
-                    capacity_bytes=pool.capacity_bytes,
-                    free_bytes=pool.free_bytes,
-                )
-                for pool in (status.report.pools if status.report else ())
-            ],
+            pools=[PoolAnswer.of(pool) for pool in (status.report.pools if status.report else ())],
             adapter_slots=found.adapter_slots if found else None,
             host_adapters=found.host_adapters if found else None,
             adapters=known.adapters if known else 0,
@@ -217,6 +222,7 @@ class EngineAnswer(BaseModel):
             loading_bytes=known.loading_bytes if known else 0,
             guard=GuardAnswer.of(known.guard, known.guard_rehearses) if known and known.guard else None,
             problem=status.problem or placed.problem,
+            policy=policy,
             state=entry.state,
             configured=entry.configured,
             weight=entry.address.weight,
@@ -246,6 +252,7 @@ def engines_of(desk: Desk) -> list[EngineAnswer]:
             now,
             placed[one.engine],
             breakers.get(one.engine, Breaker.CLOSED),
+            desk.controller.policy(one.engine),
         )
         for one in desk.runtime.engines()
     ]

@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from scalesim.proxy.core.model import EngineId
-from scalesim.proxy.engines.registry import Address, EngineRejected, Entry, NameTaken, RegistryFull
+from scalesim.proxy.engines.registry import Address, EngineRejected, NameTaken, RegistryFull
 from scalesim.proxy.settings import leads_to_ourselves
 
 from .bodies import EngineBody, EnginePath
 from .desk import Desk
 from .engine_answers import EngineAnswer, EnginesAnswer, PlacementAnswer, engines_of
+from .problem_types import ProblemType
 from .problems import Problem
 
 
@@ -33,23 +34,32 @@ def engine_routes(desk: Desk) -> APIRouter:
         weight, or ends its draining; so an engine may register itself as often as it likes."""
         name = EngineId(body.name)
         if problems := leads_to_ourselves(desk.settings, body.url):
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{problems[0]}; nothing was changed")
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"{problems[0]}; nothing was changed", ProblemType.INVALID
+            )
         is_new = fleet.registry.get(name) is None
         try:
             fleet.add(Address(name, body.url, body.weight), desk.clock())
         except NameTaken as exc:
-            raise Problem(HTTPStatus.CONFLICT, f"{exc}; nothing was changed", engine=name) from exc
+            raise Problem(
+                HTTPStatus.CONFLICT, f"{exc}; nothing was changed", ProblemType.NAME_TAKEN, engine=name
+            ) from exc
         except RegistryFull as exc:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{exc}; nothing was changed") from exc
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"{exc}; nothing was changed", ProblemType.REGISTRY_FULL
+            ) from exc
         except EngineRejected as exc:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{exc}; nothing was changed") from exc
+            raise Problem(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"{exc}; nothing was changed", ProblemType.INVALID
+            ) from exc
         if is_new:
             response.status_code = HTTPStatus.CREATED
         return _answer(name)
 
     @router.get(of_engines + "/{engine}")
     async def one_engine(engine: EnginePath) -> EngineAnswer:
-        return _answer(_known(engine).address.name)
+        """What it is, what is believed of it, and what runs there."""
+        return _answer(desk.check_engine(engine).address.name)
 
     @router.delete(
         of_engines + "/{engine}",
@@ -65,7 +75,7 @@ def engine_routes(desk: Desk) -> APIRouter:
         ] = True,
     ) -> EngineAnswer | Response:
         """It gets no more calls, and leaves with its last one."""
-        name = _known(engine).address.name
+        name = desk.check_engine(engine).address.name
         fleet.remove(name, desk.clock(), drain=drain)
         if fleet.registry.get(name) is None:
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -76,16 +86,6 @@ def engine_routes(desk: Desk) -> APIRouter:
     async def placement() -> PlacementAnswer:
         """Which engine gets a call, and why: counted since the start."""
         return PlacementAnswer.of(desk)
-
-    def _known(engine: str) -> Entry:
-        entry = fleet.registry.get(EngineId(engine))
-        if entry is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"no engine is called {engine!r}; POST {of_engines} registers one",
-                engine=engine,
-            )
-        return entry
 
     def _answer(engine: EngineId) -> EngineAnswer:
         return next(one for one in engines_of(desk) if one.engine == engine)

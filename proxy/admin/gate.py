@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalesim.proxy.access.keys import Key, Keys, digest_of
+from scalesim.proxy.access.keyring import Keyring
+from scalesim.proxy.access.keys import Key, Keys
 from scalesim.proxy.settings import is_loopback
 
 from .problems import Problem, problem
 
 SMALL_LIMIT = 32_768
 """Bytes of what tells of one thing. It is parsed in one go, in a millisecond at the most."""
+TEXT_LIMIT = 200_000
+"""Bytes of what holds a recipe or a config file: as JSON they may be twice as long as they are."""
 BODY_LIMIT = 1_000_000
 """Bytes of JSON that tells of many agents: the distances of some 40,000. It is held as a whole, and parsed in pieces."""
 STREAM_LIMIT = 64_000_000
@@ -26,6 +28,9 @@ _OF_MANY = re.compile(
     r"/v1/update|/admin/v1/simulations/[^/]+/"
     r"(?:distances|actions|positions|interactions|graph|activations|adapters)"
 )
+_OF_TEXTS = re.compile(r"/admin/v1/(?:recipes/[^/]+|configuration/validate)")
+WHO = "scalesim.operator"
+"""Where the scope holds the name of the key that was sent; nothing is there if none was needed."""
 OPEN_PATHS = frozenset({"/health", "/healthz", "/ready", "/readyz", "/docs", "/openapi.json"})
 """Asked by those who have no key to give: orchestrators and browsers. They say nothing about simulations."""
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::\d*)?")
@@ -35,10 +40,9 @@ class Gate:
     """ASGI in front of the app. Without keys all who call us by a name of loopback pass: settings allow to have none on
     loopback only."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
-        """`keys`: plain, or as `hash_of` writes them."""
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app
-        self._keys = Keys(Key(f"admin-{number}", digest_of(key)) for number, key in enumerate(keys, 1))
+        self._keyring = keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,14 +55,18 @@ class Gate:
                 scope, receive, send
             )
             return
-        if len(self._keys) and scope["path"] not in OPEN_PATHS and not self._opens(headers):
+        keys = self._keyring.admins
+        key = _key(keys, headers)
+        if key is not None:
+            scope[WHO] = key.name
+        if len(keys) and key is None and scope["path"] not in OPEN_PATHS:
             refusal = problem(
                 HTTPStatus.UNAUTHORIZED, "a key is needed: Authorization: Bearer KEY, or X-Admin-Key: KEY"
             )
             refusal.headers["www-authenticate"] = "Bearer"
             await refusal(scope, receive, send)
             return
-        if not len(self._keys) and not _names_loopback(headers):
+        if not len(keys) and not _names_loopback(headers):
             await problem(
                 HTTPStatus.FORBIDDEN,
                 "without admin keys only requests to localhost, 127.0.0.1 or [::1] are answered; "
@@ -73,8 +81,9 @@ class Gate:
         if _OF_MANY.fullmatch(scope["path"]):
             await self._pass_of_many(headers, scope, receive, send)
             return
+        limit = TEXT_LIMIT if _OF_TEXTS.fullmatch(scope["path"]) else SMALL_LIMIT
         try:
-            body = await _whole_body(headers, receive)
+            body = await _whole_body(headers, receive, limit)
         except ClientDisconnect:
             return
         if body and not _media_type(headers).startswith("application/json"):
@@ -83,7 +92,7 @@ class Gate:
             )(scope, receive, send)
             return
         if body is None:
-            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(SMALL_LIMIT))(scope, receive, send)
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long(limit))(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -105,10 +114,11 @@ class Gate:
             return
         await self._app(scope, _counted(receive, limit), send)
 
-    def _opens(self, headers: dict[bytes, bytes]) -> bool:
-        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
-        offered = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-admin-key", b"")
-        return self._keys.find(offered.decode("latin-1")) is not None
+
+def _key(keys: Keys, headers: dict[bytes, bytes]) -> Key | None:
+    scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+    offered = bearer.strip() if scheme.lower() == b"bearer" else headers.get(b"x-admin-key", b"")
+    return keys.find(offered.decode("latin-1")) if offered and len(keys) else None
 
 
 def _names_loopback(headers: dict[bytes, bytes]) -> bool:
@@ -158,9 +168,9 @@ def _announced(headers: dict[bytes, bytes]) -> float:
     return int(announced) if announced.isdigit() else math.inf
 
 
-async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+async def _whole_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes | None:
     """None: too large. What is announced too large is not read at all."""
-    if _announced(headers) > SMALL_LIMIT:
+    if _announced(headers) > limit:
         return None
     chunks: list[bytes] = []
     size = 0
@@ -170,7 +180,7 @@ async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> bytes | 
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > SMALL_LIMIT:
+        if size > limit:
             return None
         chunks.append(chunk)
         if not message.get("more_body", False):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import BaseModel
 
 from scalesim.proxy.core.events import ActionStarted, AgentLeft, DistanceHinted, Event, StepTicked
@@ -72,7 +72,7 @@ def hint_routes(desk: Desk) -> APIRouter:
         return StepAnswer(simulation=name, step=desk.simulation(name).step)
 
     @router.post(of_a_simulation + "/agents/{agent:path}/leave")
-    async def leave(simulation: SimulationPath, agent: str) -> TakenAnswer:
+    async def leave(simulation: SimulationPath, agent: Annotated[str, Path(examples=["Ann"])]) -> TakenAnswer:
         """The agent will not call again and is forgotten."""
         name = SimulationId(simulation)
         desk.check_known(name, [agent], create=False)

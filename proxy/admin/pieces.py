@@ -12,6 +12,7 @@ from scalesim.proxy.core.events import Event
 from scalesim.proxy.core.model import SimulationId
 
 from .desk import Desk
+from .problem_types import ProblemType
 from .problems import Problem
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ async def posted(desk: Desk, simulation: SimulationId, events: Iterable[Event], 
             raise Problem(
                 HTTPStatus.CONFLICT,
                 f"the simulation {simulation!r} was ended meanwhile",
+                ProblemType.ENDED_MEANWHILE,
                 simulation=simulation,
             )
         for event in piece:

@@ -12,6 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from .problem_types import ProblemType
+
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -21,7 +23,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {
             MEDIA_TYPE: {
                 "example": {
-                    "type": "about:blank",
+                    "type": "/admin/v1/problems/unknown-agent",
                     "title": "Not Found",
                     "status": 404,
                     "detail": "not known in the simulation 'town': 'Bob'; nothing was changed",
@@ -37,16 +39,25 @@ SHOWN = 20
 class Problem(Exception):
     """The client gets `status` with `detail` and `more`. With a 4xx it is raised before anything is changed."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **more: object) -> None:
+    def __init__(
+        self, status: HTTPStatus, detail: str, type_: ProblemType | None = None, **more: object
+    ) -> None:
+        """`type_` is left out where the status says it all."""
         super().__init__(detail)
+        self.type = type_
         self.status = status
         self.detail = detail
         self.more = more
 
 
-def problem(status: int, detail: str, more: Mapping[str, object] | None = None) -> Response:
+def problem(
+    status: int,
+    detail: str,
+    more: Mapping[str, object] | None = None,
+    type_: ProblemType | None = None,
+) -> Response:
     body = {
-        "type": "about:blank",
+        "type": "about:blank" if type_ is None else type_.uri,
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
@@ -59,7 +70,7 @@ def invalid(errors: Sequence[Any], where: str = "") -> Problem:
     """Of errors as pydantic tells them. A bad body may have thousands: only the first of them are looked at."""
     shown = [_one(error) for error in errors[:SHOWN]]
     detail = where + "; ".join(f"{one['at']}: {one['says']}" for one in shown)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=shown)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, ProblemType.INVALID, errors=shown)
 
 
 def some(names: Sequence[str]) -> str:
@@ -73,7 +84,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def own(_: Request, exc: Problem) -> Response:
-        return problem(exc.status, exc.detail, exc.more)
+        return problem(exc.status, exc.detail, exc.more, exc.type)
 
     @app.exception_handler(HTTPException)
     async def of_the_framework(_: Request, exc: HTTPException) -> Response:

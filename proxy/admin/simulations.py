@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
-from scalesim.proxy.core.events import ModeSet, SimulationEnded
+from scalesim.proxy.core.events import EstimatorSet, ModeSet, SimulationEnded
 from scalesim.proxy.core.model import Mode, SimulationId
 
-from .answers import AgentAnswer, AgentsAnswer, SimulationAnswer, SimulationsAnswer
+from .answers import SimulationAnswer, SimulationsAnswer
 from .bodies import ModeBody, SimulationBody, SimulationPath
 from .desk import Desk
 
@@ -27,6 +26,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
 
     @router.get("/{simulation}")
     async def one_simulation(simulation: SimulationPath) -> SimulationAnswer:
+        """How it does: what was counted, and how well its calls were foreseen."""
         return SimulationAnswer.of(desk.simulation(simulation))
 
     @router.put(
@@ -41,6 +41,8 @@ def simulation_routes(desk: Desk) -> APIRouter:
         asked = body.mode if body else None
         if is_new or asked is not None:
             _set_mode(name, asked or desk.settings.mode)
+        if body is not None and body.estimator is not None:
+            desk.runtime.post(EstimatorSet(desk.clock(), name, body.estimator))
         if is_new:
             response.status_code = HTTPStatus.CREATED
         return SimulationAnswer.of(desk.simulation(name))
@@ -59,18 +61,6 @@ def simulation_routes(desk: Desk) -> APIRouter:
         name = SimulationId(simulation)
         desk.check_simulation(name)
         desk.post(SimulationEnded(desk.clock(), name))
-
-    @router.get("/{simulation}/agents")
-    async def agents(
-        simulation: SimulationPath,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
-    ) -> AgentsAnswer:
-        """Agents in the order in which they became known, `limit` of them from `offset` on."""
-        name = SimulationId(simulation)
-        total = desk.simulation(name).agents
-        page = desk.controller.agents(name, offset, limit)
-        return AgentsAnswer(simulation=name, total=total, agents=[AgentAnswer.of(one) for one in page])
 
     def _set_mode(name: SimulationId, mode: Mode) -> None:
         desk.post(ModeSet(desk.clock(), name, mode))

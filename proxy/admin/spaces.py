@@ -56,6 +56,7 @@ def space_routes(desk: Desk) -> APIRouter:
 
     @router.get("/space")
     async def space(simulation: SimulationPath) -> SpaceAnswer:
+        """By which rules its agents meet."""
         return _space(SimulationId(simulation))
 
     @router.delete("/space", status_code=HTTPStatus.NO_CONTENT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -14,7 +16,7 @@ from .answers import SIMULATION_EXAMPLE, SimulationAnswer, example
 from .desk import Desk
 from .engine_answers import ENGINE_EXAMPLE, EngineAnswer, engines_of
 from .group_answers import GROUP_EXAMPLE, GroupAnswer
-from .metrics import families
+from .metrics import Metrics
 from .problems import Problem
 from .prometheus import MEDIA_TYPE, written
 from .recording_answers import RECORDING_EXAMPLE, RecordingAnswer
@@ -67,6 +69,7 @@ class HealthAnswer(BaseModel):
 
 def status_routes(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["status"])
+    published = Metrics(desk)
 
     @router.get("/health")
     @router.get("/healthz")
@@ -74,8 +77,12 @@ def status_routes(desk: Desk) -> APIRouter:
         """The process is alive; a lost engine does not change that."""
         return HealthAnswer(status="alive", engines=_states())
 
-    @router.get("/ready")
-    @router.get("/readyz")
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"description": "No engine is up, or the proxy is about to end."}
+    }
+
+    @router.get("/ready", responses=unready)
+    @router.get("/readyz", responses=unready)
     async def ready() -> HealthAnswer:
         """200 while an engine is up, else 503; also while the proxy is about to end."""
         states = _states()
@@ -94,12 +101,16 @@ def status_routes(desk: Desk) -> APIRouter:
     )
     async def metrics() -> Response:
         """Prometheus' text format."""
-        return Response(written(families(desk)), media_type=MEDIA_TYPE)
+        text = []
+        for piece in written(published.families()):
+            text.append(piece)
+            await asyncio.sleep(0)  # calls go first
+        return Response("".join(text), media_type=MEDIA_TYPE)
 
     @router.get("/admin/v1/status")
     async def status() -> StatusAnswer:
         """Everything at a glance."""
-        runtime = desk.runtime
+        runtime, recording = desk.runtime, desk.recording()
         actions: dict[str, dict[str, int]] = {}
         for (kind, result), count in runtime.actions.items():
             actions.setdefault(kind, {})[result] = count
@@ -107,7 +118,7 @@ def status_routes(desk: Desk) -> APIRouter:
             version=scalesim.__version__,
             up_s=round(desk.clock() - desk.began, 3),
             mode=desk.settings.mode,
-            policy=desk.settings.policy,
+            policy=desk.controller.policy(),
             parts=sorted(desk.settings.parts),
             engines=engines_of(desk),
             simulations=[SimulationAnswer.of(one) for one in desk.controller.simulations()],
@@ -116,7 +127,7 @@ def status_routes(desk: Desk) -> APIRouter:
             actions=actions,
             sizes=desk.sizes(),
             failures=dict(runtime.failures),
-            recording=None if desk.recording is None else RecordingAnswer.of(desk.recording()),
+            recording=None if recording is None else RecordingAnswer.of(recording),
             group=None if desk.group is None else GroupAnswer.of(desk.settings.group, desk.group()),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from http import HTTPStatus
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +15,6 @@ from scalesim.proxy.recognition.ladder import Recognised
 
 from .bodies import AgentPath, SimulationPath
 from .desk import Desk
-from .problems import Problem
 
 _AGO = "Seconds ago."
 
@@ -188,15 +186,9 @@ def story_routes(desk: Desk) -> APIRouter:
         """What happened to the agent of late, the oldest first, at most sixteen entries of each sort. Only the agents that
         called last have a story; of all others the lists are empty."""
         name = SimulationId(simulation)
-        desk.simulation(name)
+        desk.agent(name, agent)
         known = desk.controller.story(name, AgentName(agent))
-        if known is None:
-            raise Problem(
-                HTTPStatus.NOT_FOUND,
-                f"not known in the simulation {name!r}: {agent!r}",
-                simulation=name,
-                agents=[agent],
-            )
+        assert known is not None  # its agent is known
         recognised = desk.callers.explained(name, AgentName(agent))
         return StoryAnswer.of(name, agent, recognised, known, desk.clock())
 

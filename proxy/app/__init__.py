@@ -5,9 +5,19 @@ until a signal, `workers` several processes of it; `listeners` are the sockets, 
 keep.
 """
 
+from .assembly import CannotTrace
 from .group import CannotJoin, store_of
 from .listeners import CannotListen
 from .serving import ServerAddresses, running, serve
 from .workers import Workers
 
-__all__ = ["CannotJoin", "CannotListen", "ServerAddresses", "Workers", "running", "serve", "store_of"]
+__all__ = [
+    "CannotJoin",
+    "CannotListen",
+    "CannotTrace",
+    "ServerAddresses",
+    "Workers",
+    "running",
+    "serve",
+    "store_of",
+]

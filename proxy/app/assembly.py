@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -17,13 +18,15 @@ import httpx
 
 from scalesim.engine_adapters.sglang_requests import salting
 from scalesim.proxy.access.connections import Connections
-from scalesim.proxy.access.keys import Key, Keys
-from scalesim.proxy.access.rates import Rate
+from scalesim.proxy.access.keyring import Keyring
+from scalesim.proxy.access.keys import Key
 from scalesim.proxy.access.salts import SECRET_BYTES, Salts, secret_in
 from scalesim.proxy.access.tls import Certificates
-from scalesim.proxy.admin import create_admin
-from scalesim.proxy.core.controller import Controller, ControllerConfig
-from scalesim.proxy.core.durations import RULES, Reading
+from scalesim.proxy.action_log import ActionLog
+from scalesim.proxy.admin import Office, create_admin
+from scalesim.proxy.admin.operations import Operations
+from scalesim.proxy.configuration import Configuration
+from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.kinds import Way
 from scalesim.proxy.core.kinds import find as find_kind
 from scalesim.proxy.core.model import KV_PREFIX, AgentName, EngineId, Part, SimulationId
@@ -32,33 +35,51 @@ from scalesim.proxy.data_plane.answers import duration_in
 from scalesim.proxy.data_plane.door import Door
 from scalesim.proxy.data_plane.entrance import Entrance
 from scalesim.proxy.data_plane.identity import Recogniser
-from scalesim.proxy.data_plane.joining import JoinRules, Joins
+from scalesim.proxy.data_plane.joining import Joins
 from scalesim.proxy.data_plane.model_list import ModelList
 from scalesim.proxy.data_plane.relay import Relay
-from scalesim.proxy.data_plane.retrying import Retrying, RetryRules
+from scalesim.proxy.data_plane.request_ids import RequestIds
+from scalesim.proxy.data_plane.retrying import Retrying
 from scalesim.proxy.data_plane.sharing import Sharing
 from scalesim.proxy.data_plane.upstream import Upstream
+from scalesim.proxy.errors import ScaleSimError
+from scalesim.proxy.loop_lag import LoopLag
+from scalesim.proxy.observed import Observed, SpanCounts
 from scalesim.proxy.recognition.ladder import Ladder
+from scalesim.proxy.recognition.recipes.book import Book
 from scalesim.proxy.recognition.recipes.shelf import Shelf
-from scalesim.proxy.recording import Recorder
+from scalesim.proxy.recording.traces import Traces
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
+from scalesim.proxy.span import Trace
+from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
+from . import making
 from .engines import fleet_of, kept_up
 from .forgetting import Forgetting
 from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, trusted
+from .limits import limits
 from .listeners import Listener, listening_socket, url_of
+from .reloading import Parts, Reloading
+from .trials import trial_of
 
 if TYPE_CHECKING:
     from scalesim.proxy.state.member import Member
 
 log = logging.getLogger(__name__)
 
+CONTROL = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+"""Who uses these connections has bounds of its own for each engine. A common one would let an engine that does not answer keep
+orders and questions from all others."""
 OPERATORS = 512
 """Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
 RECIPES_EVERY_S = 3.0
 """Between two looks at the folder of recipes."""
+
+
+class CannotTrace(ScaleSimError):
+    """What traces need is not there: install it, or start without `otlp_endpoint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +92,16 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, certificates: Certificates, hurry: asyncio.Event, *, shared_port: bool = False
-) -> AsyncIterator[tuple[ServerAddresses, Runtime]]:
-    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one."""
+    configuration: Configuration,
+    certificates: Certificates,
+    hurry: asyncio.Event,
+    *,
+    shared_port: bool = False,
+    suppressed_lines: Callable[[], int] = lambda: 0,
+) -> AsyncIterator[tuple[ServerAddresses, Runtime, Reloading]]:
+    """`hurry` cuts off what still runs when the body has ended. `shared_port`: other processes serve clients on the same one;
+    `suppressed_lines` of the log are published."""
+    settings = configuration.settings
     clock = time.monotonic
     with ExitStack() as sockets:
         data_socket = sockets.enter_context(
@@ -81,22 +109,21 @@ async def assembled(
         )
         admin_socket = sockets.enter_context(listening_socket(settings.admin_host, settings.admin_port))
         async with (
-            httpx.AsyncClient(trust_env=False) as control,  # the adapters set each call's time-outs
-            Upstream(
-                connect_timeout_s=settings.connect_timeout_s,
-                max_connections=settings.max_connections,
-                first_byte_timeout_s=settings.first_byte_timeout_s or None,
-                between_chunks_timeout_s=settings.chunk_timeout_s or None,
-                total_timeout_s=settings.total_timeout_s or None,
-            ) as upstream,
-            _recorder(settings, clock) as recorder,
+            httpx.AsyncClient(
+                trust_env=False, limits=CONTROL
+            ) as control,  # the adapters set each call's time-outs
+            Upstream(**making.upstream_limits(settings)) as upstream,
+            _traces(settings, clock) as traces,
             opened(settings) as redis,
             AsyncExitStack() as beside_group,
+            _tracing(settings, lambda engine: runtime.kind(engine)) as (trace, spans),
+            Operations(clock) as operations,
         ):
-            controller = Controller(_config(settings))
+            controller = Controller(making.controller_config(settings))
             keeper = keeper_of(settings, controller, clock)
             if keeper is not None:
                 log.info("%d agents are known from %s", await keeper.restore(), settings.state_file)
+            timings, lag = Timings(), LoopLag(clock)
             warms_up = Part.WARM_UP in settings.parts
             store = PrefixStore(int(settings.warm_up_store_mb * 1_000_000) if warms_up else 0)
             warm_up = WarmUp(
@@ -108,15 +135,10 @@ async def assembled(
                 api_key=settings.engine_api_key,
                 clock=clock,
             )
-            admissions = Admissions(
-                clock,
-                capacity=settings.engine_concurrency or None,
-                max_waiting=settings.queue_limit,
-                max_wait_s=settings.queue_wait_s or None,
-            )
-            retrying = Retrying(
-                RetryRules(attempts=settings.retry_attempts, longest_wait_s=settings.retry_wait_s), Random()
-            )
+            admissions = Admissions(clock, **making.queue_limits(settings))
+            retrying = Retrying(making.retry_rules(settings), Random())
+            joins = Joins(making.join_rules(settings))
+            action_log = ActionLog(clock, controller.why)
             runtime = Runtime(
                 controller,
                 [],
@@ -130,9 +152,10 @@ async def assembled(
                     warm_up,
                     controller,
                     agent_left=lambda owner: fleet.forget(owner),
-                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine),
+                    engine_left=(admissions.forget, retrying.forget, warm_up.forget_engine, timings.forget),
                 ),
                 health=lambda: fleet,
+                action_log=action_log,
                 lease=None if redis is None else lambda: _present(member),
             )
             member: Member | None = None
@@ -174,11 +197,12 @@ async def assembled(
             ladder = Ladder(rungs=settings.recognise, threshold=settings.threshold)
             shelf = Shelf(None if settings.recipes_folder is None else Path(settings.recipes_folder))
             ladder.index = shelf.index
+            book = Book(shelf, partial(setattr, ladder, "index"))
             relay = Relay(
                 fleet=fleet,
                 upstream=upstream,
                 admissions=admissions,
-                sharing=Sharing(Joins(_join_rules(settings)), clock),
+                sharing=Sharing(joins, clock),
                 retrying=retrying,
                 recogniser=Recogniser(),
                 post=post,
@@ -192,18 +216,37 @@ async def assembled(
                 read=runtime.guarded("answer", duration_in),
                 recognise=runtime.guarded("recognition", ladder.recognise),
                 answered=runtime.guarded("recognition", ladder.ended),
-                record=None if recorder is None else recorder.note,
+                record=None if traces.status() is None else traces.note,
                 salted=_salted(settings),
                 first_call=1 if member is None else member.first_call,
+                timings=timings,
+                trace=trace,
             )
-            entrance = _entrance(ModelList(relay, fleet.merged), settings, clock)
+            traces.record = relay.record
+            keyring = _keyring(settings)
+            entrance = _entrance(ModelList(relay, fleet.merged), settings, keyring, clock)
+            keyring.changed = lambda: entrance.let_in(keyring.clients, closed=keyring.is_closed)
             door = Door(
                 Connections(most=settings.client_connections, most_of_one=settings.address_connections)
             )
             admin_door = Door(Connections(most=OPERATORS, most_of_one=OPERATORS))
-            data = Listener(entrance, door, certificates.data, drain_s=settings.drain_s)
-            of_some = [one for one in (recorder, member) if one is not None]
-            tables = (store, shelf, entrance, door, upstream, *of_some)
+            observed = Observed(
+                timings,
+                lag,
+                suppressed_lines=suppressed_lines,
+                waiting=admissions.waiting,
+                limits=lambda: limits(
+                    configuration.settings,
+                    making.controller_config(configuration.settings),
+                    len(runtime.engines()),
+                ),
+                spans=spans,
+            )
+            data = Listener(
+                RequestIds(entrance, observed.answers), door, certificates.data, drain_s=settings.drain_s
+            )
+            members = () if member is None else (member,)
+            tables = (store, shelf, entrance, door, upstream, timings, traces, keyring, *members)
             admin_app = create_admin(
                 runtime,
                 controller,
@@ -214,18 +257,51 @@ async def assembled(
                 *tables,
                 fleet=fleet,
                 is_ending=lambda: entrance.is_closed,
-                recording=None if recorder is None else recorder.status,
+                recording=traces.status,
                 tell=post,
                 group=group,
+                observed=observed,
+                office=Office(
+                    configuration=configuration,
+                    keyring=keyring,
+                    book=book,
+                    reload=lambda: reloading(),
+                    traces=traces,
+                    try_trace=lambda name, index: traces.tried(name, partial(trial_of, index)),
+                ),
+                operations=operations,
+                action_log=action_log,
             )
             admin = Listener(admin_app, admin_door, certificates.admin, drain_s=settings.drain_s)
+            reloading = Reloading(
+                configuration,
+                Parts(
+                    controller=controller,
+                    fleet=fleet,
+                    admissions=admissions,
+                    retrying=retrying,
+                    joins=joins,
+                    upstream=upstream,
+                    relay=relay,
+                    entrance=entrance,
+                    door=door,
+                    listeners=(data, admin),
+                    ladder=ladder,
+                    shelf=shelf,
+                    keyring=keyring,
+                    traces=traces,
+                    clock=clock,
+                ),
+                certificates,
+            )
             async with asyncio.TaskGroup() as tasks:
                 beside = [
                     tasks.create_task(one)
                     for one in (
                         runtime.run(),
                         kept_up(fleet, clock),
-                        _recipes_read(shelf, ladder),
+                        _recipes_read(book),
+                        lag.watch(),
                         door.watch(),
                         admin_door.watch(),
                     )
@@ -242,6 +318,7 @@ async def assembled(
                             url_of(data_socket, certificates.data), url_of(admin_socket, certificates.admin)
                         ),
                         runtime,
+                        reloading,
                     )
                 finally:
                     # Clients first. Operators can look on until the last call has ended.
@@ -262,36 +339,10 @@ def _present(member: Member | None) -> Member:
     return member
 
 
-def _config(settings: Settings) -> ControllerConfig:
-    return ControllerConfig(
-        mode=settings.mode,
-        reading=None if settings.answers is None else Reading(RULES, settings.answers),
-        policy=settings.policy,
-        plan_limit=settings.plan_limit,
-        pin_share=settings.pin_share,
-        parts=settings.parts,
-        guard=settings.guard,
-        prefetch_steps=settings.prefetch_steps,
-        prefetch_s=settings.prefetch_s,
-        idle_after_s=settings.idle_after_s,
-        loads_in_flight=settings.loads_in_flight,
-        load_budget_bytes=int(settings.load_budget_mb * 1_000_000),
-    )
-
-
-def _join_rules(settings: Settings) -> JoinRules:
-    return JoinRules(
-        grace_s=settings.join_grace_s,
-        kept_s=settings.answers_kept_s,
-        most_bytes=int(settings.answers_kept_mb * 1_000_000),
-    )
-
-
-async def _recipes_read(shelf: Shelf, ladder: Ladder) -> None:
-    """Until cancelled. The folder may be on a slow disk."""
+async def _recipes_read(book: Book) -> None:
+    """Until cancelled."""
     while True:
-        changes = await asyncio.to_thread(shelf.reload)
-        ladder.index = shelf.index
+        changes = await book.reload()
         for name in changes.loaded:
             log.info("recipe %s was read", name)
         for name in changes.gone:
@@ -302,35 +353,58 @@ async def _recipes_read(shelf: Shelf, ladder: Ladder) -> None:
 
 
 @asynccontextmanager
-async def _recorder(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Recorder | None]:
-    """What it was told is on the disk when it is left."""
-    if settings.record is None:
-        yield None
+async def _traces(settings: Settings, clock: Callable[[], float]) -> AsyncIterator[Traces]:
+    """What was told is on the disk when it is left. Raises `CannotRecord`."""
+    async with Traces(making.trace_rules(settings), clock) as traces:
+        if settings.record is not None:
+            path = Path(settings.record)
+            salt = Path(settings.record_salt) if settings.record_salt else path.with_name(f"{path.name}.salt")
+            await traces.begin_at(path, salt, full_text=settings.record_full_text)
+        yield traces
+
+
+@asynccontextmanager
+async def _tracing(
+    settings: Settings, provider_of: Callable[[EngineId], str]
+) -> AsyncIterator[tuple[Trace | None, Callable[[], SpanCounts] | None]]:
+    """Raises `CannotTrace`. Calls that are traced have been told when it is left."""
+    if settings.otlp_endpoint is None:
+        yield None, None
         return
-    path = Path(settings.record)
-    async with Recorder(
-        path,
-        Path(settings.record_salt) if settings.record_salt else path.with_name(f"{path.name}.salt"),
-        full_text=settings.record_full_text,
-        max_bytes=settings.record_max_bytes,
-        files=settings.record_files,
-        clock=clock,
-    ) as recorder:
-        yield recorder
+    try:
+        # Only whoever traces needs those packages, and the time that it takes to import them.
+        from scalesim.proxy.tracing.exporting import exporting
+    except ImportError as exc:
+        raise CannotTrace(
+            f"otlp_endpoint: {exc.name} is not installed; pip install 'scalesim-proxy[otel]', or leave it out"
+        ) from exc
+    async with exporting(
+        settings.otlp_endpoint,
+        sample=settings.otlp_sample,
+        agents=settings.otlp_agents,
+        provider_of=provider_of,
+    ) as traces:
+        yield traces
 
 
-def _entrance(app: ModelList, settings: Settings, clock: Callable[[], float]) -> Entrance:
-    def rate(per_s: float) -> Rate | None:
-        return None if per_s == 0 else Rate(per_s, max(1.0, per_s * settings.burst_s))
+def _keyring(settings: Settings) -> Keyring:
+    """Raises `BadKeyFile`."""
+    return Keyring(
+        clients=settings.client_keys,
+        simulations=settings.simulation_keys,
+        admin_keys=settings.admin_keys,
+        file=None if settings.keys_file is None else Path(settings.keys_file),
+    )
 
+
+def _entrance(app: ModelList, settings: Settings, keyring: Keyring, clock: Callable[[], float]) -> Entrance:
     return Entrance(
         app,
-        keys=Keys((*settings.client_keys, *settings.simulation_keys)),
-        closed=bool(settings.client_keys),
+        keys=keyring.clients,
+        closed=keyring.is_closed,
         clock=clock,
         engine_key=settings.engine_api_key,
-        key_rate=rate(settings.key_rate),
-        address_rate=rate(settings.address_rate),
+        **making.rates(settings),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import httpx
 
@@ -17,12 +16,14 @@ from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
-from scalesim.proxy.engines.breaker import BreakerRules, Breakers
+from scalesim.proxy.engines.breaker import Breakers
 from scalesim.proxy.engines.fleet import Fleet, Lines
 from scalesim.proxy.engines.models import Models
 from scalesim.proxy.engines.registry import Address, Registry
 from scalesim.proxy.runtime import DEADLINE_S
 from scalesim.proxy.settings import Settings
+
+from .making import breaker_rules
 
 TIDY_EVERY_S = 1.0
 """Between two looks at what time alone brings about."""
@@ -40,14 +41,7 @@ def fleet_of(
     return Fleet(
         registry=Registry(drain_s=settings.engine_drain_s),
         models=Models(dict(settings.aliases), is_registered=controller.knows_adapter),
-        breakers=Breakers(
-            replace(
-                BreakerRules(),
-                failures_in_a_row=settings.breaker_failures,
-                rest_s=settings.breaker_rest_s,
-                longest_rest_s=settings.breaker_longest_rest_s,
-            )
-        ),
+        breakers=Breakers(breaker_rules(settings)),
         placer=Placer(
             find(settings.placement),
             Bounds(

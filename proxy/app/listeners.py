@@ -28,6 +28,11 @@ CLIENT_IDLE_S = 75
 """Idle connections of clients are kept so long: longer than clients keep them (httpx 5 s). Who closes first must be the client: a
 request that crosses with our closing is lost, and it cannot know whether it was received."""
 
+TAKEN_AT_ONCE = 16
+"""New connections, in a turn of the loop. uvloop takes one for each socket that listens (libuv does since 1.45), so each is listened
+on under so many descriptors. With one a turn, and a turn as long as all requests that are there, the last of 256 clients that
+come together waits for seconds."""
+
 
 class CannotListen(ScaleSimError):
     """A listener could not be opened: choose another port, or stop who has it."""
@@ -58,14 +63,15 @@ class Listener(uvicorn.Server):
             )
         )
         self.listening = asyncio.Event()
-        self._drain_s = drain_s
+        self.drain_s = drain_s
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        more = [one.dup() for one in sockets or () for _ in range(TAKEN_AT_ONCE - 1)]
+        await super().startup(None if sockets is None else [*sockets, *more])
         self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,7 +89,7 @@ class Listener(uvicorn.Server):
         """Takes no more connections and lets running requests finish, within `drain_s` and until `hurry`."""
         self.should_exit = True
         hurried = asyncio.create_task(hurry.wait())
-        await asyncio.wait({serving, hurried}, timeout=self._drain_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, hurried}, timeout=self.drain_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         if serving.done():
             return

@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 
 from scalesim.proxy.access.tls import Certificate, Certificates
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.engine_status import describe
 from scalesim.proxy.runtime import Runtime
 from scalesim.proxy.settings import Settings
 
 from .assembly import ServerAddresses as ServerAddresses
 from .assembly import assembled
-
-log = logging.getLogger(__name__)
+from .reloading import Reloading
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[ServerAddresses]:
     """Both listeners accept connections while the body runs. Port 0 takes a free one. Raises `CannotListen`,
     `CannotRecord`, `BadCertificate`, `BadSecret`, `CannotJoin` and `CannotKeep`."""
-    async with assembled(settings, _certificates(settings), hurry=asyncio.Event()) as (addresses, _):
+    configuration = Configuration(settings)
+    async with assembled(configuration, _certificates(settings), hurry=asyncio.Event()) as (addresses, *_):
         yield addresses
 
 
 async def serve(
-    settings: Settings,
+    configured: Settings | Configuration,
     *,
     ready: Callable[[ServerAddresses], None] | None = None,
     shared_port: bool = False,
+    suppressed_lines: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Until SIGINT or SIGTERM; at SIGHUP renewed certificates are read. Calls `ready` once, when both listeners accept.
-    Raises as `running` does."""
+    """Until SIGINT or SIGTERM; at SIGHUP the config file, keys and renewed certificates are read again. Calls `ready` once, when
+    both listeners accept. Raises as `running` does."""
+    configuration = Configuration(configured) if isinstance(configured, Settings) else configured
+    settings = configuration.settings
     stop, hurry = asyncio.Event(), asyncio.Event()
-    certificates = _certificates(settings)
-    renew = partial(_renew, certificates) if len(certificates) else None
-    with _signals(lambda: (hurry if stop.is_set() else stop).set(), renew):
-        async with assembled(settings, certificates, hurry=hurry, shared_port=shared_port) as (
-            addresses,
-            runtime,
-        ):
+    hung_up = asyncio.Event() if configuration.can_be_read_again else None
+    with _signals(lambda: (hurry if stop.is_set() else stop).set(), hung_up):
+        async with assembled(
+            configuration,
+            _certificates(settings),
+            hurry=hurry,
+            shared_port=shared_port,
+            suppressed_lines=suppressed_lines,
+        ) as (addresses, runtime, reloading):
             _say("data", f"{addresses.data}  clients use {addresses.data}/v1")
             _say("admin", f"{addresses.admin}  its API is described at {addresses.admin}/docs")
             _say("mode", f"{settings.mode} for new simulations, policy {settings.policy}")
@@ -55,11 +59,14 @@ async def serve(
                 _say("trace", f"{settings.record}  calls are recorded, prompts and names {what}")
             if ready is not None:
                 ready(addresses)
-            announcing = asyncio.create_task(_announce_engines(runtime))
+            beside = [asyncio.create_task(_announce_engines(runtime))]
+            if hung_up is not None:
+                beside.append(asyncio.create_task(_reloaded(reloading, hung_up)))
             try:
                 await stop.wait()
             finally:
-                announcing.cancel()
+                for task in beside:
+                    task.cancel()
             _say(
                 "ending",
                 f"running calls have {settings.drain_s:g} s to finish; a second signal ends them now",
@@ -78,12 +85,12 @@ def _certificates(settings: Settings) -> Certificates:
     return Certificates(data, admin)
 
 
-def _renew(certificates: Certificates) -> None:
-    problems = certificates.renew()
-    for problem in problems:
-        log.error("the certificate stays as it was: %s", problem)
-    if not problems:
-        log.info("certificates were read again")
+async def _reloaded(reloading: Reloading, hung_up: asyncio.Event) -> None:
+    """Until cancelled."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        await reloading.at_signal()
 
 
 async def _announce_engines(runtime: Runtime) -> None:
@@ -100,12 +107,12 @@ def _say(what: str, text: str) -> None:
 
 
 @contextmanager
-def _signals(told: Callable[[], None], renew: Callable[[], None] | None) -> Iterator[None]:
-    """Without `renew` a closed terminal ends the process, as ever."""
+def _signals(told: Callable[[], None], hung_up: asyncio.Event | None) -> Iterator[None]:
+    """Without `hung_up` a closed terminal ends the process, as ever."""
     loop = asyncio.get_running_loop()
     handlers = {signal.SIGINT: told, signal.SIGTERM: told}
-    if renew is not None:
-        handlers[signal.SIGHUP] = renew
+    if hung_up is not None:
+        handlers[signal.SIGHUP] = hung_up.set
     for one, handler in handlers.items():
         loop.add_signal_handler(one, handler)
     try:

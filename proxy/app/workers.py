@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
-from scalesim.proxy.settings import Settings
+from scalesim.proxy.configuration import Configuration
 
 from .listeners import bound_socket
 
@@ -30,8 +29,9 @@ _SIGNALS = _TOLD | {signal.SIGHUP, signal.SIGCHLD}
 class Workers:
     """`work` serves in a process of its own, on a port that it shares with others, and returns its exit code."""
 
-    def __init__(self, settings: Settings, work: Callable[[Settings], int]) -> None:
-        self._settings = settings
+    def __init__(self, configuration: Configuration, work: Callable[[Configuration], int]) -> None:
+        self._configuration = configuration
+        self._port = configuration.settings.port
         self._work = work
         self._alive: dict[int, tuple[int, float]] = {}
         """Numbers and beginnings by process id."""
@@ -39,17 +39,16 @@ class Workers:
         """When those that died are to be started again."""
         self._pauses: dict[int, float] = {}
         self._ends, self._held = os.pipe()
-        renews = settings.tls_cert is not None or settings.admin_tls_cert is not None
-        self._last = _TOLD if renews else _TOLD | {signal.SIGHUP}
-        """Signals to end by: a closed terminal is one, where there is nothing to renew."""
+        self._last = _TOLD if configuration.can_be_read_again else _TOLD | {signal.SIGHUP}
+        """Signals to end by: a closed terminal is one, where there is nothing to read again."""
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM: then all of them finish what runs, and a second signal cuts that off. SIGHUP has certificates read
-        again, and is as SIGTERM where there are none. The exit code: that of the first worker that cannot serve at all, else 0. Raises `CannotListen`."""
-        settings = self._settings
+        """Until SIGINT or SIGTERM: then all of them finish what runs, and a second signal cuts that off. SIGHUP has the config file, keys and certificates
+        read again, and is as SIGTERM where there are none. The exit code: that of the first worker that cannot serve at all, else 0. Raises `CannotListen`."""
+        settings = self._configuration.settings
         # Keeps the port while no worker listens, and finds one that is free; it takes no connection itself.
         with bound_socket(settings.host, settings.port, shared=True) as reserved:
-            self._settings = replace(settings, port=reserved.getsockname()[1])
+            self._port = reserved.getsockname()[1]
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             try:
                 return self._watch()
@@ -58,7 +57,7 @@ class Workers:
 
     def _watch(self) -> int:
         ending, code = False, 0
-        for number in range(self._settings.workers):
+        for number in range(self._configuration.settings.workers):
             self._start(number)
         while self._alive or not ending:
             told = self._next_signal()
@@ -125,7 +124,7 @@ class Workers:
             os.close(self._held)
             threading.Thread(target=self._end_when_alone, daemon=True).start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = self._work(self._settings_of(number))
+            code = self._work(self._configuration_of(number))
         except BaseException:
             log.exception("worker %d failed", number)
         finally:
@@ -138,6 +137,6 @@ class Workers:
         os.read(self._ends, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _settings_of(self, number: int) -> Settings:
-        port = self._settings.admin_port
-        return replace(self._settings, workers=1, admin_port=port + number if port else 0)
+    def _configuration_of(self, number: int) -> Configuration:
+        port = self._configuration.settings.admin_port
+        return self._configuration.with_ports(self._port, port + number if port else 0)

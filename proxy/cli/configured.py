@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
-from ..settings import PREFIX, Settings, SettingsError
+from ..settings import PREFIX, Settings, SettingsError, Sources
 from .ending import USAGE
 
 OF_CLIENTS = frozenset({PREFIX + "ADMIN", PREFIX + "ADMIN_KEY_FILE"})
@@ -19,14 +19,22 @@ def settings_of(arguments: Mapping[str, object], **options: Any) -> Settings:
     try:
         return load_settings(arguments, **options)
     except SettingsError as exc:
-        for problem in exc.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(USAGE) from None
+        refuse(exc)
 
 
 def load_settings(arguments: Mapping[str, object], **options: Any) -> Settings:
     """Raises `SettingsError`."""
     return Settings.load(told_apart(arguments), environment(), **options)
+
+
+def sources_of(arguments: Mapping[str, object]) -> Sources:
+    return Sources.of(told_apart(arguments), environment())
+
+
+def refuse(settings: SettingsError) -> NoReturn:
+    for problem in settings.problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(USAGE) from None
 
 
 def environment() -> dict[str, str]:
@@ -43,9 +51,3 @@ def told_apart(arguments: Mapping[str, object]) -> Mapping[str, object]:
             return {**arguments, "engine": None}
         case given:
             return {**arguments, "engine": None, "engines": given}
-
-
-def config_in(arguments: Mapping[str, object]) -> str | None:
-    """The config file that was read, if any."""
-    told = arguments.get("config") or os.environ.get(PREFIX + "CONFIG")
-    return None if told is None else str(told)

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from ..settings import SettingsError
 from .checks.finding import Finding, Level, fault
-from .configured import config_in, load_settings
-from .ending import PROBLEM, UNREACHABLE, USAGE
+from .configured import load_settings, refuse, sources_of
+from .ending import PROBLEM, UNREACHABLE
 from .options import AsJson, Config, Engines
 from .output import console, written
 
@@ -30,9 +30,7 @@ def doctor(engine: Engines = None, as_json: AsJson = False, config: Config = Non
         settings = load_settings(arguments, needed=())
     except SettingsError as exc:
         if any(problem.startswith("--") for problem in exc.problems):
-            for problem in exc.problems:
-                typer.echo(problem, err=True)
-            raise typer.Exit(USAGE) from None
+            refuse(exc)
         found = [
             fault("settings", problem, "mend it; `scalesim settings` lists all of them")
             for problem in exc.problems
@@ -41,7 +39,7 @@ def doctor(engine: Engines = None, as_json: AsJson = False, config: Config = Non
         # Here, because much of the proxy comes with it: who asks for something else does not wait for that.
         from .checks.everything import look_at_everything
 
-        found = asyncio.run(look_at_everything(settings, config_in(arguments)))
+        found = asyncio.run(look_at_everything(settings, sources_of(arguments).config))
     _show(found, as_json)
     faults = [one for one in found if one.level is Level.FAULT]
     if faults:

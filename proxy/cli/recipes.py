@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..recognition.prompt import prompt_of
 from ..recognition.recipes.shelf import Shelf
-from ..recognition.recipes.trial import SHOWN, Recorded, Trial, pair_f1, try_out
-from ..recording.trace import Call, Reading, Text
+from ..recognition.recipes.trial import SHOWN, Trial, pair_f1, try_out
+from ..recording.trace import Reading
 from .ending import USAGE, fail
 from .options import AsJson, Folder
 from .output import table, wide_console, written
@@ -54,14 +53,14 @@ def recipes_test(
     as_json: AsJson = False,
 ) -> None:
     """Show on a recorded trace what the recipes would find."""
+    # Here, because the whole proxy comes with it: who only asks something, or presses TAB, does not wait for that.
+    from ..app.trials import recorded_calls
+
     shelf = _shelf(folder)
     try:
         with file.open("rb") as lines:
             trace = Reading(lines)
-            calls = (one for one in trace if one.text is not None)
-            trial = try_out(
-                shelf.index, (_recorded(call, call.text) for call in calls if call.text is not None)
-            )
+            trial = try_out(shelf.index, recorded_calls(trace))
     except OSError as exc:
         fail(f"{file}: {exc.strerror or exc}", USAGE)
     if not trial.calls:
@@ -108,10 +107,3 @@ def _shelf(folder: Path | None) -> Shelf:
     if problems := shelf.reload().problems:
         fail("\n".join(problems))
     return shelf
-
-
-def _recorded(call: Call, text: Text) -> Recorded:
-    # What was less than said outright may be what is to be tested.
-    told = text.agent if call.confidence >= 1.0 else None
-    prompt = None if text.body is None else prompt_of(call.route, text.body)
-    return Recorded(text.simulation, prompt, text.answer, told)

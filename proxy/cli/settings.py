@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ..settings import listed
 from .options import AsJson
 from .output import table, wide_console, written
@@ -16,7 +14,17 @@ def settings_command(as_json: AsJson = False) -> None:
     SCALESIM_IDLE_AFTER_S, and in the config file idle_after_s.
     """
     if as_json:
-        print(written({"settings": [dataclasses.asdict(one) for one in listed()]}))
+        told = [
+            {
+                "name": one.name,
+                "default": one.default,
+                "about": one.about,
+                "is_secret": one.is_secret,
+                "is_live": one.is_live,
+            }
+            for one in listed()
+        ]
+        print(written({"settings": told}))
         return
     rows = ((one.name, one.default, one.about) for one in listed())
     wide_console().print(table("setting", "default", "what for", rows=rows))

@@ -35,7 +35,7 @@ class Activations:
             self._population.note(simulation)
         if simulation.space is not None:
             simulation.space.use(agent.name, simulation.now(simulation.space.rules.clock, at))
-        agent.acts_next = False
+        agent.acts_next, agent.asked = False, None
         agent.barrier = simulation.barriers.count
         agent.running += 1
         agent.used_at = at
@@ -47,7 +47,7 @@ class Activations:
         agent.running -= 1
         agent.used_at = agent.ended_at = at
         if not agent.running:
-            if agent.assigned is None:
+            if not agent.is_kept:
                 agent.simulation.idle.add(agent)
             if agent.acts_next:
                 agent.end_activation()

@@ -33,6 +33,8 @@ class Adapter:
     path: str
     key: AdapterName
     """Of its current version, towards engines."""
+    number: int = 0
+    """One more than that of the adapter that was registered before it."""
     version: int = 1
     forgotten: bool = False
     clashes: int = 0
@@ -77,6 +79,7 @@ class Adapters:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._numbered = 0
         self.current: dict[str, Adapter] = {}
         self.by_key: dict[AdapterName, Adapter] = {}
         """The current ones by what engines call them."""
@@ -97,7 +100,8 @@ class Adapters:
         if len(self.current) >= self.limit:
             return None
         before = self._forgotten.pop(name, None)
-        adapter = Adapter(name, path, AdapterName(name))
+        self._numbered += 1
+        adapter = Adapter(name, path, AdapterName(name), self._numbered)
         if before is not None:
             adapter.key, adapter.version = before.key, before.version
         if (before is not None and before.path != path) or adapter.key in self.by_key:

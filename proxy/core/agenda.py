@@ -154,7 +154,10 @@ class Agenda:
 
     def is_behind(self, engine: Engine) -> bool:
         """Whether `catch_up` has anything to do."""
-        return bool(self._waiting or engine.called or engine.noted)
+        if self._waiting or engine.called or engine.noted:
+            return True
+        epochs = self._epochs
+        return any(epochs.get(one, one.epoch) != one.epoch for one in engine.simulations)
 
     # Placing
 

@@ -35,11 +35,20 @@ class Told(NamedTuple):
         return since is not None and moment < math.inf and now - since < (moment - since) / 2
 
 
+class Asked(NamedTuple):
+    """An operator wants it on the device now."""
+
+    at: float
+    until: float
+
+
 @dataclass(slots=True, eq=False)
 class Agent:
     name: AgentName
     owner: Owner
     simulation: Simulation
+    number: int = 0
+    """One more than that of the agent that became known before it."""
     engine: Engine | None = None
     """Where its last call went, and so its memory is."""
     running: int = 0
@@ -69,6 +78,10 @@ class Agent:
     """What its last request named of its own accord."""
     assigned: Adapter | None = None
     """By an operator. It may have been forgotten since."""
+    asked: Asked | None = None
+    """Until it calls, or the time of that is over, it is taken to call next."""
+    pinned: bool = False
+    """By an operator (`pins.py`)."""
     host_copy: dict[str, bool] | None = None
     """By kind, where it was set for this agent: it overrides its simulation's."""
     last_call: LastCall | None = None
@@ -149,9 +162,25 @@ class Agent:
         if adapter is not None:
             adapter.assign(simulation.id)
             simulation.assigned += 1
-            simulation.idle.remove(self)
-        elif not self.running and self not in simulation.idle:
-            simulation.idle.add(self)
+        self._be_idle()
+
+    def pin(self, pinned: bool) -> None:
+        """False takes away an operator's pin."""
+        self.simulation.pinned += pinned - self.pinned
+        self.pinned = pinned
+        self._be_idle()
+
+    @property
+    def is_kept(self) -> bool:
+        """An operator told of it what nobody would tell again, were it forgotten."""
+        return self.assigned is not None or self.pinned
+
+    def _be_idle(self) -> None:
+        idle = self.simulation.idle
+        if self.is_kept:
+            idle.remove(self)
+        elif not self.running and self not in idle:
+            idle.add(self)
 
     def move(self, engine: Engine) -> None:
         """Its memory is on that engine from now on."""

@@ -1,4 +1,4 @@
-"""What operators tell: adapters, the agents to which they are assigned, and copies in host memory."""
+"""What operators tell: adapters, the agents to which they are assigned, pins, and copies in host memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from collections.abc import Collection, Mapping
 
 from .adapters import Adapter, Adapters
 from .agent import Agent
+from .asks import Asks
 from .counters import Totals
 from .engine import Engine
-from .events import AdapterAssigned, AdapterForgotten, AdapterRegistered, HostCopySet
+from .events import (
+    AdapterAsked,
+    AdapterAssigned,
+    AdapterForgotten,
+    AdapterLetGo,
+    AdapterPinned,
+    AdapterRegistered,
+    AdapterUnpinned,
+    AgentPinned,
+    AgentUnpinned,
+    HostCopySet,
+)
 from .model import LORA, AdapterName, EngineId, MemoryId
+from .pins import Pins
 from .population import Population
 
 
@@ -18,12 +31,14 @@ class Assignments:
         self,
         adapters: Adapters,
         population: Population,
+        pins: Pins,
         engines: Mapping[EngineId, Engine],
         kinds: Collection[str],
         totals: Totals,
     ) -> None:
         self._adapters = adapters
         self._population = population
+        self._pins = pins
         self._engines = engines
         self._kinds = frozenset(kinds)
         """Of memory: their names."""
@@ -50,6 +65,7 @@ class Assignments:
             for agent in simulation.agents.values() if simulation.assigned else ():
                 if agent.assigned is adapter:
                     agent.assign(None)
+        self._pins.unpin_adapter(adapter)
         self._population.mark_all()
 
     def rename_adapter(self, engine: Engine, key: AdapterName) -> None:
@@ -115,3 +131,53 @@ class Assignments:
         if agent is not None:
             agent.host_copy = {**(agent.host_copy or {}), event.kind: event.wanted}
             agent.mark()
+
+    def pin(self, event: AgentPinned, at: float) -> None:
+        """Whoever asks for it looks first whether there is room."""
+        simulation = self._population.seen(event.simulation, at)
+        agent = None if simulation is None else simulation.agents.get(event.agent)
+        if agent is None or not self._pins.pin(agent, at + event.for_s, event.reason, at):
+            self._totals.refused += 1
+
+    def unpin(self, event: AgentUnpinned) -> None:
+        simulation = self._population.simulations.get(event.simulation)
+        agent = None if simulation is None else simulation.agents.get(event.agent)
+        if agent is not None:
+            self._pins.unpin(agent)
+
+    def pin_adapter(self, event: AdapterPinned, at: float) -> None:
+        adapter = self._adapters.current.get(event.name)
+        engines = self._engines.values()
+        if adapter is None or not self._pins.pin_adapter(
+            adapter, engines, at + event.for_s, event.reason, at
+        ):
+            self._totals.refused += 1
+        else:
+            self._population.mark_all()
+
+    def unpin_adapter(self, event: AdapterUnpinned) -> None:
+        adapter = self._adapters.current.get(event.name)
+        if adapter is not None and self._pins.unpin_adapter(adapter):
+            self._population.mark_all()
+
+    def ask_for_adapter(self, event: AdapterAsked, asks: Asks, at: float) -> None:
+        adapter = self._adapters.current.get(event.name)
+        if adapter is None or not asks.ask_for(adapter, at, event.for_s):
+            self._totals.refused += 1
+            return
+        if event.for_s > 0.0:
+            for engine in self._engines.values():
+                engine.loads.renew(MemoryId(LORA, adapter.key))
+                engine.hosting.renew(adapter.key)
+        self._population.mark_all()
+
+    def let_adapter_go(self, event: AdapterLetGo, at: float) -> None:
+        """Nothing of one that is assigned: a call that names an adapter which the engine does not know fails."""
+        adapter = self._adapters.current.get(event.name)
+        if adapter is None or adapter.assigned:
+            self._totals.refused += 1
+            return
+        for engine in self._engines.values():
+            if adapter.key in engine.hosting.held:
+                engine.hosting.unwanted[adapter.key] = at + event.for_s
+                engine.dirty = True

@@ -7,24 +7,35 @@ hold is kept here and not left to policies; `check` states it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 
-from . import distance, invariants, policies, snapshot
+from . import choosing, distance, invariants, policies, reasons, snapshot
 from .actions import Action, DropAdapter, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
+from .adapters import Adapter
 from .agent import Agent
+from .agent_pages import AgentFilter, agents_after
 from .config import ControllerConfig as ControllerConfig
 from .counters import Totals
+from .distance.blend import known_of
 from .durations import Reading
 from .engine import ENGINE_TABLES, Engine
 from .events import (
     ActionStarted,
     Activated,
+    AdapterAsked,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterLetGo,
+    AdapterPinned,
     AdapterRegistered,
+    AdapterUnpinned,
     AgentLeft,
+    AgentPinned,
+    AgentUnpinned,
     CallEnded,
     CallSent,
     CallStarted,
@@ -33,6 +44,7 @@ from .events import (
     EngineFound,
     EngineLost,
     EngineRemoved,
+    EstimatorSet,
     Event,
     GraphCleared,
     HostCopySet,
@@ -40,6 +52,9 @@ from .events import (
     Interacted,
     ModeSet,
     Moved,
+    PolicySet,
+    PrefetchAsked,
+    PreviewAsked,
     ReadingSet,
     Reported,
     Settled,
@@ -53,15 +68,28 @@ from .keeping import Keeping
 from .kinds import Kind
 from .kinds import find as find_kind
 from .kinds import names as kind_names
-from .loading import Loading
-from .model import AdapterName, AgentName, Mode, Outcome, SimulationId
+from .loading import Loading, Standing
+from .model import AdapterName, AgentName, EngineId, LoadState, MemoryId, Mode, Outcome, SimulationId
+from .pins import PinRoom
 from .planner import Planner
-from .snapshot import AdapterSnapshot, AgentSnapshot, EngineSnapshot, SimulationSnapshot, Snapshot
+from .preview import Preview
+from .snapshot import (
+    AdapterSnapshot,
+    AgentSnapshot,
+    EngineSnapshot,
+    EstimateSnapshot,
+    Place,
+    ResidencySnapshot,
+    SimulationSnapshot,
+    Snapshot,
+)
 from .space import SpaceRules
 from .story import Stories, StorySnapshot
 from .surroundings import Surroundings
 from .wanted import Policy
 from .world import World
+
+ANY_MODE = frozenset(Mode)
 
 
 class Controller:
@@ -80,7 +108,7 @@ class Controller:
         kinds: Sequence[Kind] | None = None,
     ) -> None:
         self._config = config
-        self._estimate = distance.find(config.distance)
+        self._estimate = choosing.by_choice(distance.find(config.distance))
         self._policy = policy or policies.find(config.policy)
         self._kinds = tuple(map(find_kind, kind_names()) if kinds is None else kinds)
         self._now = 0.0
@@ -100,16 +128,30 @@ class Controller:
         """It knows nothing but the time any more. No engine may be reachable: what is in flight is not to be settled."""
         self._begin()
 
+    def configure(self, config: ControllerConfig) -> None:
+        """From now on. Only `mode`, `reading`, `pin_share`, `prefetch_steps`, `prefetch_s` and `idle_after_s` may differ; a
+        `ValueError` names another that does, and nothing was changed."""
+        may_differ = {
+            name: getattr(config, name)
+            for name in ("mode", "reading", "pin_share", "prefetch_steps", "prefetch_s", "idle_after_s")
+        }
+        if replace(self._config, **may_differ) != config:
+            raise ValueError(f"only {', '.join(may_differ)} can be changed while it runs")
+        self._config = config
+        self._world.configure(config)
+        self._planner.configure(config)
+
     @property
     def dirty(self) -> bool:
         """Whether a `Ticked` would plan, or catch up with something. Time alone makes a plan due only where somebody
         comes near by it, or something that failed may be tried again."""
-        engines = self._world.engines.values()
-        return (
-            self._surroundings.behind
-            or self.planning
-            or any(self._planner.is_due(engine) or engine.wake_at <= self._now for engine in engines)
-        )
+        if self._surroundings.behind or self._planner.is_planning:
+            return True
+        # No generator: this is asked after each call's events.
+        for engine in self._world.engines.values():
+            if engine.wake_at <= self._now or self._planner.is_due(engine):
+                return True
+        return False
 
     @property
     def behind(self) -> bool:
@@ -140,6 +182,12 @@ class Controller:
                 world.tick_steps(event, at)
             case ReadingSet():
                 world.set_reading(event, at)
+            case EstimatorSet():
+                world.set_estimator(event, at)
+            case PolicySet():
+                self._set_policy(event)
+            case PreviewAsked():
+                self._preview(event)
             case SpaceSet():
                 self._surroundings.set_space(event, at)
             case SpaceCleared():
@@ -164,6 +212,20 @@ class Controller:
                 world.assignments.assign(event, at)
             case HostCopySet():
                 world.assignments.set_host_copy(event, at)
+            case AgentPinned():
+                world.assignments.pin(event, at)
+            case AgentUnpinned():
+                world.assignments.unpin(event)
+            case AdapterPinned():
+                world.assignments.pin_adapter(event, at)
+            case AdapterUnpinned():
+                world.assignments.unpin_adapter(event)
+            case PrefetchAsked():
+                self._ask(event, at)
+            case AdapterAsked():
+                world.assignments.ask_for_adapter(event, world.asks, at)
+            case AdapterLetGo():
+                world.assignments.let_adapter_go(event, at)
             case Settled():
                 self._settle(event, at)
             case EngineLost():
@@ -191,6 +253,9 @@ class Controller:
                 self._surroundings.catch_up(at)
                 world.activations.end_pauses(at)
                 world.population.rest(at)
+                world.asks.tidy(at)
+                if world.pins.tidy(at):
+                    world.population.mark_all()
                 return self._act(at)
         return []
 
@@ -205,6 +270,14 @@ class Controller:
         """How its answers are read; None if they are not."""
         known = self._simulations.get(simulation)
         return self._config.reading if known is None or known.reading is None else known.reading
+
+    def policy(self, engine: EngineId | None = None) -> str:
+        """By which memory leaves the engine, or those that have none of their own."""
+        return self._planner.policy_of(None if engine is None else self._world.engines.get(engine))
+
+    def why(self, action: Action) -> str:
+        """In words, of one that was returned just now."""
+        return reasons.why(action, self._world, self._estimate, self.policy(action.engine), self._now)
 
     def knows(self, simulation: SimulationId, agent: AgentName | None = None) -> bool:
         known = self._simulations.get(simulation)
@@ -235,26 +308,38 @@ class Controller:
     def knows_adapter(self, name: str) -> bool:
         return name in self._world.adapters.current
 
+    @property
+    def adapter_count(self) -> int:
+        """Registered."""
+        return len(self._world.adapters.current)
+
     def adapters(self, offset: int = 0, limit: int | None = None) -> list[AdapterSnapshot]:
         """`limit` of them from `offset` on, in the order in which they were registered."""
         engines = self._world.engines.values()
         known = self._world.adapters.current.values()
         page = islice(known, offset, None if limit is None else offset + limit)
-        return [snapshot.of_adapter(adapter, engines) for adapter in page]
+        return [self._adapter(adapter, engines) for adapter in page]
+
+    def adapters_after(self, number: int, limit: int) -> list[AdapterSnapshot]:
+        """At most so many that were registered after the one of that number, in that order."""
+        engines, known = self._world.engines.values(), list(self._world.adapters.current.values())
+        begin = bisect_right(known, number, key=attrgetter("number"))
+        return [self._adapter(adapter, engines) for adapter in known[begin : begin + limit]]
 
     def adapter(self, name: str) -> AdapterSnapshot | None:
         known = self._world.adapters.current.get(name)
-        return None if known is None else snapshot.of_adapter(known, self._world.engines.values())
+        return None if known is None else self._adapter(known, self._world.engines.values())
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self._now, tuple(self.simulations()), tuple(self.engines()), self.totals())
 
     def simulations(self) -> list[SimulationSnapshot]:
-        return [snapshot.of_simulation(simulation) for simulation in self._simulations.values()]
+        engines = self._world.engines.values()
+        return [snapshot.of_simulation(simulation, engines) for simulation in self._simulations.values()]
 
     def simulation(self, name: SimulationId) -> SimulationSnapshot | None:
         known = self._simulations.get(name)
-        return None if known is None else snapshot.of_simulation(known)
+        return None if known is None else snapshot.of_simulation(known, self._world.engines.values())
 
     def agents(
         self, simulation: SimulationId, offset: int = 0, limit: int | None = None
@@ -271,6 +356,74 @@ class Controller:
         agent = None if known is None else known.agents.get(name)
         return None if agent is None else self._agent(agent)
 
+    def pin_room(self, simulation: SimulationId, name: AgentName) -> PinRoom | None:
+        """Whether an operator may pin the agent; None of an unknown one."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        return None if agent is None else self._world.pins.room_of(agent)
+
+    def adapter_pin_room(self, name: str) -> PinRoom | None:
+        known = self._world.adapters.current.get(name)
+        return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
+
+    def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
+        """How far each memory of the agent is from being on the device of its engine; nothing where that cannot be reached. None
+        of an unknown agent, or of one without memory."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        if agent is None or agent.engine is None:
+            return None
+        if not agent.engine.reachable:
+            return {}
+        return self._loading.standing(agent.engine, agent, self._world.asks.of(agent))
+
+    def adapter_places(self) -> dict[EngineId, Place]:
+        """Of each engine that can be told to get adapters: up to where it takes one ahead of a call."""
+        engines = self._world.engines.values()
+        return {
+            one.id: Place.SLOT if self._loading.fills_slots(one) else Place.HOST
+            for one in engines
+            if "fetch_adapters" in one.features
+        }
+
+    def pins(self, after: int, limit: int) -> list[tuple[SimulationId, AgentSnapshot]]:
+        """At most so many agents that operators pinned after the pin of that number, in that order."""
+        page = self._world.pins.agents_after(after, limit)
+        return [(agent.simulation.id, self._agent(agent)) for agent, _ in page]
+
+    def pinned_adapters(self) -> list[AdapterSnapshot]:
+        """By operators, in the order in which they were pinned."""
+        engines = self._world.engines.values()
+        return [self._adapter(adapter, engines) for adapter in self._world.pins.adapters]
+
+    def pin_budgets(self) -> dict[EngineId, tuple[int, int]]:
+        """Of each engine that takes pins: the tokens that operators have pinned there, and may pin."""
+        pins, engines = self._world.pins, self._world.engines.values()
+        return {
+            engine.id: (sum(pins.granted(engine, ANY_MODE).values()), pins.budget_tokens(engine))
+            for engine in engines
+            if "pin" in engine.features
+        }
+
+    def walk_agents(
+        self, simulation: SimulationId, after: int, wanted: AgentFilter
+    ) -> Iterator[tuple[int, AgentSnapshot | None]]:
+        """Looks at the agents that became known after the one of that number, one by one: each one's number, and what is known
+        of it if it fits. Others may be told of meanwhile. None of an unknown simulation."""
+        known = self._simulations.get(simulation)
+        for agent in () if known is None else agents_after(known, after):
+            fits = wanted.fits(agent, self._estimate, self._now)
+            yield agent.number, self._agent(agent) if fits else None
+
+    def estimates(self, simulation: SimulationId, name: AgentName) -> list[EstimateSnapshot]:
+        """What each source says of an agent, whether or not it is believed; nothing of an unknown one."""
+        known = self._simulations.get(simulation)
+        agent = None if known is None else known.agents.get(name)
+        if agent is None:
+            return []
+        at = self._now
+        return [snapshot.of_estimate(one, agent.simulation, at) for one in known_of(agent, at)]
+
     def story(self, simulation: SimulationId, name: AgentName) -> StorySnapshot | None:
         """What happened to the agent of late, empty if it did not call; None of an unknown one."""
         known = self._simulations.get(simulation)
@@ -279,6 +432,15 @@ class Controller:
 
     def engines(self) -> list[EngineSnapshot]:
         return [snapshot.of_engine(engine) for engine in self._world.engines.values()]
+
+    def residency(self, engine: EngineId) -> ResidencySnapshot:
+        """What it is believed to hold; nothing of an unknown one."""
+        known = self._world.engines.get(engine)
+        return ResidencySnapshot() if known is None else snapshot.of_residency(known)
+
+    def preview(self, engine: EngineId) -> Preview | None:
+        """The last that was worked out for it."""
+        return self._planner.previews.get(engine)
 
     def space_rules(self, simulation: SimulationId) -> SpaceRules | None:
         known = self._simulations.get(simulation)
@@ -318,6 +480,8 @@ class Controller:
             "answer_rules": sum(len(one.reading.rules) for one in simulations if one.reading),
             **self._surroundings.sizes(),
             **world.stories.sizes(),
+            **world.pins.sizes(),
+            **world.asks.sizes(),
             **self._planner.sizes(),
             "gap_classes": sum(one.gaps.sizes()["gap_classes"] for one in simulations),
             "turn_agents": sum(one.turns.sizes()["turn_agents"] for one in simulations),
@@ -344,6 +508,9 @@ class Controller:
             case Load() | StopLoad() as action:
                 ours = self._loading.settle(engine, action, event.error, event.result, at)
                 engine.dirty = engine.dirty or ours
+                if ours and isinstance(action, Load):
+                    state = LoadState.LOADED if event.result is None else event.result.state
+                    self._world.asks.settled(action.memory, state if event.error is None else None)
             case FetchAdapter() | DropAdapter() as action:
                 ours = self._loading.settle_adapter(engine, action, event.error, at)
                 engine.dirty = engine.dirty or ours
@@ -420,6 +587,33 @@ class Controller:
             self._planner.give_up_all()
             self._world.population.mark_all()
 
+    def _ask(self, event: PrefetchAsked, at: float) -> None:
+        simulation = self._world.population.seen(event.simulation, at)
+        agent = None if simulation is None else simulation.agents.get(event.agent)
+        if agent is None or not self._world.asks.ask(agent, self._loading.memories(agent), at, event.for_s):
+            self._world.totals.refused += 1
+            return
+        if agent.engine is not None and event.for_s > 0.0:
+            for memory in self._loading.memories(agent):
+                agent.engine.loads.renew(memory)
+        agent.mark()
+
+    def _preview(self, event: PreviewAsked) -> None:
+        engine = self._world.engines.get(event.engine)
+        if engine is None:
+            self._world.totals.refused += 1
+        else:
+            self._planner.preview(engine, event)
+
+    def _set_policy(self, event: PolicySet) -> None:
+        known = event.policy is None or event.policy in policies.names()
+        if not known or (event.policy is None and event.engine is None):
+            self._world.totals.refused += 1
+            return
+        self._planner.set_policy(
+            None if event.engine is None else self._world.engine(event.engine), event.policy
+        )
+
     def _end_simulation(self, name: SimulationId) -> None:
         simulation = self._simulations.get(name)
         if simulation is not None:
@@ -432,7 +626,11 @@ class Controller:
         return self._counted(self._planner.act(at))
 
     def _agent(self, agent: Agent) -> AgentSnapshot:
-        return snapshot.of_agent(agent, self._loading.memories(agent), self._estimate, self._now)
+        memories, pin = self._loading.memories(agent), self._world.pins.of(agent)
+        return snapshot.of_agent(agent, memories, self._estimate, self._now, pin)
+
+    def _adapter(self, adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
+        return snapshot.of_adapter(adapter, engines, self._world.pins.of_adapter(adapter))
 
     def _counted(self, actions: list[Action]) -> list[Action]:
         totals = self._world.totals

@@ -36,6 +36,7 @@ ENGINE_TABLES = (
     "hosted_adapters",
     "confirmed_adapters",
     "hosting_queue",
+    "unwanted_adapters",
     "hosting_failures",
     "loads_in_flight",
     "loads_waiting",
@@ -67,6 +68,8 @@ class Engine:
     capabilities: Capabilities | None = None
     boot_id: str | None = None
     capacity_tokens: int | None = None
+    policy: str | None = None
+    """Its own, where an operator chose one; else that of all."""
     belief: Belief = field(default_factory=Belief)
     called: dict[Agent, None] = field(default_factory=dict)
     """Agents that began or ended a call, an activation..."""

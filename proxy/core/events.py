@@ -224,10 +224,107 @@ class HostCopySet:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentPinned:
+    """An operator wants the agent's memory to leave its engine last, for `for_s` (which may be inf) or until `AgentUnpinned`.
+    Again: the time begins anew. Of an unknown agent, or where there is no room for it: nothing."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    for_s: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnpinned:
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPinned:
+    """The same of a registered adapter's slot, on every engine that has it in one."""
+
+    at: float
+    name: str
+    for_s: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUnpinned:
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchAsked:
+    """An operator wants the agent's memory on the device now: for `for_s`, or until it calls, it is taken to call next. 0 takes
+    that back. Of an unknown agent: nothing."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterAsked:
+    """The same of a registered adapter, on every engine: in its host memory, and in a slot."""
+
+    at: float
+    name: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLetGo:
+    """An operator wants the adapter out of the engines' memory: within `for_s`, once no call runs on it. It stays registered,
+    and comes back for whoever needs it."""
+
+    at: float
+    name: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModeSet:
     at: float
     simulation: SimulationId
     mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorSet:
+    """An operator says who is asked when the simulation's agents call: one of `choosing.names()`."""
+
+    at: float
+    simulation: SimulationId
+    estimator: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """An operator says by which of `policies.names()` memory leaves an engine, or (None) all that have none of their own.
+    A policy of None takes back an engine's own."""
+
+    at: float
+    engine: EngineId | None
+    policy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewAsked:
+    """Somebody wants to know what would be done for the engine now. It is worked out with its next plan, or at once where none is
+    due; `Controller.preview` then has it. Nothing is sent for that."""
+
+    at: float
+    engine: EngineId
+    shadow: bool = False
+    """As if the simulations in shadow were on."""
+    limit: int = 100
+    """Of the agents and adapters that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +406,17 @@ Event = (
     | AdapterForgotten
     | AdapterAssigned
     | HostCopySet
+    | AgentPinned
+    | AgentUnpinned
+    | AdapterPinned
+    | AdapterUnpinned
+    | PrefetchAsked
+    | AdapterAsked
+    | AdapterLetGo
     | ModeSet
+    | EstimatorSet
+    | PolicySet
+    | PreviewAsked
     | EngineFound
     | EngineLost
     | EngineRemoved

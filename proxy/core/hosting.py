@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -21,7 +22,7 @@ FAILURE_LIMIT = 4_096
 _RETRY_AFTER_S, _RETRY_LIMIT_S = 0.5, 30.0
 _QUEUE_SEEN = 64
 """Assigned adapters of which one plan looks whether they can be fetched, beyond those that can never be."""
-_QUEUE_LIMIT = 131_072
+QUEUE_LIMIT = 131_072
 _PROBLEM_CHARS = 300
 
 
@@ -43,6 +44,8 @@ class Hosting:
     failures: dict[AdapterName, Failure] = field(default_factory=dict)
     wake_at: float = math.inf
     """When something that waits for time alone may be tried: plan again then."""
+    unwanted: dict[AdapterName, float] = field(default_factory=dict)
+    """An operator wants them gone, though they are registered; until when that is tried."""
     _queue: dict[AdapterName, None] = field(default_factory=dict)
     """Assigned adapters that this engine was not asked about yet, whoever may call first. In every mode: a call that
     names an adapter which the engine does not know fails."""
@@ -65,6 +68,11 @@ class Hosting:
         for key in adapters.leaving:
             if key in self.held and key not in in_use and self._may_try(key, at):
                 return self._send(DropAdapter(engine, key))
+        for key, until in list(self.unwanted.items()):
+            if key not in self.held or until <= at:
+                del self.unwanted[key]
+            elif key not in in_use and self._may_try(key, at):
+                return self._send(DropAdapter(engine, key))
         wanted = self._next(adapters, soon, at)
         if wanted is None:
             return []
@@ -72,6 +80,13 @@ class Hosting:
             victim = self._victim(adapters, distances, distances.get(wanted, math.inf), in_use, at)
             return [] if victim is None else self._send(DropAdapter(engine, victim))
         return self._send(FetchAdapter(engine, wanted, adapters.by_key[wanted].path))
+
+    def copied(self) -> Hosting:
+        """One with which may be planned what is not to be done."""
+        other = copy(self)
+        other.confirmed, other.unwanted = dict(self.confirmed), dict(self.unwanted)
+        other._queue = dict(self._queue)
+        return other
 
     def settle(self, action: FetchAdapter | DropAdapter, error: str | None, at: float) -> bool:
         """True if it was one of ours in flight."""
@@ -98,12 +113,14 @@ class Hosting:
         return self.confirmed.get(adapter.key) == adapter.path
 
     def renew(self, key: AdapterName) -> None:
-        """It was registered anew: it may be tried again."""
+        """It was registered anew, or asked for: it may be tried again."""
+        self.unwanted.pop(key, None)
         self.failures.pop(key, None)
 
     def ask(self, key: AdapterName) -> None:
         """It is assigned, so that somebody may call with it at any time."""
-        if len(self._queue) < _QUEUE_LIMIT:
+        self.unwanted.pop(key, None)
+        if len(self._queue) < QUEUE_LIMIT:
             self._queue[key] = None
 
     def forget(self, at: float) -> None:
@@ -112,7 +129,7 @@ class Hosting:
         if isinstance(self.flying, FetchAdapter):
             self._fail(self.flying, "the engine was lost meanwhile", at)
         self.held, self.confirmed, self.flying, self.wake_at = {}, {}, None, math.inf
-        self._queue = {}
+        self._queue, self.unwanted = {}, {}
 
     def sizes(self) -> dict[str, int]:
         """How full its tables are, by their names."""
@@ -120,6 +137,7 @@ class Hosting:
             "hosted_adapters": len(self.held),
             "confirmed_adapters": len(self.confirmed),
             "hosting_queue": len(self._queue),
+            "unwanted_adapters": len(self.unwanted),
             "hosting_failures": len(self.failures),
         }
 

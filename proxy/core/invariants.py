@@ -11,6 +11,7 @@ from .config import ControllerConfig
 from .engine import Engine
 from .hosting import FAILURE_LIMIT
 from .model import Mode
+from .pins import LIMIT as PIN_LIMIT
 from .residency import MEMORY_LIMIT
 from .residuals import CLASSES
 from .simulation import Simulation
@@ -39,13 +40,14 @@ def check(world: World, config: ControllerConfig, now: float) -> None:
         for agent in simulation.agents.values():
             _check_agent(agent, world, now)
     for engine in world.engines.values():
-        _check_engine(engine, config.plan_limit)
+        _check_engine(engine, world, config.plan_limit)
         _check_loads(engine, config.plan_limit)
         _check_guard(engine, world)
         calls = [call for call in world.calls.values() if call.engine is engine]
         assert engine.running == len(calls)
         assert engine.running_adapters == Counter(call.adapter for call in calls if call.adapter is not None)
     _check_adapters(world)
+    _check_pins(world, now)
 
 
 def _check_simulation(simulation: Simulation, world: World, agent_limit: int) -> None:
@@ -54,12 +56,13 @@ def _check_simulation(simulation: Simulation, world: World, agent_limit: int) ->
     assert simulation.running == sum(call.simulation is simulation for call in world.calls.values())
     agents = simulation.agents.items()
     idle = {agent.name for agent in simulation.idle}
-    assert idle == {n for n, agent in agents if not agent.running and agent.assigned is None}
+    assert idle == {n for n, agent in agents if not (agent.running or agent.assigned or agent.pinned)}
     assert simulation.space is None or len(simulation.space) <= len(simulation.agents)
     assert simulation.gaps.sizes()["gap_classes"] <= CLASSES
     assert simulation.turns.sizes()["turn_agents"] <= len(simulation.agents)
     assert set(simulation.accuracy.sample) <= simulation.agents.keys()
     assert simulation.assigned == sum(agent.assigned is not None for _, agent in agents)
+    assert simulation.pinned == sum(agent.pinned for _, agent in agents)
     assert simulation.pausing.keys() == {
         name for name, agent in simulation.agents.items() if agent.activated and not agent.running
     }
@@ -78,7 +81,7 @@ def _check_agent(agent: Agent, world: World, now: float) -> None:
     assert agent.engine is None or agent in agent.engine.agents
 
 
-def _check_engine(engine: Engine, plan_limit: int) -> None:
+def _check_engine(engine: Engine, world: World, plan_limit: int) -> None:
     for agent in engine.agents:
         assert agent.engine is engine
         assert not agent.gone
@@ -95,7 +98,7 @@ def _check_engine(engine: Engine, plan_limit: int) -> None:
     if not engine.reachable:
         assert not belief.in_flight
         assert not belief.in_force
-    _check_mode(engine)
+    _check_mode(engine, world)
 
 
 def _check_guard(engine: Engine, world: World) -> None:
@@ -152,10 +155,25 @@ def _check_adapters(world: World) -> None:
     assert counted == assigned
 
 
-def _check_mode(engine: Engine) -> None:
+def _check_pins(world: World, now: float) -> None:
+    pins = world.pins
+    assert all(size <= PIN_LIMIT for size in pins.sizes().values())
+    for agent, pin in pins.agents_after(0, PIN_LIMIT):
+        assert agent.pinned, "its agent knows"
+        assert not agent.gone
+        assert pin.since <= now
+    known = world.population.simulations.values()
+    assert sum(one.pinned for one in known) == pins.sizes()["operator_pins"]
+    assert all(not adapter.forgotten for adapter in pins.adapters)
+    for engine in world.engines.values():
+        assert sum(pins.granted(engine, frozenset(Mode)).values()) <= pins.budget_tokens(engine)
+
+
+def _check_mode(engine: Engine, world: World) -> None:
     """What was planned for last is of simulations that are on and do not rest, unless a plan is due."""
     if not (engine.dirty or engine.planning) and engine.features:
         agents = [agent for agent in engine.agents if not agent.simulation.resting]
         on = {agent.owner for agent in agents if agent.simulation.mode is Mode.ON}
         assert {owner for owner, _ in engine.wanted.order} <= on
-        assert set(engine.wanted.pins) <= on
+        # What an operator pinned outlasts its simulation's rest.
+        assert set(engine.wanted.pins) <= on | world.pins.granted(engine, {Mode.ON}).keys()

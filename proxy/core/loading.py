@@ -6,16 +6,19 @@ The rule is in `prefetch`, the queue in `loads`, what a kind of memory is in `ki
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import chain
 
 from .actions import Action, DropAdapter, FetchAdapter, Load, StopLoad
 from .adapters import Adapters
 from .agent import Agent
+from .asks import Ask
 from .engine import Engine, Needed
+from .hosting import Hosting
 from .kinds import AgentView, Kind, Way
-from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Part, Pool
+from .model import KV_PREFIX, LORA, AdapterName, LoadResult, LoadState, MemoryId, Owner, Part, Pool
 from .planning import Nearest, Sight, nearest_adapters
 from .prefetch import Resident, Want, choose
 
@@ -36,6 +39,33 @@ _MODERATE, _LIGHT = 2, 8
 
 _Near = tuple[float, AgentView, Kind, Way]
 """The distance of the owner that is loaded for, and what is known of both. A plain tuple, because plans make hundreds."""
+
+
+class Standing(StrEnum):
+    """How far a memory is from being on the device ahead of a call."""
+
+    HERE = "here"
+    COMING = "coming"
+    WAITS = "waits"
+    """Its load has not begun: others are nearer, or no room may be made for it."""
+    NO_ROOM = "no_room"
+    """The engine had none; it is asked again."""
+    ABSENT = "absent"
+    """There is no copy of it."""
+    FAILED = "failed"
+    """Its loads failed time and again."""
+    IMPOSSIBLE = "impossible"
+    """The engine loads none of its kind, or that is switched off, or its size is not known."""
+
+    @property
+    def may_change(self) -> bool:
+        """By itself, soon."""
+        return self in (Standing.COMING, Standing.WAITS, Standing.NO_ROOM)
+
+    @property
+    def is_over(self) -> bool:
+        """It will not come."""
+        return not self.may_change and self is not Standing.HERE
 
 
 @dataclass(slots=True)
@@ -67,10 +97,20 @@ class Loading:
         wants = yield from self.wants(engine, nearest, sight, at)
         preempt = Part.PREEMPT in self.parts
         loads, _ = engine.loads.plan(wants, at, idle=engine.running == 0, preempt=preempt)
-        steps = self._host(engine, nearest, sight, at)
+        steps = self._host(engine, engine.hosting, nearest, sight, at)
         engine.loads_due = bool(wants or engine.loads.in_flight)
         engine.wake_at = min(sight.wake_at, engine.loads.wake_at, engine.hosting.wake_at)
         return [*loads, *steps]
+
+    def imagine(
+        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+    ) -> Generator[int, None, tuple[list[Action], frozenset[MemoryId]]]:
+        """What `plan` would answer, and which memories are wanted; nothing is changed by it."""
+        wants = yield from self.wants(engine, nearest, sight, at)
+        preempt = Part.PREEMPT in self.parts
+        loads, _ = engine.loads.copied().plan(wants, at, idle=engine.running == 0, preempt=preempt)
+        steps = self._host(engine, engine.hosting.copied(), nearest, sight, at)
+        return [*loads, *steps], frozenset(want.memory for want in wants)
 
     def wants(
         self, engine: Engine, nearest: Nearest, sight: Sight, at: float
@@ -148,6 +188,52 @@ class Loading:
                 engine.residency.use(memory, kind.size_bytes(view, engine.residency.view))
                 engine.loads.renew(memory)
 
+    def standing(self, engine: Engine, agent: Agent, ask: Ask | None) -> dict[MemoryId, Standing]:
+        """Of each memory that the agent's calls need there."""
+        view = AgentView(agent.owner, agent.adapter, agent.size_tokens)
+        standing: dict[MemoryId, Standing] = {}
+        for kind in self.kinds:
+            memory = kind.of_agent(view)
+            if memory is not None:
+                way = kind.way(engine.features, agent.has_host_copy(kind.name), self.parts)
+                result = None if ask is None else ask.results.get(memory)
+                standing[memory] = self._standing(engine, memory, view, kind, way, result)
+        return standing
+
+    def _standing(
+        self,
+        engine: Engine,
+        memory: MemoryId,
+        agent: AgentView,
+        kind: Kind,
+        way: Way | None,
+        result: LoadState | None,
+    ) -> Standing:
+        known = engine.residency.reported(memory)
+        if known is not None and known.device_bytes and not known.missing_bytes:
+            return Standing.HERE
+        has_pool = any(kind.name in pool.kinds for pool in engine.residency.pools)
+        if way is None or not has_pool:
+            return Standing.IMPOSSIBLE
+        if memory in engine.loads.loading or memory in engine.residency.loading:
+            return Standing.COMING
+        if result is LoadState.ABSENT or (known is not None and not any(known)):
+            return Standing.ABSENT
+        if engine.loads.has_given_up(memory):
+            return Standing.FAILED
+        missing = self._missing_bytes(engine, memory, agent, kind, way)
+        if missing == 0 or (way is Way.RECOMPUTE and result in (LoadState.LOADED, LoadState.RESIDENT)):
+            return Standing.HERE
+        if missing is None:
+            return Standing.IMPOSSIBLE
+        return Standing.NO_ROOM if result is LoadState.NO_ROOM else Standing.WAITS
+
+    def fills_slots(self, engine: Engine) -> bool:
+        """Whether adapters come to a slot ahead of a call."""
+        has_pool = any(LORA in pool.kinds for pool in engine.residency.pools)
+        ways = (kind.way(engine.features, True, self.parts) for kind in self.kinds if kind.name == LORA)
+        return has_pool and any(way is not None for way in ways)
+
     def memories(self, agent: Agent) -> list[MemoryId]:
         view = AgentView(agent.owner, agent.adapter, agent.size_tokens)
         return [memory for kind in self.kinds if (memory := kind.of_agent(view)) is not None]
@@ -161,17 +247,20 @@ class Loading:
         }
         agents, near, active, distances = sight.agents, sight.near, sight.active, needs.distances
         away, is_active, is_running = needs.near, needs.active, needs.running
+        for adapter in sight.asked_adapters:
+            if adapter not in leaving:
+                self._ask_for(adapter, needs, ways)
         # Most agents were in the plan before, and need what they needed then.
         before, needed = engine.needed, {}
         for number, (owner, distance) in enumerate(nearest, 1):
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
             agent = agents[owner]
-            adapter, known = agent.adapter, before.get(owner)
-            if leaving and adapter in leaving:
-                adapter = None
-            if known is None or known[0] != (owner, adapter, agent.size_tokens):
-                known = self._needed(AgentView(owner, adapter, agent.size_tokens))
+            runs_on, known = agent.adapter, before.get(owner)
+            if leaving and runs_on in leaving:
+                runs_on = None
+            if known is None or known[0] != (owner, runs_on, agent.size_tokens):
+                known = self._needed(AgentView(owner, runs_on, agent.size_tokens))
             view, memories = needed[owner] = known
             has_own = agent.host_copy is not None or agent.simulation.host_copy
             for memory, kind in memories:
@@ -187,6 +276,17 @@ class Loading:
                         away[memory] = distance, view, kind, way
         engine.needed = needed
         return needs
+
+    def _ask_for(
+        self, adapter: AdapterName, needs: _Needs, ways: Mapping[str, tuple[Way | None, Way | None]]
+    ) -> None:
+        """An operator wants it on the device, whoever may need it."""
+        view = AgentView(Owner(""), adapter)
+        for kind in self.kinds:
+            way, memory = ways[kind.name][True], kind.of_agent(view)
+            if kind.name == LORA and way is not None and memory is not None:
+                needs.distances[memory] = 0.0
+                needs.near[memory] = 0.0, view, kind, way
 
     def _needed(self, agent: AgentView) -> Needed:
         memories = ((kind.of_agent(agent), kind) for kind in self.kinds)
@@ -247,19 +347,20 @@ class Loading:
         return residents
 
     def _host(
-        self, engine: Engine, nearest: Nearest, sight: Sight, at: float
+        self, engine: Engine, hosting: Hosting, nearest: Nearest, sight: Sight, at: float
     ) -> list[FetchAdapter | DropAdapter]:
         if "fetch_adapters" not in engine.features:
             return []
         leaving = self.adapters.leaving
-        soon = dict.fromkeys(
-            adapter
+        soon = dict.fromkeys(one for one in sight.asked_adapters if one not in leaving)
+        soon.update(
+            (adapter, None)
             for owner, _ in nearest
             if owner in sight.soon and (adapter := sight.agents[owner].adapter) is not None
         )
         moving = engine.loads.loading | engine.residency.loading
         capabilities = engine.capabilities
-        return engine.hosting.plan(
+        return hosting.plan(
             engine.id,
             self.adapters,
             nearest_adapters(nearest, sight, engine, leaving),

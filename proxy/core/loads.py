@@ -10,7 +10,8 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from .actions import Load, StopLoad
@@ -116,6 +117,14 @@ class LoadQueue:
         stopping = any(flight.stopping and memory in wanted for memory, flight in self._flights.items())
         return [*stops, *starts], complete and not stopping
 
+    def copied(self) -> LoadQueue:
+        """One with which may be planned what is not to be done."""
+        other = copy(self)
+        other.counters = replace(self.counters)
+        other._flights = {memory: replace(flight) for memory, flight in self._flights.items()}
+        other._stops = dict(self._stops)
+        return other
+
     def settle(
         self, action: Load | StopLoad, error: str | None, result: LoadResult | None, at: float
     ) -> bool:
@@ -158,6 +167,10 @@ class LoadQueue:
         """Whether its last load failed or found no copy or no room, and no call used it since."""
         rest = self._rests.get(memory)
         return rest is not None and (rest.for_good or rest.failures > 0 or rest.refusals > 0)
+
+    def is_wanted(self, memory: MemoryId) -> bool:
+        """By the last plan."""
+        return memory in self._wanted
 
     def is_coming(self, memory: MemoryId) -> bool:
         """Whether it is on its way, on whose behalf ever, or waits for its turn."""

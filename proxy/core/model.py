@@ -87,6 +87,8 @@ class Source(StrEnum):
 
     ACTIVATION = "activation"
     """It is calling now."""
+    OPERATOR = "operator"
+    """An operator wants its memory on the device now."""
     HINTED = "hinted"
     """The simulation said so."""
     PLAN = "plan"

@@ -6,17 +6,23 @@ A plan is made of what was known when its pieces ran; whatever came meanwhile ma
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from . import policies
 from .actions import Action
 from .agenda import Agenda
 from .config import ControllerConfig
 from .engine import Engine
 from .estimate import Estimator
+from .events import PreviewAsked
 from .loading import Loading
-from .model import EngineId, MemoryId, Mode
+from .model import EngineId, MemoryId, Mode, Owner
 from .planning import Nearest, Reach, Sight, adapter_pin_limit, completed, keep_invariants, look
+from .preview import Foreseen, Intended, Preview
+from .reasons import why
+from .reconciler import Belief
 from .wanted import Policy, Wanted
 from .world import World
 
@@ -35,6 +41,8 @@ class _Draft(NamedTuple):
     wanted: Wanted
     nearest: Nearest
     sight: Sight
+    corrected: bool
+    """The policy wanted what is not allowed."""
 
 
 @dataclass(slots=True)
@@ -45,10 +53,13 @@ class _Desk:
     agenda: Agenda = field(default_factory=Agenda)
     plan: Generator[int, None, list[Action]] | None = None
     catching_up: Generator[int, None, None] | None = None
+    asked: PreviewAsked | None = None
+    """To be imagined, which takes the place of a plan."""
 
     @property
     def is_behind(self) -> bool:
-        return self.plan is not None or self.catching_up is not None or self.agenda.is_behind(self.engine)
+        is_planning = self.plan is not None or self.asked is not None
+        return is_planning or self.catching_up is not None or self.agenda.is_behind(self.engine)
 
 
 class Planner:
@@ -58,12 +69,22 @@ class Planner:
         self._world = world
         self._loading = loading
         self._config = config
-        self._policy = policy
+        self._policies: dict[str, Policy] = {config.policy: policy}
+        """By their names: to find one looks into a folder."""
+        self._policy = config.policy
         self._estimate = estimate
         self._reach = Reach(config.prefetch_steps, config.prefetch_s)
         self._desks: dict[EngineId, _Desk] = {}
         """Of each engine known."""
+        self.previews: dict[EngineId, Preview] = {}
+        """The last of each."""
+        self._imagined = 0
         self._at = 0.0
+
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`: of plans that begin from now on."""
+        self._config = config
+        self._reach = Reach(config.prefetch_steps, config.prefetch_s)
 
     @property
     def behind(self) -> bool:
@@ -72,7 +93,7 @@ class Planner:
 
     @property
     def is_planning(self) -> bool:
-        return any(desk.plan is not None for desk in self._desks.values())
+        return any(desk.plan is not None or desk.asked is not None for desk in self._desks.values())
 
     def is_due(self, engine: Engine) -> bool:
         return engine.dirty and (engine.belief.is_free(engine.features) or engine.loads_ahead)
@@ -82,9 +103,7 @@ class Planner:
         self._at = at
         left = PIECE
         for engine in self._world.engines.values():
-            desk = self._desks.get(engine.id)
-            if desk is None:
-                desk = self._desks[engine.id] = _Desk(engine)
+            desk = self._desk(engine)
             if engine.wake_at <= at:
                 engine.dirty = True
             if desk.plan is None:
@@ -107,6 +126,8 @@ class Planner:
     def _go_on(self, left: int) -> list[Action]:
         actions: list[Action] = []
         for desk in self._desks.values():
+            if desk.plan is None and desk.asked is not None:
+                desk.plan = self._imagine(desk, desk.asked)
             while desk.plan is not None and left > 0:
                 try:
                     left -= next(desk.plan)
@@ -120,6 +141,33 @@ class Planner:
                 left = self._catch_up(desk, left)
         return actions
 
+    def policy_of(self, engine: Engine | None) -> str:
+        """None: of all engines that have none of their own."""
+        return self._policy if engine is None or engine.policy is None else engine.policy
+
+    def set_policy(self, engine: Engine | None, name: str | None) -> None:
+        """Raises `ValueError` for one that there is not. None of an engine: it has none of its own any more."""
+        if name is not None and name not in self._policies:
+            self._policies[name] = policies.find(name)
+        if engine is not None:
+            engine.policy = name
+            self.give_up(engine)
+            engine.dirty = True
+        elif name is not None:
+            self._policy = name
+            self.give_up_all()
+            self._world.population.mark_all()
+
+    def preview(self, engine: Engine, asked: PreviewAsked) -> None:
+        """`previews` has it once it was worked out. Of two that were asked for before that, the second."""
+        self._desk(engine).asked = asked
+
+    def _desk(self, engine: Engine) -> _Desk:
+        desk = self._desks.get(engine.id)
+        if desk is None:
+            desk = self._desks[engine.id] = _Desk(engine)
+        return desk
+
     def give_up(self, engine: Engine) -> None:
         """What is being planned for it is of no use any more."""
         desk = self._desks.get(engine.id)
@@ -129,6 +177,7 @@ class Planner:
     def forget(self, engine: Engine) -> None:
         """It is not there any more."""
         self._desks.pop(engine.id, None)
+        self.previews.pop(engine.id, None)
 
     def give_up_all(self) -> None:
         for engine in self._world.engines.values():
@@ -136,6 +185,7 @@ class Planner:
 
     def sizes(self) -> dict[str, int]:
         return {
+            "previews": len(self.previews),
             "agenda_agents": sum(len(desk.agenda) for desk in self._desks.values()),
             "noted_agents": sum(
                 len(desk.engine.noted) + len(desk.engine.called) for desk in self._desks.values()
@@ -164,6 +214,7 @@ class Planner:
             totals.shadow_plans += 1
         # From here on all at once: what is wanted of the engine, its budget and what is on its way belong together.
         totals.plans += 1
+        totals.corrected_plans += sent.corrected + (imagined is not None and imagined.corrected)
         engine.go_on()
         engine.plays_shadow = Mode.ON not in modes
         engine.wake_at = sent.sight.wake_at
@@ -182,29 +233,98 @@ class Planner:
             actions += yield from self._loading.plan(engine, sent.nearest, sent.sight, self._at)
         return actions
 
+    def _imagine(self, desk: _Desk, asked: PreviewAsked) -> Generator[int, None, list[Action]]:
+        """As `_plan`, but that nothing is sent, and that the engine is left as it is."""
+        engine = desk.engine
+        yield from desk.agenda.bring_up(engine, self._estimate, self._at)
+        budget_tokens = int(self._config.pin_share * (engine.capacity_tokens or 0))
+        draft = yield from self._draft(desk, _COMPUTED if asked.shadow else _SENT, self._at, budget_tokens)
+        wanted, belief, sight = self._completed(draft, engine), copy(engine.belief), draft.sight
+        sizes = _sizes(wanted, belief, sight)
+        actions, complete = belief.steps(engine.id, wanted, sizes, budget_tokens, engine.features, self._at)
+        memories: frozenset[MemoryId] = frozenset()
+        yield len(draft.nearest) // _LIGHT
+        if engine.loads_ahead:
+            loads, memories = yield from self._loading.imagine(engine, draft.nearest, sight, self._at)
+            actions += loads
+        pinned, foreseen = frozenset(wanted.pins), list[Foreseen]()
+        for owner, _ in draft.wanted.order[: asked.limit]:
+            foreseen.append(self._foreseen(owner, sight, owner in pinned))
+            if len(foreseen) % _LIGHT == 0:
+                yield _LIGHT
+        self._imagined += 1
+        policy = self.policy_of(engine)
+        self.previews[engine.id] = Preview(
+            number=self._imagined,
+            at=self._at,
+            engine=engine.id,
+            shadow=asked.shadow,
+            policy=policy,
+            by_distance=engine.by_distance,
+            charge="" if engine.guard is None else engine.guard.state().reason,
+            order=foreseen,
+            ordered=len(draft.wanted.order),
+            pins=wanted.pins,
+            pin_budget_tokens=budget_tokens,
+            pinned_tokens=sum(sizes[owner] for owner in wanted.pins),
+            adapters=wanted.adapters[: asked.limit],
+            pinned_adapters=wanted.pinned_adapters,
+            actions=[
+                Intended(action, why(action, self._world, self._estimate, policy, self._at, memories))
+                for action in actions
+            ],
+            waits=_why_it_waits(engine, complete, self._at),
+        )
+        desk.asked = None
+        return []
+
+    def _foreseen(self, owner: Owner, sight: Sight, pinned: bool) -> Foreseen:
+        agent = sight.agents[owner]
+        known = self._estimate(agent, self._at)
+        return Foreseen(
+            owner=owner,
+            simulation=agent.simulation.id,
+            agent=agent.name,
+            distance_s=sight.seconds[owner],
+            source=None if known is None else known.source,
+            in_activation=owner in sight.active,
+            near=owner in sight.near,
+            pinned=pinned,
+            size_tokens=agent.size_tokens,
+        )
+
     def _draft(
         self, desk: _Desk, modes: frozenset[Mode], at: float, budget_tokens: int
     ) -> Generator[int, None, _Draft]:
         """What the policy wants, as far as it is allowed to, shared out among simulations."""
         engine = desk.engine
         weights = engine.weights(modes, at)
+        pins = self._world.pins
+        held = pins.granted(engine, modes)
         sight = yield from look(
             desk.agenda,
             engine,
             modes,
             self._estimate,
             at,
-            pin_budget_tokens=budget_tokens,
+            pin_budget_tokens=budget_tokens - sum(held.values()),
             plan_limit=self._config.plan_limit,
             weights=weights,
             reach=self._reach,
         )
+        sight.held, sight.held_adapters = held, pins.granted_adapters()
+        asks = self._world.asks
+        sight.asked_adapters = asks.adapters(at)
+        sight.wake_at = min(sight.wake_at, pins.next_end, asks.next_end)
         # Each pass over all of them in a piece of its own.
         yield len(sight.agents) // _LIGHT
-        asked = self._policy(sight.view)
+        asked = self._policies[self.policy_of(engine)](sight.view)
         yield len(sight.agents) // _LIGHT
         wanted = keep_invariants(asked, sight.view)
-        self._world.totals.corrected_plans += wanted != asked
+        corrected = wanted != asked
+        if held:
+            others = (owner for owner in wanted.pins if owner not in held)
+            wanted = replace(wanted, pins=(*held, *others))
         yield len(sight.agents) // _LIGHT
         nearest = sight.nearest(wanted)
         yield len(sight.agents) // _LIGHT
@@ -212,7 +332,7 @@ class Planner:
             wanted = replace(wanted, order=tuple(sight.shared_out(wanted.order, engine.capacity_tokens)))
             nearest = sight.shared_out(nearest, engine.capacity_tokens)
             yield len(sight.agents) // _LIGHT
-        return _Draft(wanted, nearest, sight)
+        return _Draft(wanted, nearest, sight, corrected)
 
     def _completed(self, draft: _Draft, engine: Engine) -> Wanted:
         leaving = self._world.adapters.leaving
@@ -229,15 +349,29 @@ class Planner:
 
     def _steps(self, engine: Engine, sight: Sight) -> list[Action]:
         belief = engine.belief
-        pins = {*engine.wanted.pins, *belief.pins, *belief.doubtful}
-        sizes = {
-            one.owner: one.size_tokens
-            for one in sight.view.candidates
-            if one.owner in pins and one.size_tokens is not None
-        }
+        sizes = _sizes(engine.wanted, belief, sight)
         engine.pinned_tokens = sum(sizes[owner] for owner in engine.wanted.pins)
         actions, complete = belief.steps(
             engine.id, engine.wanted, sizes, engine.budget_tokens, engine.features, self._at
         )
         engine.blocked = not complete
         return actions
+
+
+def _sizes(wanted: Wanted, belief: Belief, sight: Sight) -> dict[Owner, int]:
+    """The tokens of all that is to be pinned, and of whatever else may be pinned and is known."""
+    pins = {*wanted.pins, *belief.pins, *belief.doubtful}
+    sizes = {
+        one.owner: one.size_tokens
+        for one in sight.view.candidates
+        if one.owner in pins and one.size_tokens is not None
+    }
+    return sizes | dict(sight.held)
+
+
+def _why_it_waits(engine: Engine, complete: bool, at: float) -> str:
+    if not engine.reachable:
+        return "the engine cannot be reached"
+    if engine.belief.waits(at):
+        return "the engine failed of late, and is left alone for a moment"
+    return "" if complete else "what is on its way to the engine has to arrive first"

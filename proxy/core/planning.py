@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .agenda import AT_ONCE, Agenda
 from .agent import Agent
 from .engine import Engine
-from .estimate import TURN_S, Estimator, distance_s, seconds_per_step, turns_s
+from .estimate import TURN_S, Estimator, Source, distance_s, seconds_per_step, turns_s
 from .model import KV_PREFIX, LORA, AdapterName, Clock, Mode, Owner, Part, SimulationId
 from .shares import fair_order, granted
 from .simulation import Simulation
@@ -31,6 +31,7 @@ _LOOK_MIN = 256
 _HOST_TIER = 3.0
 """Times the device: what it and a host tier of the usual size hold together."""
 _SECONDS, _TURNS = Clock.SECONDS, Clock.TURNS
+_OPERATOR = Source.OPERATOR
 
 
 class Reach(NamedTuple):
@@ -62,13 +63,25 @@ class Sight:
     """Within `SOON` times the reach."""
     uncopied: set[Owner] = field(default_factory=set)
     """Whose prefixes are to have no copy in host memory."""
+    asked: list[Owner] = field(default_factory=list)
+    """Those of them whom operators asked for: their memory is loaded whatever the policy says."""
+    held: Mapping[Owner, int] = field(default_factory=dict)
+    """Whom operators pinned, and may, with their tokens. They need not be among the candidates."""
+    held_adapters: Sequence[AdapterName] = ()
+    """That operators pinned, as engines call them."""
+    asked_adapters: Sequence[AdapterName] = ()
+    """That operators asked for, as engines call them."""
     wake_at: float = math.inf
     """When the next one comes near or soon by the passing of time alone, or the next step is foreseen."""
 
     def nearest(self, wanted: Wanted) -> Nearest:
-        """Who is in the order, by distance."""
+        """Who is in the order, or was asked for, by distance."""
         seconds = self.seconds
-        return sorted([(owner, seconds[owner]) for owner, _ in wanted.order], key=itemgetter(1))
+        nearest = sorted([(owner, seconds[owner]) for owner, _ in wanted.order], key=itemgetter(1))
+        if self.asked:
+            ordered = dict(wanted.order)
+            return [*((owner, 0.0) for owner in self.asked if owner not in ordered), *nearest]
+        return nearest
 
     def shared_out(self, order: Nearest, room_tokens: int) -> Nearest:
         """The same, where simulations share the engine: none of them takes the place of others by what it tells."""
@@ -131,6 +144,9 @@ def look(
             spread = turns_s(fresh.spread, agent.simulation) if fresh.spread else 0.0
         elif clock is _SECONDS:
             within = reach.seconds
+            if known.source is _OPERATOR:
+                within, spread = inf, 0.0
+                sight.asked.append(agent.owner)
         elif spread:
             spread *= seconds_per_step(agent.simulation, clock)
         if seconds == inf:
@@ -211,8 +227,9 @@ def completed(
     features = engine.features
     adapters: dict[AdapterName, float] = {}
     pinned: list[AdapterName] = []
-    if "adapters" in features and nearest:
-        adapters = nearest_adapters(nearest, sight, engine, leaving)
+    if "adapters" in features and (nearest or sight.held_adapters):
+        if nearest:
+            adapters = nearest_adapters(nearest, sight, engine, leaving)
         if Part.PIN in parts:
             pinned = _pinned_adapters(nearest, sight, engine, leaving)
     uncopied = sight.uncopied if "host_copy" in features else ()
@@ -232,8 +249,9 @@ def completed(
 def nearest_adapters(
     nearest: Nearest, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
 ) -> dict[AdapterName, float]:
-    """The distance of each adapter's nearest owner, nearest first; 0 for all on which calls run."""
+    """The distance of each adapter's nearest owner, nearest first; 0 for all on which calls run, or that operators asked for."""
     adapters = dict.fromkeys(sorted(engine.adapters_in_use), 0.0)
+    adapters.update((one, 0.0) for one in sight.asked_adapters if one not in leaving)
     for owner, away in nearest:
         adapter = sight.agents[owner].adapter
         if adapter is not None and adapter not in adapters and adapter not in leaving:
@@ -250,9 +268,10 @@ def adapter_pin_limit(engine: Engine) -> int:
 def _pinned_adapters(
     nearest: Nearest, sight: Sight, engine: Engine, leaving: Collection[AdapterName]
 ) -> list[AdapterName]:
-    """Of agents in an activation. Those that run need no pin."""
+    """Those of operators, and of agents in an activation. Those that run need no pin."""
     limit, running = adapter_pin_limit(engine), engine.adapters_in_use
-    pinned: dict[AdapterName, None] = {}
+    held = (one for one in sight.held_adapters if one not in running and one not in leaving)
+    pinned: dict[AdapterName, None] = dict.fromkeys(islice(held, limit))
     for owner, _ in nearest:
         if len(pinned) >= limit or owner not in sight.active:
             break  # who is in an activation stands at the front, as far as its simulation's share goes

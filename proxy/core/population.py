@@ -15,6 +15,7 @@ from .counters import Totals
 from .engine import Engine
 from .graph import Graph
 from .model import AgentName, EngineId, Mode, SimulationId, owner_of
+from .pins import Pins
 from .simulation import Simulation
 from .space import Space
 from .story import Stories
@@ -27,7 +28,12 @@ _GONE = 256
 
 class Population:
     def __init__(
-        self, config: ControllerConfig, engines: Mapping[EngineId, Engine], totals: Totals, stories: Stories
+        self,
+        config: ControllerConfig,
+        engines: Mapping[EngineId, Engine],
+        totals: Totals,
+        stories: Stories,
+        pins: Pins,
     ) -> None:
         self.simulations: OrderedDict[SimulationId, Simulation] = OrderedDict()
         self.agent_count = 0
@@ -40,29 +46,37 @@ class Population:
         """Those without a running call that do not rest: in the order in which they will come to rest."""
         self.told = 0
         """The number of what was told last."""
+        self._numbered = 0
         self._config = config
         self._engines = engines
         self._totals = totals
         self._stories = stories
+        self._pins = pins
         self._gone: deque[Simulation | Graph | Space] = deque()
         """What ended, and is forgotten in pieces."""
 
     # Who comes
 
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`."""
+        self._config = config
+
     def simulation(self, name: SimulationId, at: float) -> Simulation | None:
         """The one of that name, seen now. None if it is new and all there is room for have calls running, or agents with
-        assigned adapters."""
+        assigned adapters or pins."""
         simulation = self.seen(name, at)
         if simulation is not None:
             return simulation
         if len(self.simulations) >= self._config.simulation_limit:
-            # What was assigned is told once, and the calls of those who lost it would run on the base model.
-            unused = [one for one in self.simulations.values() if not one.running and not one.assigned]
+            # What was assigned or pinned is told once, and the calls of those who lost it would run on the base model.
+            known = self.simulations.values()
+            unused = [one for one in known if not (one.running or one.assigned or one.pinned)]
             if not unused:
                 self._totals.refused += 1
                 return None
-            # One that would come back in another mode was put into its own, and that must last.
-            victim = next((one for one in unused if one.mode is self._config.mode), unused[0])
+            # One that would come back in another mode, or by another estimator, was put into its own, and that must last.
+            plain = (one for one in unused if one.mode is self._config.mode and one.estimator is None)
+            victim = next(plain, unused[0])
             self._totals.dropped_simulations += 1
             self.drop_simulation(victim)
         simulation = self.simulations[name] = self.quiet[name] = Simulation(name, self._config.mode, at)
@@ -83,8 +97,8 @@ class Population:
         return simulation
 
     def agent(self, simulation: Simulation, name: AgentName) -> Agent | None:
-        """The one of that name, seen now. None if it is new and all there is room for have calls running, or assigned
-        adapters."""
+        """The one of that name, seen now. None if it is new and all there is room for have calls running, assigned
+        adapters or pins."""
         agent = simulation.agents.get(name)
         if agent is not None:
             simulation.idle.see(agent)
@@ -102,7 +116,8 @@ class Population:
             self._totals.dropped_agents += 1
             self.drop_agent(victim)
         self.agent_count += 1
-        agent = Agent(name, owner_of(simulation.id, name), simulation)
+        self._numbered += 1
+        agent = Agent(name, owner_of(simulation.id, name), simulation, self._numbered)
         simulation.agents[name] = agent
         simulation.idle.add(agent)
         return agent
@@ -130,6 +145,7 @@ class Population:
         agent.gone = True
         self.agent_count -= 1
         agent.assign(None)
+        self._pins.unpin(agent)
         simulation.agents.pop(agent.name, None)
         simulation.idle.remove(agent)
         simulation.called_again(agent.name)
@@ -146,6 +162,7 @@ class Population:
     def drop_simulation(self, simulation: Simulation) -> None:
         """From now on it is in no plan, and its name is free for another one. Its agents are forgotten in pieces."""
         self.mark_all_of(simulation)
+        self._pins.forget(simulation)
         simulation.mode = Mode.OFF
         for known in (self.simulations, self.unfinished, self.quiet):
             known.pop(simulation.id, None)

@@ -37,6 +37,11 @@ class Residency:
     _computed: dict[MemoryId, int | None] = field(default_factory=dict)
     """What was computed ahead, as a whole: the bytes that the first report after it showed of it."""
 
+    @property
+    def reports(self) -> bool:
+        """The engine says itself what it holds, and has."""
+        return bool(self.pools) and self._by_recency is None
+
     def assume(self, capacity_tokens: int) -> None:
         """The engine tells how many tokens it has room for, and nothing else: a token counts as a byte."""
         self.forget()

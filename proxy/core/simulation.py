@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .accuracy import Accuracy
 from .agent import Agent
@@ -23,6 +24,9 @@ from .recent import Recent
 from .residuals import Residuals
 from .space import Space
 from .turns import Turns
+
+if TYPE_CHECKING:
+    from .choosing import Chosen
 
 _FIRST_PAUSE_S = 2.0
 _PAUSES_WAITED = 4.0
@@ -45,7 +49,7 @@ class Simulation:
     steps: StepClock = field(default_factory=StepClock)
     agents: dict[AgentName, Agent] = field(default_factory=dict)
     idle: Idle = field(default_factory=Idle)
-    """Agents without a running call and an assigned adapter: any of them may be given up."""
+    """Agents without a running call, an assigned adapter and an operator's pin: any of them may be given up."""
     pausing: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
     """Agents between two calls of an activation, or after its last: by the end of their last call."""
     lulling: OrderedDict[AgentName, Agent] = field(default_factory=OrderedDict)
@@ -59,6 +63,8 @@ class Simulation:
     """What was told up to this number counts no longer: it came to rest after that."""
     assigned: int = 0
     """Agents to which an adapter is assigned."""
+    pinned: int = 0
+    """Agents that operators pinned."""
     pause_s: float = _FIRST_PAUSE_S
     """An activation is over when its agent has not called for so long, or when `handovers` or `barriers` say so."""
     lull_s: float = _FIRST_PAUSE_S
@@ -69,6 +75,8 @@ class Simulation:
     """By kind, where it was set; else there is a copy in host memory."""
     reading: Reading | None = None
     """Of its answers, where it was set."""
+    estimator: Chosen | None = None
+    """Who alone is asked when its agents call, where an operator chose one."""
     graph: Graph | None = None
     """Along which activations spread, where it was given."""
     space: Space | None = None

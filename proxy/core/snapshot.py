@@ -10,9 +10,10 @@ from .accuracy import Score
 from .actions import Action
 from .adapters import Adapter
 from .agent import Agent
+from .choosing import AUTO
 from .counters import Counters, Totals
 from .engine import Engine
-from .estimate import Estimator, Source, distance
+from .estimate import Estimate, Estimator, Source, distance, distance_s
 from .guard import GuardState
 from .loads import LoadCounters
 from .model import (
@@ -23,11 +24,13 @@ from .model import (
     Clock,
     EngineId,
     MemoryId,
+    MemoryReport,
     Mode,
     Owner,
     Pool,
     SimulationId,
 )
+from .pins import OperatorPin
 from .simulation import Simulation
 from .wanted import Wanted
 
@@ -52,6 +55,10 @@ class SimulationSnapshot:
     """Of each source that told when agents call next."""
     in_charge: Source | None
     """Whose word goes before that of one with more authority, because it told the order better; None: nobody's."""
+    estimator: str = AUTO
+    """Who is asked when its agents call."""
+    engines: tuple[EngineId, ...] = ()
+    """Where its agents' memory is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,18 @@ class MemorySnapshot:
     missing_bytes: int | None
     loading: bool
     """It is on its way to the device ahead of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateSnapshot:
+    """What one source says of when an agent calls next."""
+
+    source: Source
+    distance: float
+    """On `clock`; may be inf."""
+    clock: Clock
+    spread: float
+    distance_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +101,14 @@ class AgentSnapshot:
     engine: EngineId | None
     size_tokens: int | None
     used_at: float
+    number: int = 0
+    """One more than that of the agent that became known before it."""
     adapter: AdapterName | None = None
     """On which its next call is expected to run."""
     memories: tuple[MemorySnapshot, ...] = ()
+    pin: OperatorPin | None = None
+    pin_in_force: bool = False
+    """As far as we know."""
 
 
 class Place(StrEnum):
@@ -112,6 +136,11 @@ class AdapterSnapshot:
     """Why it could not be fetched, by engines on which that is so."""
     ready: frozenset[EngineId] = frozenset()
     """On which calls that name it are known to run on what lies at `path`."""
+    pin: OperatorPin | None = None
+    pinned_on: frozenset[EngineId] = frozenset()
+    """Engines that were told to keep its slot, by whomever, as far as we know."""
+    number: int = 0
+    """One more than that of the adapter that was registered before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +149,8 @@ class EngineSnapshot:
     reachable: bool
     capabilities: Capabilities | None
     capacity_tokens: int | None
+    own_policy: str | None
+    """None: that of all engines."""
     agents: int
     """Whose memory is on it."""
     plan_due: bool
@@ -149,6 +180,18 @@ class EngineSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidencySnapshot:
+    """What an engine is believed to hold."""
+
+    reports: bool = False
+    """It says so itself."""
+    memories: Sequence[tuple[MemoryId, MemoryReport]] = ()
+    loading: frozenset[MemoryId] = frozenset()
+    pinned: frozenset[Owner] = frozenset()
+    pinned_adapters: frozenset[AdapterName] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     at: float
     simulations: tuple[SimulationSnapshot, ...]
@@ -156,7 +199,7 @@ class Snapshot:
     totals: Totals
 
 
-def of_simulation(simulation: Simulation) -> SimulationSnapshot:
+def of_simulation(simulation: Simulation, engines: Iterable[Engine] = ()) -> SimulationSnapshot:
     steps = simulation.steps
     return SimulationSnapshot(
         id=simulation.id,
@@ -171,10 +214,18 @@ def of_simulation(simulation: Simulation) -> SimulationSnapshot:
         counters=replace(simulation.counters, misses=dict(simulation.counters.misses)),
         accuracy=simulation.accuracy.scores,
         in_charge=simulation.in_charge,
+        estimator=AUTO if simulation.estimator is None else simulation.estimator.name,
+        engines=tuple(engine.id for engine in engines if simulation in engine.simulations),
     )
 
 
-def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at: float) -> AgentSnapshot:
+def of_agent(
+    agent: Agent,
+    memories: Sequence[MemoryId],
+    estimate: Estimator,
+    at: float,
+    pin: OperatorPin | None = None,
+) -> AgentSnapshot:
     engine = agent.engine
     known = estimate(agent, at)
     return AgentSnapshot(
@@ -190,8 +241,21 @@ def of_agent(agent: Agent, memories: Sequence[MemoryId], estimate: Estimator, at
         engine=None if agent.engine is None else agent.engine.id,
         size_tokens=agent.size_tokens,
         used_at=agent.used_at,
+        number=agent.number,
         adapter=agent.adapter,
         memories=() if engine is None else tuple(_of_memory(memory, engine) for memory in memories),
+        pin=pin,
+        pin_in_force=pin is not None and engine is not None and agent.owner in engine.belief.pins,
+    )
+
+
+def of_estimate(known: Estimate, simulation: Simulation, at: float) -> EstimateSnapshot:
+    return EstimateSnapshot(
+        source=known.source,
+        distance=distance(known, simulation, at),
+        clock=known.moment.clock,
+        spread=known.spread,
+        distance_s=distance_s(known, simulation, at),
     )
 
 
@@ -206,17 +270,26 @@ def _of_memory(memory: MemoryId, engine: Engine) -> MemorySnapshot:
     )
 
 
-def of_adapter(adapter: Adapter, engines: Iterable[Engine]) -> AdapterSnapshot:
+def of_adapter(
+    adapter: Adapter, engines: Iterable[Engine], pin: OperatorPin | None = None
+) -> AdapterSnapshot:
     engines = list(engines)
     failures = {engine.id: engine.hosting.failures.get(adapter.key) for engine in engines}
     return AdapterSnapshot(
         name=adapter.name,
         path=adapter.path,
+        number=adapter.number,
         version=adapter.version,
         key=adapter.key,
         agents=adapter.agents,
         engines={engine.id: _place(adapter.key, engine) for engine in engines},
         ready=frozenset(engine.id for engine in engines if engine.hosting.has(adapter)),
+        pin=pin,
+        pinned_on=frozenset(
+            engine.id
+            for engine in engines
+            if engine.belief.order is not None and adapter.key in engine.belief.order.pinned_adapters
+        ),
         problems={name: failure.problem for name, failure in failures.items() if failure is not None},
     )
 
@@ -232,6 +305,17 @@ def _place(key: AdapterName, engine: Engine) -> Place:
     return Place.HOST if key in engine.hosting.held else Place.UNKNOWN
 
 
+def of_residency(engine: Engine) -> ResidencySnapshot:
+    order, residency = engine.belief.order, engine.residency
+    return ResidencySnapshot(
+        reports=residency.reports,
+        memories=list(residency.memories.items()),
+        loading=engine.loads.loading | residency.loading,
+        pinned=frozenset(engine.belief.pins),
+        pinned_adapters=frozenset() if order is None else order.pinned_adapters,
+    )
+
+
 def of_engine(engine: Engine) -> EngineSnapshot:
     belief = engine.belief
     hosting = () if engine.hosting.flying is None else (engine.hosting.flying,)
@@ -240,6 +324,7 @@ def of_engine(engine: Engine) -> EngineSnapshot:
         reachable=engine.reachable,
         capabilities=engine.capabilities,
         capacity_tokens=engine.capacity_tokens,
+        own_policy=engine.policy,
         agents=len(engine.agents),
         plan_due=engine.dirty or engine.blocked,
         order=None if belief.order is None else tuple(belief.order.owners),  # nearest first, as it was made

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
+from . import choosing
 from .activations import Activations
 from .adapters import Adapters
 from .agent import Agent, Told
+from .asks import Asks
 from .assignments import Assignments
 from .call import Call
 from .checks import check_distance
@@ -24,12 +26,14 @@ from .events import (
     CallSent,
     CallStarted,
     DistanceHinted,
+    EstimatorSet,
     ReadingSet,
     StepTicked,
 )
 from .loads import LoadQueue
 from .misses import Found
 from .model import CallId, Clock, EngineId, Moment, Outcome, Part
+from .pins import Pins
 from .population import Population
 from .story import Called, Stories, found_by
 
@@ -43,11 +47,20 @@ class World:
         self.totals = Totals()
         self.stories = stories
         self.adapters = Adapters(config.adapter_limit)
-        self.population = Population(config, self.engines, self.totals, stories)
+        self.pins = Pins(config)
+        self.asks = Asks()
+        self.population = Population(config, self.engines, self.totals, stories, self.pins)
         self.activations = Activations(self.population, stories)
-        self.assignments = Assignments(self.adapters, self.population, self.engines, kinds, self.totals)
+        self.assignments = Assignments(
+            self.adapters, self.population, self.pins, self.engines, kinds, self.totals
+        )
         self._config = config
         self._guarded = config.guard and Part.ORDER in config.parts
+
+    def configure(self, config: ControllerConfig) -> None:
+        """As `Controller.configure`."""
+        self._config = config
+        self.population.configure(config)
 
     def engine(self, name: EngineId) -> Engine:
         engine = self.engines.get(name)
@@ -181,6 +194,15 @@ class World:
         simulation = self.population.simulation(event.simulation, at)
         if simulation is not None:
             simulation.reading = event.reading
+
+    def set_estimator(self, event: EstimatorSet, at: float) -> None:
+        if event.estimator not in choosing.names():
+            self.totals.refused += 1
+            return
+        simulation = self.population.simulation(event.simulation, at)
+        if simulation is not None:
+            simulation.estimator = choosing.find(event.estimator)
+            self.population.learn_anew(simulation)
 
     def tick_steps(self, event: StepTicked, at: float) -> None:
         simulation = self.population.simulation(event.simulation, at)

@@ -11,6 +11,9 @@ from scalesim.proxy.core.model import EngineId
 from ..errors import CallRefused
 from .queueing import FairQueue, Place, Refused, Ticket
 
+_ANY = 1_000_000_000
+"""More calls than can be."""
+
 
 class EngineFull(CallRefused):
     """Too much waits for the engine already. The client may come again after `retry_after_s`."""
@@ -52,6 +55,11 @@ class Admission:
         self._queue.resize(capacity)
         self._admit()
 
+    def limit(self, *, max_waiting: int, max_wait_s: float | None) -> None:
+        """Of calls that come from now on."""
+        self._queue.limit(max_waiting)
+        self._max_wait_s = max_wait_s
+
     def come(self, simulation: str) -> Ticket:
         """A ticket that runs or waits. Raises `EngineFull`: there is none, and nothing to give back."""
         came = self._queue.come(simulation, self._clock())
@@ -66,15 +74,14 @@ class Admission:
         """Returns once it runs. Raises `EngineFull` if it had to make room or waited for too long; `done` is still owed."""
         if ticket.place is Place.WAITING:
             woken = self._waiters[ticket] = asyncio.get_running_loop().create_future()
+            max_wait_s = self._max_wait_s
             try:
-                async with asyncio.timeout(self._max_wait_s):
+                async with asyncio.timeout(max_wait_s):
                     await woken
             except TimeoutError:
                 # It may have been given its place in the same moment.
                 if ticket.place is Place.WAITING:
-                    raise self._full(
-                        ticket, f"no place at the engine within {self._max_wait_s:g} s"
-                    ) from None
+                    raise self._full(ticket, f"no place at the engine within {max_wait_s:g} s") from None
             finally:
                 self._waiters.pop(ticket, None)
         if ticket.place is Place.DISPLACED:
@@ -112,12 +119,24 @@ class Admissions:
         self._max_wait_s = max_wait_s
         self._of: dict[EngineId, Admission] = {}
 
+    def configure(self, *, capacity: int | None, max_waiting: int, max_wait_s: float | None) -> None:
+        """From now on. Without a capacity, whoever waits is sent at once. With one where there was none, what runs already is
+        not counted."""
+        self._capacity, self._max_waiting, self._max_wait_s = capacity, max_waiting, max_wait_s
+        for admission in self._of.values():
+            admission.limit(max_waiting=max_waiting, max_wait_s=max_wait_s)
+            admission.resize(_ANY if capacity is None else capacity)
+
     def sizes(self) -> dict[str, int]:
         """Of all together."""
         sizes = Counter(dict.fromkeys(Admission.TABLES, 0))
         for one in self._of.values():
             sizes.update(one.sizes())
         return dict(sizes)
+
+    def waiting(self) -> dict[EngineId, int]:
+        """Calls, by engine."""
+        return {engine: one.sizes()["queue_waiting"] for engine, one in self._of.items()}
 
     def of(self, engine: EngineId) -> Admission | None:
         """Only of engines that are registered. None: nobody needs to wait there."""

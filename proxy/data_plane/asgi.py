@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -16,7 +15,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Result = TypeVar("Result")
 
 
 class ClientGone(Exception):
@@ -43,26 +41,12 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes
             return b"".join(chunks)
 
 
-async def while_there(receive: Receive, work: Awaitable[Result]) -> Result:
-    """What `work` gives. As soon as the client has left it is cancelled, and `ClientGone` raised. To be used once the body was
-    read; of its own, `work` raises nothing that is to be told from others."""
-    is_gone = False
+async def tell(send: Send, message: Message) -> None:
+    """Sends it. Raises `ClientGone`."""
     try:
-        async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(_raise_when_gone(receive))
-            result = await work
-            watcher.cancel()
-    except* (ClientGone, OSError):  # ASGI lets `send` raise OSError when nobody listens
-        is_gone = True
-    if is_gone:
-        raise ClientGone
-    return result
-
-
-async def _raise_when_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    raise ClientGone
+        await send(message)
+    except OSError as exc:  # ASGI servers may raise it when nobody listens
+        raise ClientGone from exc
 
 
 async def answer_error(send: Send, status: int, kind: str, message: str, *more: tuple[bytes, bytes]) -> None:
@@ -84,8 +68,8 @@ async def answer_json(
 ) -> None:
     body = orjson.dumps(content)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await tell(send, {"type": "http.response.start", "status": status, "headers": headers})
+    await tell(send, {"type": "http.response.body", "body": body})
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:

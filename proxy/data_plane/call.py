@@ -23,6 +23,7 @@ from scalesim.proxy.core.model import (
 from scalesim.proxy.recognition.ladder import Left, Recognised
 
 from ..served_call import Record, ServedCall
+from ..span import CallSpan, Trace
 from .outgoing import Outgoing, Said
 from .request import Request
 from .usage import Witness
@@ -39,13 +40,13 @@ Answered = Callable[[CallId, float, str], list[Left] | None]
 else."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listeners:
     """Who is told of calls, or asked what they are to be told. None of them may raise.
 
     `remember` is called for agents of which `recomputed` says that nothing but their prompts can bring their prefixes back.
     `read` is called for answers in simulations of which `reading` says that they are read, and where the recognition says how.
-    `record` is told of every call when it has ended.
+    `record` is told of every call when it has ended. It alone may be another one later.
     """
 
     post: Callable[[Event], None]
@@ -59,6 +60,7 @@ class Listeners:
     read: Read
     answered: Answered
     record: Record | None = None
+    trace: Trace | None = None
 
 
 class Call:
@@ -67,12 +69,14 @@ class Call:
         "_assigned_then",
         "_listeners",
         "at",
+        "ended_at",
         "first_byte_at",
         "id",
         "outcome",
         "outgoing",
         "request",
         "said",
+        "span",
         "status",
         "usage",
         "witness",
@@ -94,11 +98,14 @@ class Call:
         self.said = said
         self.outgoing = Outgoing(request.body)
         """What the engine is sent that it is meant for now."""
+        self.span: CallSpan | None = None
         self.witness: Witness | None = None
         """Of the answer, once there is one."""
         self.status: int | None = None
         self.first_byte_at: float | None = None
-        """Of the answer's body; only kept where it is recorded."""
+        """Of the answer's body."""
+        self.ended_at = at
+        """Once it has an outcome."""
         self.outcome: Outcome | None = None
         """None while it runs."""
         self.usage: Usage | None = None
@@ -110,6 +117,12 @@ class Call:
     @property
     def caller(self) -> Recognised:
         return self.said.caller
+
+    @property
+    def is_streamed(self) -> bool:
+        """An answer to it begins with its first token, not with its last."""
+        parsed = self.request.parsed
+        return parsed is not None and parsed.get("stream") is True
 
     def start(self, engine: EngineId, *, moves: bool) -> None:
         """It has a place."""
@@ -124,6 +137,8 @@ class Call:
     def refuse(self) -> None:
         """It has no place, so it never starts."""
         self._hear(self._listeners.clock(), "")
+        if self.span is not None:
+            self.span.refused()
 
     def send(self, engine: EngineId, *, moves: bool) -> None:
         """It is sent later than it started, or elsewhere."""
@@ -132,8 +147,10 @@ class Call:
 
     def see_the_first(self) -> None:
         """A piece of the answer has come."""
-        if self.first_byte_at is None and self._listeners.record is not None:
+        if self.first_byte_at is None:
             self.first_byte_at = self._listeners.clock()
+            if self.span is not None:
+                self.span.first_piece()
 
     def end(self, outcome: Outcome, usage: Usage | None = None) -> None:
         """Posts `CallEnded`, the first time it is called."""
@@ -144,7 +161,7 @@ class Call:
         answer = self.witness if outcome is Outcome.DONE else None
         # The last byte is on its way already, and the client's next call cannot start before this one has ended.
         said = None if answer is None else self._duration_in(answer)
-        at = listeners.clock()
+        at = self.ended_at = listeners.clock()
         listeners.post(CallEnded(at, self.id, outcome, usage, self._acts_for, said, caller.ends))
         if answer is not None and usage is not None:
             self.usage = usage
@@ -153,6 +170,8 @@ class Call:
             self._hear(at, "" if answer is None else answer.text())
         if listeners.record is not None:
             self._record(listeners.record, at, outcome, usage)
+        if self.span is not None:
+            self.span.ended(outcome, self.status, usage)
 
     def end_without_a_client(self) -> None:
         """Ends a call that nobody waits for, if it has not ended.

@@ -39,14 +39,19 @@ class Callers:
         """A call that has not started. `model`: see `Said`. Raises `CallRefused`, and has learned nothing then: only the
         recogniser learns from a request, so whatever else may refuse it comes first."""
         acts_for = acts_for_of(request.headers)
-        parsed = request.parsed
+        parsed, trace = request.parsed, self._listeners.trace
+        span = None if trace is None else trace(request.headers, request.path, parsed)
         told = self._recogniser.recognise(request.raw_path, request.headers, parsed, request.key)
         number, at = CallId(next(self._call_ids)), self._listeners.clock()
         caller = self._recognise(number, at, told, request.path, parsed or {}) or as_told(told)
         # It may refuse, but only a name that was given outright, of which the recogniser learns nothing.
         assigned = self._assigned_to(caller, request.path)
         said = Said(caller, told.simulation, assigned, model)
-        return Call(number, at, request, said, acts_for, self._listeners)
+        call = Call(number, at, request, said, acts_for, self._listeners)
+        if span is not None:
+            span.recognised(caller.simulation, caller.agent, caller.source, caller.confidence)
+            call.span = span
+        return call
 
     def _assigned_to(self, caller: Recognised, path: str) -> AdapterName | None:
         """Raises `CallRefused` where the engine would answer without the adapter, and say nothing of it."""

@@ -9,7 +9,7 @@ from scalesim.proxy.core.model import Outcome
 from scalesim.proxy.engines.breaker import verdict_of_error
 
 from ..errors import UpstreamBroke, UpstreamSilent
-from .asgi import Send
+from .asgi import Send, tell
 from .errand import Errand
 from .headers import to_client
 from .sending import Begun
@@ -30,7 +30,7 @@ async def copy(errand: Errand, begun: Begun, send: Send, clock: Callable[[], flo
     if call is not None:
         call.witness = witness
         call.status = answer.status
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await tell(send, {"type": "http.response.start", "status": answer.status, "headers": headers})
     is_whole = False
     try:
         async for chunk in answer:
@@ -39,7 +39,7 @@ async def copy(errand: Errand, begun: Begun, send: Send, clock: Callable[[], flo
             is_whole = answer.is_whole
             if is_whole:
                 errand.came()
-            await send({"type": "http.response.body", "body": chunk, "more_body": not is_whole})
+            await tell(send, {"type": "http.response.body", "body": chunk, "more_body": not is_whole})
             witness.see(chunk)
     except UpstreamBroke as exc:
         begun.breaker.broke(begun.given, clock(), verdict_of_error(exc))
@@ -51,6 +51,6 @@ async def copy(errand: Errand, begun: Begun, send: Send, clock: Callable[[], flo
         return
     if not is_whole:
         errand.came()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await tell(send, {"type": "http.response.body", "body": b"", "more_body": False})
     if call is not None:
         call.end(Outcome.DONE, witness.usage())

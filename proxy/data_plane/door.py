@@ -21,16 +21,16 @@ class Guest(Protocol):
 
 class Door:
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+        self.connections = connections
         self._inside: dict[Guest, str] = {}
 
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
-        return {"client_connections": len(self._connections), "client_addresses": self._connections.origins}
+        return {"client_connections": len(self.connections), "client_addresses": self.connections.origins}
 
     def enter(self, guest: Guest, origin: str) -> str | None:
         """Why it is refused; None: it is in, until it tells `leave`."""
-        refusal = self._connections.open(origin)
+        refusal = self.connections.open(origin)
         if refusal is None:
             self._inside[guest] = origin
         return refusal
@@ -39,7 +39,7 @@ class Door:
         """Nothing happens if it is not in."""
         origin = self._inside.pop(guest, None)
         if origin is not None:
-            self._connections.close(origin)
+            self.connections.close(origin)
 
     def look(self, passed_s: float) -> None:
         for guest in list(self._inside):

@@ -70,6 +70,15 @@ class Entrance:
         self._of_keys: Rates[bytes] | None = None if key_rate is None else Rates(key_rate)
         self._of_addresses: Rates[str] | None = None if address_rate is None else Rates(address_rate)
 
+    def let_in(self, keys: Keys, *, closed: bool) -> None:
+        """As when it was made, from the next request on."""
+        self._keys, self._closed = keys, closed
+
+    def limit(self, *, key_rate: Rate | None, address_rate: Rate | None) -> None:
+        """From the next request on; all begin with a full bucket."""
+        self._of_keys = None if key_rate is None else Rates(key_rate)
+        self._of_addresses = None if address_rate is None else Rates(address_rate)
+
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
         return {

@@ -24,6 +24,7 @@ from .headers import Headers, to_engine
 from .outgoing import Outgoing, Writer
 from .queueing import Place, Ticket
 from .request import CHAT, Request
+from .request_ids import carried
 
 _NOBODY = Caller(None)
 
@@ -44,7 +45,7 @@ class Seat(NamedTuple):
 
 class Errand:
     __slots__ = (
-        "_from_the_client",
+        "_to_every_engine",
         "body",
         "call",
         "caller",
@@ -55,13 +56,17 @@ class Errand:
         "seat",
         "serving",
         "to",
+        "waited_s",
     )
 
     def __init__(
         self, request: Request, serving: Serving | None, caller: Caller = _NOBODY, call: Call | None = None
     ) -> None:
         self.request = request
-        self.headers = self._from_the_client = to_engine(request.headers)
+        headers = carried(to_engine(request.headers))
+        if call is not None and call.span is not None:
+            headers = call.span.carried(headers)
+        self.headers = self._to_every_engine = headers
         self.body = request.body
         self.serving = serving
         """None: anybody may answer it."""
@@ -74,6 +79,8 @@ class Errand:
         """What its `CallStarted` said of when it is sent, and where, holds no more."""
         self.is_out = False
         """An engine may be at work on it."""
+        self.waited_s = 0.0
+        """For a place, as long as it was not sent."""
 
     @property
     def engine(self) -> EngineId:
@@ -91,11 +98,11 @@ class Errand:
 
     def writes(self, outgoing: Outgoing) -> None:
         """For the engine where it has a seat."""
-        self.body, self.headers = outgoing.body, self._from_the_client
+        self.body, self.headers = outgoing.body, self._to_every_engine
         if outgoing.headers:
-            said = {name for name, _ in self._from_the_client}
+            said = {name for name, _ in self._to_every_engine}
             added = [(name, value) for name, value in outgoing.headers if name not in said]
-            self.headers = self._from_the_client + added
+            self.headers = self._to_every_engine + added
 
     def answered(self, headers: Headers) -> None:
         """The head of an answer is there."""
@@ -107,6 +114,8 @@ class Errand:
         """It is sent now."""
         if self.is_late and self.call is not None:
             self.call.send(self.seat.engine, moves=self.seat.moves)
+        if self.call is not None and self.call.span is not None:
+            self.call.span.sent()
         self.is_late, self.is_out = False, True
 
     def came(self) -> None:
@@ -226,6 +235,8 @@ class Errands:
             outgoing = self._writer.write(errand.request, errand.call.said, to, features)
             errand.call.outgoing = outgoing
             errand.writes(outgoing)
+            if errand.call.span is not None:
+                errand.call.span.placed(seat.engine, to.base_url, moves=seat.moves)
 
     def _loses_the_adapter(self, errand: Errand, engine: EngineId) -> str | None:
         """Why the engine would not hear of the adapter that an operator assigned; None: it does."""

@@ -8,9 +8,10 @@ front of us who reads it otherwise.
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,7 +19,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from scalesim.proxy.access.connections import body_is_late, head_is_late
 from scalesim.proxy.access.rates import origin_of
 
+from .asgi import Scope
 from .door import Door
+from .head_first import HeadFirst
+from .leaving import LEAVING, Leaving
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 256
@@ -98,6 +102,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._awaited = _Awaited.HEAD
         self._waited_s = 0.0
         self._body_bytes = 0
+        self._leaving: Leaving | None = None
+        """Of who waits for the answer to the last request that came whole."""
         self._is_last = False
         """Nothing more is read but the end of the connection."""
 
@@ -116,6 +122,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._door is not None:
             self._door.leave(self)
         super().connection_lost(exc)
+        if self._leaving is not None:
+            self._leaving.tell()
 
     def data_received(self, data: bytes) -> None:
         if self._is_last or self.transport.is_closing():  # what still comes of one that was refused
@@ -138,7 +146,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise _BadHead
         self._withheld_bytes = 0
         self._await(_Awaited.BODY)
+        self._leaving = Leaving()
+        cast(Scope, self.scope)[LEAVING] = self._leaving
         super().on_headers_complete()
+        # All that it does with it is to write, to close, and to ask whether it closes.
+        self.cycle.transport = cast(asyncio.Transport, HeadFirst(self.transport, self.loop))
         # The scope has them. What comes behind a body in chunks is no header, and must not become one of a request whose
         # headers may have been looked at.
         self.headers = []
@@ -167,7 +179,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._waited_s += passed_s
             if body_is_late(self._waited_s, self._body_bytes):
                 self._refuse(_TOO_SLOW)
-        elif not is_answering:
+        elif not is_answering and (self._awaited is _Awaited.HEAD or self._withheld_bytes):
             # uvicorn sees to the time between two requests, but takes an empty line for the next one.
             self._waited_s += passed_s
             if head_is_late(self._waited_s):

@@ -21,6 +21,7 @@ from ..errors import CallRefused
 from .headers import AGENT, SESSION, SIMULATION, Headers, bearer_of, shown, single, text_of, title
 
 _MAX_NAME_CHARS = 256
+MAX_FIELDS = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WINDOW_CALLS = 64
 
@@ -35,6 +36,8 @@ _CONFIDENCE = {
     "": 0.0,
 }
 """In the order in which they are believed: names of agents before names of sessions, of which an agent may have several."""
+_FIELDS = frozenset({"agent_id", "metadata", "session_id", "user"})
+"""Of a body, in which one of them stands."""
 
 
 class _NotItsSimulation(CallRefused):
@@ -70,7 +73,7 @@ def address_of(path: str) -> Address:
 class Recogniser:
     """Keeps a bounded memory of which untrusted fields told callers apart lately, one entry per simulation and field."""
 
-    def __init__(self, *, max_fields: int = 4096) -> None:
+    def __init__(self, *, max_fields: int = MAX_FIELDS) -> None:
         self._max_fields = max_fields
         self._fields: OrderedDict[tuple[SimulationId, str], _Variety] = OrderedDict()
 
@@ -158,11 +161,14 @@ class _Variety:
 
 def _untrusted(headers: Headers, body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The untrusted sources of this call that hold a usable name, in the order in which they are believed."""
+    session = next((text_of(value) for name, value in headers if name == SESSION), None)
+    if session is None and _FIELDS.isdisjoint(body):
+        return
     metadata = body.get("metadata")
     values: dict[str, object] = {
         "agent_id": body.get("agent_id"),
-        "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, Mapping) else None,
-        _SESSION: next((text_of(value) for name, value in headers if name == SESSION), None),
+        "metadata.agent_id": metadata.get("agent_id") if isinstance(metadata, dict) else None,
+        _SESSION: session,
         "session_id": body.get("session_id"),
         "user": body.get("user"),
     }

@@ -158,6 +158,10 @@ class Joins:
         self._bytes = 0
         self._alone = 0
 
+    def configure(self, rules: JoinRules) -> None:
+        """From now on. What is kept already stays for as long as it was to; too much of it goes with the next that comes."""
+        self._rules = rules
+
     def sizes(self) -> dict[str, int]:
         return {
             "joined_running": len(self._calls) - len(self._kept),

@@ -86,6 +86,10 @@ class FairQueue:
         self._now = 0.0
         self._pace = _Pace()
 
+    def limit(self, max_waiting: int) -> None:
+        """Of those that come from now on. Whoever waits goes on waiting."""
+        self._max_waiting = max_waiting
+
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
         return {

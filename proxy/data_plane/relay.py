@@ -2,7 +2,7 @@
 
 The way of a request: it is taken in (`request`), joined to one that is the same (`repeats`), recognised (`callers`), placed at an
 engine and written for it (`errand`, `outgoing`), waits for its turn and is sent, perhaps again (`sending`), its answer is copied
-(`copying`), and whatever happens it ends (`call`, `aborting`). While it runs, a watcher waits for the client to leave.
+(`copying`), and whatever happens it ends (`call`, `aborting`): also when the client leaves before (`leaving`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from scalesim.proxy.engines.fleet import Fleet
 
 from ..errors import CallRefused, UpstreamError
 from ..served_call import Record
+from ..span import Trace
+from ..timings import Timings
 from .aborting import Aborts
 from .admission import Admissions
 from .asgi import (
@@ -29,13 +31,13 @@ from .asgi import (
     answer_refusal,
     refuse_websocket,
     retry_after,
-    while_there,
 )
-from .call import Answered, Listeners, Read, Remember
+from .call import Answered, Call, Listeners, Read, Remember
 from .callers import Callers, Recognise
 from .copying import copy
 from .errand import Errand, Errands
 from .identity import Recogniser
+from .leaving import while_there
 from .outgoing import Salted, Writer
 from .repeats import Repeats, named
 from .request import Request, accepted
@@ -71,11 +73,13 @@ class Relay:
         recognise: Recognise,
         answered: Answered,
         record: Record | None = None,
+        trace: Trace | None = None,
         salted: Salted = lambda *_: {},
         wall: Callable[[], float] = time.time,
         first_call: int = 1,
+        timings: Timings | None = None,
     ) -> None:
-        listeners = Listeners(
+        listeners = self._listeners = Listeners(
             post=post,
             clock=clock,
             mode_of=mode_of,
@@ -86,7 +90,9 @@ class Relay:
             read=read,
             answered=answered,
             record=record,
+            trace=trace,
         )
+        self._timings = Timings() if timings is None else timings
         self._callers = Callers(
             recogniser=recogniser, recognise=recognise, listeners=listeners, first_call=first_call
         )
@@ -104,15 +110,21 @@ class Relay:
             retrying=retrying,
             clock=clock,
             wall=wall,
+            timings=self._timings,
         )
         self._repeats = Repeats(sharing, self._answer)
         self._aborts = Aborts()
         self._admissions = admissions
         self._retrying = retrying
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
+        """Of requests that come from now on."""
         self._in_flight = 0
         self._calls_in_flight = 0
+
+    def record(self, record: Record | None) -> None:
+        """Who is told of calls that end from now on; None: nobody."""
+        self._listeners.record = record
 
     def sizes(self) -> dict[str, int]:
         """How much is held right now."""
@@ -146,16 +158,16 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `ClientGone`."""
         try:
-            request = await accepted(scope, receive, self._max_body_bytes)
+            request = await accepted(scope, receive, self.max_body_bytes, self._clock)
             name = named(request)
-            if name is not None and await self._repeats.answer(name, request, receive, send):
+            if name is not None and await self._repeats.answer(name, request, scope, receive, send):
                 return
             errand = self._begin(request)
         except CallRefused as exc:
             await answer_refusal(send, exc)
             return
         try:
-            await while_there(receive, self._exchange(errand, send))
+            await while_there(scope, receive, self._exchange(errand, send))
         finally:
             self._end(errand)
 
@@ -182,10 +194,19 @@ class Relay:
         if call is not None:
             self._calls_in_flight -= 1
             call.end_without_a_client()
+            self._time(call, errand)
+            _log.debug("a call at %s ended as %s with status %s", errand, call.outcome, call.status)
             abort_id = call.outgoing.abort_id
             if errand.is_out and call.outcome is not Outcome.DONE and abort_id is not None:
                 self._aborts.soon(errand.to, abort_id)
         self._errands.leave(errand)
+
+    def _time(self, call: Call, errand: Errand) -> None:
+        timings, came_at = self._timings.of(errand.seat.engine), errand.request.came_at
+        if call.outcome is not None:
+            timings.calls[call.outcome].note(call.ended_at - came_at)
+        if call.first_byte_at is not None and call.is_streamed:
+            timings.first_token.note(call.first_byte_at - came_at)
 
     async def _exchange(self, errand: Errand, send: Send) -> None:
         """Returns when the client has all it will get; cancelled when it left."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .asgi import ClientGone, Message, Receive, Send, while_there
+from .asgi import ClientGone, Message, Receive, Scope, Send, tell
 from .headers import Headers
 from .joining import First, Joined, Kept, Name, Shared, name_of
+from .leaving import while_there
 from .request import Request
 from .sharing import Sharing
 
@@ -32,14 +33,14 @@ class Repeats:
     def sizes(self) -> dict[str, int]:
         return self._sharing.sizes()
 
-    async def answer(self, name: Name, request: Request, receive: Receive, send: Send) -> bool:
+    async def answer(self, name: Name, request: Request, scope: Scope, receive: Receive, send: Send) -> bool:
         """False: it is to be served like any other, and nothing has happened. Raises `CallRefused` and `ClientGone`."""
         while True:
             match self._sharing.come(name):
                 case First(call):
-                    await self._first(call, request, receive, send)
+                    await self._first(call, request, scope, receive, send)
                 case Joined(call):
-                    kept = await while_there(receive, self._sharing.answer(call))
+                    kept = await while_there(scope, receive, self._sharing.answer(call))
                     if kept is None:
                         continue  # that failed, so this one may be the first now
                     await _give(kept, send)
@@ -49,12 +50,14 @@ class Repeats:
                     return False
             return True
 
-    async def _first(self, call: Shared, request: Request, receive: Receive, send: Send) -> None:
+    async def _first(
+        self, call: Shared, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         client = _Client(send, self._sharing, call)
         generating = asyncio.create_task(self._generated(call, client, request))
         try:
             # In a task of its own: it may go on without this client, for who has joined or comes back.
-            await while_there(receive, asyncio.wait((generating,)))
+            await while_there(scope, receive, asyncio.wait((generating,)))
         except ClientGone:
             client.is_gone = True
             await self._sharing.until_unwanted(call)
@@ -100,5 +103,5 @@ class _Client:
 
 
 async def _give(kept: Kept, send: Send) -> None:
-    await send({"type": "http.response.start", "status": kept.status, "headers": kept.headers})
-    await send({"type": "http.response.body", "body": kept.body})
+    await tell(send, {"type": "http.response.start", "status": kept.status, "headers": kept.headers})
+    await tell(send, {"type": "http.response.body", "body": kept.body})

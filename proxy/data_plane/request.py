@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -49,6 +49,8 @@ class Request(NamedTuple):
     """The body, if it is a JSON object."""
     key: Key | None
     is_call: bool
+    came_at: float = 0.0
+    """When its body was there whole."""
 
     @property
     def target(self) -> str:
@@ -56,7 +58,9 @@ class Request(NamedTuple):
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
-async def accepted(scope: Scope, receive: Receive, max_body_bytes: int) -> Request:
+async def accepted(
+    scope: Scope, receive: Receive, max_body_bytes: int, clock: Callable[[], float]
+) -> Request:
     """Raises `CallRefused` and `ClientGone`."""
     headers: Headers = list(scope["headers"])
     raw_path = _ascii(scope.get("raw_path") or scope["path"].encode())
@@ -68,9 +72,10 @@ async def accepted(scope: Scope, receive: Receive, max_body_bytes: int) -> Reque
     method = scope["method"]
     query = _ascii(scope["query_string"])
     body = await read_body(headers, receive, max_body_bytes)
+    came_at = clock()
     parsed = parsed_object(headers, body) if method == "POST" else None
     is_call = method == "POST" and path in GENERATION_ROUTES
-    return Request(method, raw_path, path, query, headers, body, parsed, scope.get(KEY), is_call)
+    return Request(method, raw_path, path, query, headers, body, parsed, scope.get(KEY), is_call, came_at)
 
 
 def _is_control_route(path: str) -> bool:

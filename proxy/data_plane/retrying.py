@@ -120,6 +120,10 @@ class Retrying:
         self._random = random
         self._budgets: dict[EngineId, _Budget] = {}
 
+    def configure(self, rules: RetryRules) -> None:
+        """From now on."""
+        self._rules = rules
+
     def sizes(self) -> dict[str, int]:
         return {"retry_budgets": len(self._budgets)}
 

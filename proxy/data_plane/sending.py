@@ -16,6 +16,7 @@ from scalesim.proxy.engines.breaker import Breaker, Pass, Verdict, verdict_of, v
 from scalesim.proxy.engines.fleet import Fleet
 
 from ..errors import UpstreamError, UpstreamSilent, UpstreamTimedOut, UpstreamUnreachable
+from ..timings import Timings
 from .errand import Errand, Errands
 from .retrying import Again, Answered, Failure, Retrying, Tried, failure_of, is_worth_a_look, retry_after_s
 from .upstream import Answer, Upstream
@@ -43,6 +44,7 @@ class Sender:
         retrying: Retrying,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        timings: Timings,
     ) -> None:
         self._fleet = fleet
         self._upstream = upstream
@@ -50,6 +52,7 @@ class Sender:
         self._retrying = retrying
         self._clock = clock
         self._wall = wall
+        self._timings = timings
 
     async def send(self, errand: Errand) -> Begun:
         """An answer of whatever status, to be closed. Raises `UpstreamError`, and `CallRefused` where no engine may be asked."""
@@ -60,6 +63,8 @@ class Sender:
             engine = errand.seat.engine
             if tried is None:
                 self._retrying.first(engine)
+                if errand.call is not None:
+                    self._timings.added.note(self._clock() - errand.request.came_at - errand.waited_s)
             errand.goes()
             try:
                 answer = await self._ask(errand)
@@ -91,12 +96,21 @@ class Sender:
     async def _leave_to_send(self, errand: Errand) -> tuple[Breaker, Pass]:
         while True:
             if errand.seat.ticket is not None:
-                await errand.turn()
+                await self._turn(errand)
             breaker = self._fleet.breakers.of(errand.seat.engine)
             given = breaker.begin(self._clock())
             if given is not None:
                 return breaker, given
             self._errands.place_again(errand)  # it has opened while this one waited
+
+    async def _turn(self, errand: Errand) -> None:
+        before = self._clock()
+        try:
+            await errand.turn()
+        finally:  # also of who left or was refused: else it would seem that nobody waits for long
+            waited_s = self._clock() - before
+            errand.waited_s += waited_s
+            self._timings.of(errand.seat.engine).queue_wait.note(waited_s)
 
     async def _ask(self, errand: Errand) -> Answer | UpstreamError:
         request = errand.request
@@ -128,5 +142,6 @@ class Sender:
             else:
                 self._errands.move(errand, seat)
         if again is not None:
+            self._timings.of(in_vain[-1]).sent_again += 1
             _log.info("a request failed %s time(s), at %s for now: it is sent again", tried.attempts, errand)
         return again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -126,7 +126,10 @@ class _StreamTail:
             self._whole = False
 
     def usage(self) -> Usage | None:
-        for payload in self._payloads_from_the_end():
+        tail = b"".join(self._chunks)
+        if b'"usage"' not in tail and b'"meta_info"' not in tail:
+            return None
+        for payload in reversed(self._payloads(tail)):
             if (b'"usage"' in payload or b'"meta_info"' in payload) and (
                 usage := _usage_in(payload, self._several)
             ):
@@ -134,24 +137,24 @@ class _StreamTail:
         return None
 
     def text(self) -> str:
-        return text_of_events(list(self._payloads_from_the_end())[::-1], whole=self._whole)
+        return text_of_events(self._payloads(b"".join(self._chunks)), whole=self._whole)
 
     def saw_the_end(self) -> bool:
-        last = next(self._payloads_from_the_end(), b"")
+        payloads = self._payloads(b"".join(self._chunks))
+        last = payloads[-1] if payloads else b""
         return last == b"[DONE]" or (b'"response.' in last and _parsed(last).get("type") in _LAST_EVENTS)
 
-    def _payloads_from_the_end(self) -> Iterator[bytes]:
-        lines = b"".join(self._chunks).splitlines()
-        first = 0 if self._whole else 1  # the first line may be the rest of one
-        for line in reversed(lines[first:]):
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:").strip()
+    def _payloads(self, tail: bytes) -> list[bytes]:
+        lines = tail.splitlines()
+        if not self._whole:
+            del lines[:1]  # it may be the rest of one
+        return [line[5:].strip() for line in lines if line.startswith(b"data:")]
 
 
 def _asks_for_several(request: Mapping[str, object]) -> bool:
     """Several answers to one prompt: what engines then count as cached also counts the prompt they just computed."""
     sampling = request.get("sampling_params")
-    nested = sampling.get("n") if isinstance(sampling, Mapping) else None
+    nested = sampling.get("n") if isinstance(sampling, dict) else None
     return any(isinstance(n, int) and n > 1 for n in (request.get("n"), nested))
 
 
@@ -180,7 +183,7 @@ def _usage_of(counts: Mapping[str, object], several: bool) -> Usage | None:
         return None
     output = _tokens(counts.get("completion_tokens", counts.get("output_tokens")))
     details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details") or counts
-    cached = _tokens(details.get("cached_tokens")) if isinstance(details, Mapping) and not several else None
+    cached = _tokens(details.get("cached_tokens")) if isinstance(details, dict) and not several else None
     return Usage(prompt=prompt, cached=cached, output=output or 0)
 
 

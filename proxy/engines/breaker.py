@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from scalesim.proxy.core.model import EngineId
 
@@ -72,8 +73,7 @@ class BreakerRules:
     """A trial that takes longer no longer keeps others from trying: long answers are no failures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """Leave to send one call. To be given back, whatever happens, with what the call said of the engine."""
 
     period: int
@@ -83,6 +83,7 @@ class Pass:
 
 
 _BUCKETS = 10
+_OPENS_NOTHING = (Verdict.GOOD, Verdict.NOTHING)
 
 
 class Breaker:
@@ -98,6 +99,12 @@ class Breaker:
         self._period = 0
         self._trials: deque[float] = deque()
         self._succeeded = 0
+
+    def configure(self, rules: BreakerRules) -> None:
+        """From now on."""
+        self._rules = rules
+        if self._opened_at is None:
+            self._rest_s = rules.rest_s
 
     def state(self, at: float) -> State:
         if self._opened_at is None:
@@ -155,6 +162,8 @@ class Breaker:
         if self._opened_at is not None:
             return self._tried(at, verdict)
         self._count(at, verdict)
+        if verdict in _OPENS_NOTHING:
+            return False
         if self._in_a_row < self._rules.failures_in_a_row and not self._fails_often(at):
             return False
         self._open(at, self._rules.rest_s)
@@ -226,6 +235,12 @@ class Breakers:
 
     def sizes(self) -> dict[str, int]:
         return {"breakers": len(self._of)}
+
+    def configure(self, rules: BreakerRules) -> None:
+        """From now on. A rest that has begun lasts as long as it was to."""
+        self._rules = rules
+        for breaker in self._of.values():
+            breaker.configure(rules)
 
     def of(self, engine: EngineId) -> Breaker:
         """Only to be asked for engines that are registered: each stays until it is forgotten."""

@@ -78,24 +78,17 @@ class Models:
         is_registered: Callable[[str], bool] = lambda name: False,
     ) -> None:
         """Raises `AliasImpossible`."""
-        self._aliases = dict(aliases or {})
-        for alias, target in self._aliases.items():
-            if (
-                not alias
-                or not target
-                or target in self._aliases
-                or max(len(alias), len(target)) > MOST_CHARS
-            ):
-                raise AliasImpossible(
-                    f"the alias {alias!r} stands for {target!r}: both have to be names of at most {MOST_CHARS} characters,"
-                    " and an alias stands for a model, not for another alias"
-                )
+        self._aliases = _possible(aliases or {})
         self._is_registered = is_registered
         self._listed: dict[EngineId, _Listed] = {}
         self._engines: dict[str, frozenset[EngineId]] = {}
         """By base."""
         self._adapters: dict[tuple[str, str], frozenset[EngineId]] = {}
         """By base and name, those that list it."""
+
+    def call(self, aliases: Mapping[str, str]) -> None:
+        """These are the aliases from now on. Raises `AliasImpossible`."""
+        self._aliases = _possible(aliases)
 
     def sizes(self) -> dict[str, int]:
         return {"served_models": len(self._engines), "served_adapters": len(self._adapters)}
@@ -230,3 +223,14 @@ def _is_name(value: object) -> TypeGuard[str]:
 
 def _shown(name: str) -> str:
     return repr(name if len(name) <= 100 else f"{name[:100]}...")
+
+
+def _possible(aliases: Mapping[str, str]) -> dict[str, str]:
+    """Raises `AliasImpossible`."""
+    for alias, target in aliases.items():
+        if not alias or not target or target in aliases or max(len(alias), len(target)) > MOST_CHARS:
+            raise AliasImpossible(
+                f"the alias {alias!r} stands for {target!r}: both have to be names of at most {MOST_CHARS} characters,"
+                " and an alias stands for a model, not for another alias"
+            )
+    return dict(aliases)

@@ -18,6 +18,7 @@ from ..errors import ScaleSimError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MOST_URL_CHARS = 2_000
+MOST_ENGINES = 256
 
 
 class EngineRejected(ScaleSimError):
@@ -118,12 +119,16 @@ class Registry:
     """`patience`: an engine that was up is lost when so many questions in a row were not answered. A call that finds nobody at
     its address is such a question. What drains leaves after `drain_s`, whatever still runs."""
 
-    def __init__(self, *, limit: int = 256, patience: int = 2, drain_s: float = 600.0) -> None:
+    def __init__(self, *, limit: int = MOST_ENGINES, patience: int = 2, drain_s: float = 600.0) -> None:
         self._limit = limit
         self._patience = patience
         self._drain_s = drain_s
         self._entries: dict[EngineId, Entry] = {}
         self._usable: frozenset[EngineId] = frozenset()
+
+    def configure(self, *, drain_s: float) -> None:
+        """Of those that leave already, too."""
+        self._drain_s = drain_s
 
     def __len__(self) -> int:
         return len(self._entries)

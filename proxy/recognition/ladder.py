@@ -68,6 +68,17 @@ class Left(NamedTuple):
     agent: AgentName
 
 
+@dataclass(slots=True)
+class Fit:
+    """How often a recipe fitted."""
+
+    calls: int = 0
+    named: int = 0
+    """Of them, those whose caller it named."""
+    confidence: float = 0.0
+    """Of all that it named together."""
+
+
 @dataclass(slots=True, eq=False)
 class _Scope:
     learner: Learner = field(default_factory=Learner)
@@ -108,10 +119,15 @@ class Ladder:
         self._steps: OrderedDict[SimulationId, float] = OrderedDict()
         self._callers: OrderedDict[tuple[SimulationId, AgentName], Recognised] = OrderedDict()
         self._links_of: tuple[Index | None, frozenset[str]] = (None, frozenset())
+        self._fits: dict[str, Fit] = {}
         self.named: Counter[str] = Counter()
         """Calls by who named their caller."""
         self.unsure: Counter[str] = Counter()
         """Calls whose caller somebody named, and not surely enough; by who did. Nobody: the empty name."""
+
+    def configure(self, *, rungs: frozenset[Rung], threshold: float) -> None:
+        """From the next call on. What was learned stays."""
+        self._rungs, self._threshold = rungs, threshold
 
     def sizes(self) -> dict[str, int]:
         totals: Counter[str] = Counter()
@@ -125,6 +141,10 @@ class Ladder:
             **self._chooser.sizes(),
             **totals,
         }
+
+    def fit(self, recipe: str) -> Fit:
+        """Since the start, or since a recipe of that name was there again."""
+        return self._fits.get(recipe, Fit())
 
     def explained(self, simulation: SimulationId, agent: AgentName) -> Recognised | None:
         """Why that name was given to its last call. None: it was said outright, or is forgotten."""
@@ -144,6 +164,8 @@ class Ladder:
         key = told.client if told.simulation is None else f"simulation {told.simulation}"
         scope = self._scope(key)
         read = self._chooser.read(self.index, key, prompt) if Rung.RECIPES in self._rungs else None
+        if read is not None:
+            self._fitted(read)
         simulation = told.simulation or (DEFAULT_SIMULATION if read is None else SimulationId(read.recipe))
         links = self._may_link(scope, read)
         best = _surer(best, None if read is None else read.guess)
@@ -185,6 +207,17 @@ class Ladder:
             return []
         scope.learner.ended(call, at, answer)
         return [Left(simulation, merged.old) for merged in scope.learner.merges()]
+
+    def _fitted(self, read: Read) -> None:
+        fit = self._fits.get(read.recipe)
+        if fit is None:
+            there = {one.name for one in self.index.recipes}
+            self._fits = {name: one for name, one in self._fits.items() if name in there}
+            fit = self._fits[read.recipe] = Fit()
+        fit.calls += 1
+        if read.guess is not None:
+            fit.named += 1
+            fit.confidence += read.guess.confidence
 
     def _told(self, told: Told) -> Guess | None:
         if told.agent is None:

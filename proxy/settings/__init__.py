@@ -14,17 +14,21 @@ from .definitions import (
     MOST_RECORD_BYTES,
     PLAN_LIMIT,
     RECORD_FILES_LIMIT,
-    Listed,
+    Loaded,
     Settings,
     leads_to_ourselves,
-    listed,
+    loaded,
 )
 from .errors import SettingsError
 from .hosts import is_loopback, is_wildcard
-from .sources import PREFIX
+from .listing import Listed, listed, written
+from .live import GROUPS, LIVE
+from .sources import PREFIX, Origin, Sources
 
 __all__ = [
+    "GROUPS",
     "LEAST_RECORD_BYTES",
+    "LIVE",
     "LOADS_LIMIT",
     "LOG_LEVELS",
     "MOST_RECORD_BYTES",
@@ -32,10 +36,15 @@ __all__ = [
     "PREFIX",
     "RECORD_FILES_LIMIT",
     "Listed",
+    "Loaded",
+    "Origin",
     "Settings",
     "SettingsError",
+    "Sources",
     "is_loopback",
     "is_wildcard",
     "leads_to_ourselves",
     "listed",
+    "loaded",
+    "written",
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
 
 from scalesim.engine_adapters.front_kinds import KINDS
@@ -14,13 +12,15 @@ from scalesim.proxy.core import placement, policies
 from scalesim.proxy.core.durations import Scale
 from scalesim.proxy.core.model import EngineId, Mode, Part
 from scalesim.proxy.engines.registry import Address
+from scalesim.proxy.logs import FORMATS
 from scalesim.proxy.recognition.guess import THRESHOLD, Rung
+from scalesim.proxy.span import Agents
 
-from . import engine_parsers, front_parsers, group_parsers, key_parsers, parsers
+from . import engine_parsers, front_parsers, group_parsers, key_parsers, parsers, trace_parsers
 from .contradictions import contradictions, own_listeners
 from .engine_parsers import registered
 from .errors import SettingsError
-from .sources import PREFIX, read_file
+from .sources import Origin, Sources, values_of
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PLAN_LIMIT = 16_384
@@ -370,7 +370,34 @@ class Settings:
         option="--salt-file",
         default=None,
     )
+    otlp_endpoint: str | None = _setting(
+        trace_parsers.collector,
+        "URL of a collector of OpenTelemetry traces (OTLP over HTTP), like http://127.0.0.1:4318; empty: there are none",
+        default=None,
+    )
+    otlp_sample: float = _setting(
+        parsers.share, "of the calls that are traced, where their clients have not decided that", default=1.0
+    )
+    otlp_agents: Agents = _setting(  # noqa: RUF009  it makes a field
+        trace_parsers.agents, "agents in traces: hashed, named or off", default=Agents.HASHED
+    )
+    traces_folder: str | None = _setting(
+        parsers.file_path, "folder in which operators may begin traces while the proxy runs", default=None
+    )
+    traces_full_text: bool = _setting(
+        parsers.switch,
+        "such traces may hold prompts, answers and names in full, where asked for",
+        default=False,
+    )
+    keys_file: str | None = _setting(
+        parsers.file_path,
+        "file of keys that operators draw and revoke while the proxy runs, as hashes, made if missing",
+        default=None,
+    )
     log_level: str = _setting(parsers.one_of(*LOG_LEVELS), "what is logged", default="info")
+    log_format: str = _setting(
+        parsers.one_of(*FORMATS), "text for people, or json: an object a line", default="text"
+    )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -393,82 +420,27 @@ class Settings:
         """Raises `SettingsError`. `arguments` are those of the command line by field name (None: not given), and
         `config`, the path of the file. A field of `needed` must be given; only commands that do without an engine
         leave it out, and find it empty."""
-        known = {one.name: one for one in fields(cls)}
-        options = {name: one.metadata["option"] for name, one in known.items()}
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-
-        given = {name: value for name, value in arguments.items() if value is not None}
-        from_environment = {
-            name.removeprefix(PREFIX).lower(): value
-            for name, value in environ.items()
-            if name.startswith(PREFIX)
-        }
-        config = given.pop("config", None) or from_environment.pop("config", None)
-        from_environment.pop("config", None)
-        from_file = read_file(str(config), problems) if config else {}
-
-        # From the weakest source to the strongest: what is overruled is checked all the same.
-        sources: list[tuple[Mapping[str, object], Callable[[str], str]]] = [
-            (from_file, lambda name: f"{name} in {config}"),
-            (from_environment, lambda name: PREFIX + name.upper()),
-            (given, lambda name: options.get(name) or "--" + name.replace("_", "-")),
-        ]
-        for source, spelled in sources:
-            for one, other in (("engine", "engines"), ("engines", "engine")):
-                if one in source:  # in place of what a weaker one says
-                    values.pop(other, None)
-            for name, value in source.items():
-                if name not in known:
-                    nearest = get_close_matches(name, [*known, "config"], n=1, cutoff=0.0)[0]
-                    problems.append(f"{spelled(name)}: unknown; the nearest known name is {spelled(nearest)}")
-                    continue
-                try:
-                    values[name] = known[name].metadata["parse"](value)
-                except ValueError as exc:
-                    problems.append(f"{spelled(name)}: {exc}")
-
-        one_or_several = [
-            name for name in ("engine", "engines", "fronts") if any(name in source for source, _ in sources)
-        ]
-        for name in needed:
-            if name == "engine" and one_or_several:
-                continue
-            if name not in values and not any(name in source for source, _ in sources):
-                problems.append(
-                    f"{name}: missing; give --{name}, {PREFIX}{name.upper()}, or `{name}` in the config file"
-                )
-        problems += contradictions({one.name: one.default for one in fields(cls)} | values)
-        if problems:
-            raise SettingsError(*problems)
-        return cls(**values)
+        return loaded(Sources.of(arguments, environ), needed=needed).settings
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A setting, for people."""
-
-    name: str
-    default: str
-    """As it would be written. Empty: there is none, or nothing is set."""
-    about: str
+class Loaded:
+    settings: Settings
+    origins: Mapping[str, Origin]
+    """Where each that was given came from; the others have their defaults."""
 
 
-def listed() -> list[Listed]:
-    return [Listed(one.name, _written(one.default), one.metadata["about"]) for one in fields(Settings)]
-
-
-def _written(value: object) -> str:
-    match value:
-        case bool():
-            return "on" if value else "off"
-        case None | dataclasses.MISSING:
-            return ""
-        case frozenset() if value == frozenset(Part):
-            return "all"
-        case tuple() | frozenset():
-            return ",".join(sorted(value))
-    return str(value)
+def loaded(sources: Sources, *, needed: Collection[str] = ("engine",), text: str | None = None) -> Loaded:
+    """As `Settings.load`. `text` stands in place of what is in the config file."""
+    known = {one.name: one for one in fields(Settings)}
+    read = values_of(sources, known, needed, text)
+    problems = [
+        *read.problems,
+        *contradictions({one.name: one.default for one in known.values()} | read.values),
+    ]
+    if problems:
+        raise SettingsError(*problems)
+    return Loaded(Settings(**read.values), read.origins)
 
 
 def leads_to_ourselves(settings: Settings, url: str) -> list[str]:

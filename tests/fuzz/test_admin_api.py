@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 import requests
 import schemathesis
@@ -19,7 +20,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation
 
 from scalesim.workloads.bench_proxy.processes import usage
-from tests.faults.town import Town, servers
+from tests.faults.town import Town, servers, until
 from tests.fuzz.test_data_port import MOST_GROWTH, MOST_GROWTH_MB, SHARE_OF_DATA, check_unharmed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.slow]
@@ -79,6 +80,18 @@ def _tried(
     return tried
 
 
+async def _put_back(admin_url: str, engine_url: str) -> None:
+    """The proxy's engine, if it was removed, as an operator may."""
+    async with httpx.AsyncClient(base_url=admin_url, trust_env=False, timeout=TIMEOUT_S) as admin:
+        answer = await admin.post("/admin/v1/engines", json={"name": "engine-0", "url": engine_url})
+        assert answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED), answer.text
+
+        async def ready() -> int:
+            return (await admin.get("/ready")).status_code
+
+        await until(ready, lambda status: status == HTTPStatus.OK, "an engine that is up")
+
+
 async def test_no_request_breaks_the_admin_api_nor_makes_the_proxy_grow(
     tmp_path: Path, how_many: int, seed: int
 ) -> None:
@@ -98,5 +111,6 @@ async def test_no_request_breaks_the_admin_api_nor_makes_the_proxy_grow(
             f"{asked} requests, statuses {dict(fuzzer.statuses.most_common())}, {before_mb:.0f} to {after_mb:.0f} MB"
         )
         assert not fuzzer.failed, "\n".join(fuzzer.failed[:5])
+        await _put_back(proxy.admin_url, engine.url)
         await check_unharmed(proxy)
         assert after_mb - before_mb < max(MOST_GROWTH_MB, before_mb * MOST_GROWTH)

@@ -714,7 +714,7 @@ async def test_a_load_that_finds_the_fence_lost_ends_all_others() -> None:
     assert len(core.all(Settled)) == 2
 
 
-async def test_a_listener_hears_every_event_and_cannot_break_the_loop(
+async def test_a_listener_hears_every_event_but_those_of_calls_and_cannot_break_the_loop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     heard: list[Event] = []
@@ -725,6 +725,7 @@ async def test_a_listener_hears_every_event_and_cannot_break_the_loop(
 
     runtime = Runtime(StandIn(), [], listener=listener)
     runtime.post(SimulationEnded(1.0, TOWN))
+    runtime.post(CallStarted(2.0, CallId(1), TOWN, AgentName("Ann"), ENGINE))
     assert heard == [SimulationEnded(1.0, TOWN)]
     assert runtime.failures == {"listener": 1}
     assert "a bug in the listener" in caplog.text

@@ -661,3 +661,29 @@ def test_a_redis_is_a_url_and_is_never_shown() -> None:
 def test_what_makes_no_sense_among_several_proxies_is_refused(given: Mapping[str, object], says: str) -> None:
     [problem] = refusal({**ENGINE, **given})
     assert problem.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        ("https://collector/otlp/v1/traces", "https://collector/otlp/v1/traces"),
+    ],
+)
+def test_a_collector_is_given_by_its_address_or_its_whole_url(given: str, taken: str) -> None:
+    assert Settings.load({"engine": "http://e"}, {"SCALESIM_OTLP_ENDPOINT": given}).otlp_endpoint == taken
+
+
+@pytest.mark.parametrize(
+    "wrong", ["127.0.0.1:4318", "ftp://e", "http://", "http://e:x", "http://e?a=b", "http://a b"]
+)
+def test_what_is_no_url_of_a_collector_is_refused(wrong: str) -> None:
+    with pytest.raises(SettingsError, match=r"OTLP_ENDPOINT: .* is not the URL of a collector"):
+        Settings.load({"engine": "http://e"}, {"SCALESIM_OTLP_ENDPOINT": wrong})
+
+
+def test_a_collectors_password_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError) as told:
+        Settings.load({"engine": "http://e"}, {"SCALESIM_OTLP_ENDPOINT": "http://me:geheim@collector"})
+    assert "geheim" not in str(told.value)

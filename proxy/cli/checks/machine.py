@@ -64,6 +64,13 @@ def of_disk(settings: Settings) -> list[Finding]:
         ("record", settings.record, settings.record_max_bytes),
         ("state_file", settings.state_file, 0),
         ("salts_file", settings.salts_file, 0),
+        ("keys_file", settings.keys_file, 0),
+        # Of the folder: a trace is written into it.
+        (
+            "traces_folder",
+            settings.traces_folder and f"{settings.traces_folder}/trace",
+            settings.record_max_bytes,
+        ),
     ):
         if path is not None:
             listed.append(_of_file(name, Path(path), needed))

@@ -25,9 +25,9 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
     if agent.goes_on(at):
         return Estimate(agent.simulation.moment(at), 0.0, _ACTIVATION)
     simulation = agent.simulation
-    known = _told(agent, at)
+    known, turn = _told(agent, at), turns.estimate(agent, at)
     if known is None:
-        known = _happens(agent, at) or turns.estimate(agent, at) or gap.estimate(agent, at)
+        known = _happens(agent, at) or turn or gap.estimate(agent, at)
         if simulation.space is not None:
             known = _nearer(known, spatial.estimate(agent, at), agent, at)
     if known is None:
@@ -38,7 +38,6 @@ def estimate(agent: Agent, at: float) -> Estimate | None:
     error, spread = authority.errors.get(known.source), known.spread
     if error is not None and spread == 0.0 and error[0] is known.moment.clock:
         spread = error[1]
-    turn = turns.estimate(agent, at) if simulation.turns.tells else None
     if turn is None and spread == known.spread:
         return known
     last = math.inf if turn is None else turn.moment.value

@@ -51,6 +51,11 @@ class Pool:
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
 
+    def configure(self, *, connect_timeout_s: float, max_connections: int) -> None:
+        """Connections beyond a lower number are not cut: it holds as they go. Those who wait for one are first served by what
+        becomes free."""
+        self._connect_timeout_s, self._max_connections = connect_timeout_s, max_connections
+
     @property
     def open(self) -> int:
         return self._open

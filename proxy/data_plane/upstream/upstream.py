@@ -55,6 +55,22 @@ class Upstream:
         self._pools: dict[str, Pool] = {}
         """By base URL, as long as they hold a connection or somebody waits for one."""
 
+    def configure(
+        self,
+        *,
+        connect_timeout_s: float,
+        max_connections: int,
+        first_byte_timeout_s: float | None,
+        between_chunks_timeout_s: float | None,
+        total_timeout_s: float | None,
+    ) -> None:
+        """Of calls that are sent from now on."""
+        self._connect_timeout_s, self._max_connections = connect_timeout_s, max_connections
+        self._first_byte_s, self._between_s = first_byte_timeout_s, between_chunks_timeout_s
+        self._total_s = total_timeout_s
+        for pool in self._pools.values():
+            pool.configure(connect_timeout_s=connect_timeout_s, max_connections=max_connections)
+
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         return self

@@ -24,6 +24,7 @@ EVERY, EVERY_FITTING = 16, 128
 """All recipes are asked of the first so many calls of a key, of every so many later, and of those that its own does not fit: of
 each 16th where there is no such recipe, of each 128th where there is one."""
 _MAX_SHAPES = 512
+MAX_KEYS = 1024
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 _Marks = tuple[tuple[int, str], ...]
@@ -138,7 +139,7 @@ class Chooser:
     Begins anew when the recipes change.
     """
 
-    def __init__(self, *, max_keys: int = 1024) -> None:
+    def __init__(self, *, max_keys: int = MAX_KEYS) -> None:
         self._max_keys = max_keys
         self._lately: OrderedDict[str, _Lately] = OrderedDict()
         self._index: Index | None = None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,8 +12,10 @@ from typing import Never, TypeVar
 
 from scalesim.proxy.core.durations import MAX_RULES, RULES, Reading, Rule, Scale
 from scalesim.proxy.core.model import Clock
+from scalesim.proxy.toml_text import NotToml, loads
 
 from .patterns import Pattern
+from .places_in_toml import line_of
 
 Made = TypeVar("Made")
 
@@ -34,6 +35,13 @@ _MAX_NOTE = 2_000
 
 class RecipeError(ValueError):
     """Says which file and which key, and what is there to choose from."""
+
+    def __init__(self, message: str, *, key: str = "", line: int | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        """Where it is, like `calls[2].marks[1].text`; empty: nowhere in particular."""
+        self.line = line
+        """Of the text, from 1 on; None: not known."""
 
 
 class Which(StrEnum):
@@ -140,10 +148,14 @@ class Recipe:
 def parse(text: str, file: str, *, own: bool = False) -> Recipe:
     """Raises `RecipeError`."""
     try:
-        value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise RecipeError(f"{file}: not TOML: {exc}") from exc
-    return _recipe(_Table(value, file, ""), own)
+        value = loads(text)
+    except NotToml as exc:
+        raise RecipeError(f"{file}: not TOML: {exc}", line=exc.line) from exc
+    try:
+        return _recipe(_Table(value, file, ""), own)
+    except RecipeError as exc:
+        exc.line = line_of(text, exc.key)
+        raise
 
 
 def place_of(text: str) -> Place:
@@ -169,7 +181,7 @@ class _Table:
         self._path = path
 
     def refuse(self, key: str, why: str) -> Never:
-        raise RecipeError(f"{self._file}: {self._path}{key}: {why}")
+        raise RecipeError(f"{self._file}: {self._path}{key}: {why}", key=f"{self._path}{key}")
 
     def taken(self, known: Sequence[str]) -> None:
         for key in self._left:

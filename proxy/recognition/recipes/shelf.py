@@ -41,8 +41,11 @@ class Shelf:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._builtin = {recipe.name: recipe for recipe in _builtin()}
+        self.folder = folder
+        """Of the user's recipes. Another one counts from the next `reload` on."""
+        builtin = _builtin()
+        self._builtin = {recipe.name: recipe for _, recipe in builtin}
+        self._builtin_files = {recipe.name: path for path, recipe in builtin}
         self._files: dict[Path, _File] = {}
         self._told: frozenset[str] = frozenset()
         self.index = Index(self._builtin.values())
@@ -53,10 +56,12 @@ class Shelf:
         return {"recipes": len(self.index.recipes)}
 
     def reload(self) -> Changes:
-        if self._folder is None:
+        if self.folder is None and not self._files:
             return Changes()
         before = self._own()
-        problems = self._look(self._folder)
+        problems = [] if self.folder is None else self._look(self.folder)
+        if self.folder is None:
+            self._files = {}
         own = self._own()
         chosen: dict[str, tuple[Path, Recipe]] = {}
         for path, recipe in own.items():
@@ -76,6 +81,22 @@ class Shelf:
             gone=tuple(path.name for path in before if path not in own),
             problems=new,
         )
+
+    def own(self, name: str) -> Path | None:
+        """The file of the user's recipe of that name that is in force. None: it is a built-in one, or there is none."""
+        return next((path for path, recipe in self._own().items() if recipe.name == name), None)
+
+    def text(self, name: str) -> str | None:
+        """Of the recipe in force, as it stands in its file now; None: there is none. Raises `OSError` and `UnicodeDecodeError`."""
+        path = self.own(name)
+        if path is None and name in self._builtin:
+            path = self._builtin_files[name]
+        return None if path is None else path.read_text("utf-8")
+
+    @property
+    def files(self) -> int:
+        """Of the user's folder."""
+        return len(self._files)
 
     def _own(self) -> Mapping[Path, Recipe]:
         return {path: file.recipe for path, file in self._files.items() if file.recipe is not None}
@@ -123,5 +144,5 @@ def _looked_at(path: Path, known: _File | None) -> _File:
         return _File(stamp, last, f"{exc}{kept}")
 
 
-def _builtin() -> list[Recipe]:
-    return [parse(path.read_text("utf-8"), path.name) for path in sorted(BUILTIN.glob("*.toml"))]
+def _builtin() -> list[tuple[Path, Recipe]]:
+    return [(path, parse(path.read_text("utf-8"), path.name)) for path in sorted(BUILTIN.glob("*.toml"))]

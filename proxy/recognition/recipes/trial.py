@@ -83,6 +83,16 @@ class Trial:
             )
 
 
+class TracedTrial(NamedTuple):
+    """Of a recorded trace."""
+
+    trial: Trial
+    was_cut: bool
+    """There are more calls than were looked at."""
+    skips: int
+    """Lines that could not be read."""
+
+
 def try_out(index: Index, calls: Iterable[Recorded]) -> Trial:
     chooser = Chooser()
     trial = Trial({recipe.name: recipe for recipe in index.recipes})

@@ -38,3 +38,13 @@ def test_a_head_has_its_time_and_a_body_more_as_long_as_it_comes() -> None:
     assert (body_is_late(BODY_S, 0), body_is_late(BODY_S + 1, 0)) == (False, True)
     assert not body_is_late(BODY_S + 60, 60 * BODY_BYTES_PER_S)
     assert body_is_late(BODY_S + 61, 60 * BODY_BYTES_PER_S)
+
+
+def test_other_limits_hold_for_connections_that_come() -> None:
+    connections = Connections(most=1, most_of_one=1)
+    assert connections.open("a") is None
+    connections.limit(most=3, most_of_one=2)
+    assert connections.open("a") is None
+    connections.limit(most=1, most_of_one=1)
+    assert "takes no more" in (connections.open("b") or "")
+    assert len(connections) == 2

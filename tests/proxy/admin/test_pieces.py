@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.pieces import pieces, posted
 from scalesim.proxy.admin.problems import Problem
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.events import Activated, AgentLeft, EdgesGiven, Event, SimulationEnded
 from scalesim.proxy.core.model import AgentName, SimulationId
 
@@ -21,7 +23,18 @@ pytestmark = pytest.mark.anyio
 def desk_of(proxy: Proxy) -> Desk:
     now = proxy.runtime.now
     settings: Any = None  # nobody asks for them
-    return Desk(proxy.runtime, proxy.controller, proxy.fleet, proxy.callers, (), settings, now, now())
+    return Desk(
+        proxy.runtime,
+        proxy.controller,
+        proxy.fleet,
+        proxy.callers,
+        (),
+        Configuration(settings),
+        now,
+        now(),
+        proxy.operations,
+        ActionLog(now, proxy.controller.why),
+    )
 
 
 def test_pieces_hold_all_in_their_order() -> None:

@@ -91,7 +91,7 @@ async def test_a_simulation_that_is_deleted_is_forgotten(proxy: Proxy) -> None:
 async def test_agents_come_in_pages(proxy: Proxy) -> None:
     town = proxy.simulation("Ann", "Bob", "Cleo")
     answer = (await proxy.client.get(f"{PATH}/{town}/agents?limit=2&offset=1")).json()
-    assert answer["total"] == 3
+    assert (answer["total"], answer["next"]) == (3, None)
     assert [agent["name"] for agent in answer["agents"]] == ["Bob", "Cleo"]
     assert answer["agents"][0] == {
         "name": "Bob",
@@ -110,6 +110,7 @@ async def test_agents_come_in_pages(proxy: Proxy) -> None:
                 "loading": False,
             }
         ],
+        "pin": None,
     }
     assert (await proxy.client.get(f"{PATH}/{town}/agents?offset=3")).json()["agents"] == []
 

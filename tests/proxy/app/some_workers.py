@@ -7,10 +7,11 @@ import signal
 import sys
 
 from scalesim.proxy.app import Workers
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.settings import Settings
 
 
-def work(settings: Settings) -> int:
+def work(_: Configuration) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     os.write(1, f"began {os.getpid()}\n".encode())  # whole lines, of both
     if code := int(sys.argv[1]):
@@ -29,4 +30,4 @@ if __name__ == "__main__":
         "redis": "redis://x",
     }
     settings = Settings.load(told, {})
-    sys.exit(Workers(settings, work).run())
+    sys.exit(Workers(Configuration(settings), work).run())

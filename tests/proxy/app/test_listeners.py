@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -96,6 +98,28 @@ async def test_what_runs_for_too_long_is_cut_off() -> None:
                 await listener.end(serving, asyncio.Event())
             with pytest.raises(httpx.HTTPError):
                 (await call).raise_for_status()
+
+
+def test_clients_that_come_together_do_not_wait_for_a_turn_each() -> None:
+    """A turn is as long as all requests that are there."""
+    clients = 64
+
+    async def turns() -> int:
+        door = Door(Connections(most=clients, most_of_one=clients))
+        with listening_socket("127.0.0.1", 0) as socket_, ExitStack() as stack:
+            listener = Listener(nothing, door, None)
+            serving = asyncio.create_task(listener.serve([socket_]))
+            await listener.listening.wait()
+            for _ in range(clients):
+                stack.enter_context(socket.create_connection(socket_.getsockname()))
+            taken = 0
+            while door.sizes()["client_connections"] < clients:
+                await asyncio.sleep(0)
+                taken += 1
+            await listener.end(serving, asyncio.Event())
+        return taken
+
+    assert uvloop.run(turns()) < clients / 2
 
 
 async def is_refused(client: httpx.AsyncClient, url: str) -> bool:

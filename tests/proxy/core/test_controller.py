@@ -31,6 +31,7 @@ from scalesim.proxy.core.model import (
     EngineId,
     Mode,
     Outcome,
+    SimulationId,
 )
 from scalesim.proxy.core.wanted import View, Wanted
 
@@ -430,6 +431,11 @@ def test_sizes_name_every_table() -> None:
         "graph_nodes": 0,
         "waves": 0,
         "being_forgotten": 0,
+        "operator_pins": 0,
+        "operator_adapter_pins": 0,
+        "asked_agents": 0,
+        "asked_adapters": 0,
+        "previews": 0,
         "agenda_agents": 1,
         "noted_agents": 0,
         "stories": 1,
@@ -505,3 +511,26 @@ def _events_cost(idle: int) -> int:
 def test_the_cost_of_an_event_does_not_grow_with_the_idle() -> None:
     assert _events_cost(5000) == _events_cost(50), "as many as are followed to see who told the right order"
     assert _events_cost(5000) <= _events_cost(5)
+
+
+def test_another_config_holds_for_plans_that_begin_and_simulations_that_come() -> None:
+    talk = Conversation(pin_share=0.0)
+    talk.find()
+    for agent in ("Ann", "Bob"):
+        talk.call(agent, acts_for=1)
+    talk.start("Ann")
+    first = talk.plan()
+    assert Pin not in {type(action) for action in first}
+    talk.settle(first)
+    talk.controller.configure(ControllerConfig(mode=Mode.SHADOW, pin_share=0.5))
+    talk.start("Bob")
+    assert Pin in {type(action) for action in talk.plan()}
+    assert talk.controller.mode(TOWN) is Mode.ON
+    assert talk.controller.mode(SimulationId("city")) is Mode.SHADOW
+
+
+def test_what_cannot_change_while_it_runs_is_refused_and_changes_nothing() -> None:
+    talk = Conversation()
+    with pytest.raises(ValueError, match="only mode, reading, pin_share"):
+        talk.controller.configure(ControllerConfig(mode=Mode.OFF, plan_limit=7))
+    assert talk.controller.mode(TOWN) is Mode.ON

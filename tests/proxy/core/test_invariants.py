@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scalesim.proxy.core import choosing
 from scalesim.proxy.core import guard as guards
 from scalesim.proxy.core.actions import (
     Action,
@@ -29,19 +30,29 @@ from scalesim.proxy.core.actions import (
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import (
     ActionStarted,
+    AdapterAsked,
     AdapterAssigned,
     AdapterForgotten,
+    AdapterLetGo,
+    AdapterPinned,
     AdapterRegistered,
+    AdapterUnpinned,
     AgentLeft,
+    AgentPinned,
+    AgentUnpinned,
     CallEnded,
     CallStarted,
     DistanceHinted,
     EngineFound,
     EngineLost,
     EngineRemoved,
+    EstimatorSet,
     Event,
     HostCopySet,
     ModeSet,
+    PolicySet,
+    PrefetchAsked,
+    PreviewAsked,
     Reported,
     Settled,
     SimulationEnded,
@@ -395,6 +406,17 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     _post(AgentLeft, SIMULATIONS, AGENTS),
     _post(SimulationEnded, SIMULATIONS),
     _post(ModeSet, SIMULATIONS, st.sampled_from(Mode)),
+    _post(EstimatorSet, SIMULATIONS, st.sampled_from([*choosing.names(), "horoscope"])),
+    _post(AgentPinned, SIMULATIONS, AGENTS, st.sampled_from([0.0, 2.0, math.inf])),
+    _post(AgentPinned, SIMULATIONS, AGENTS, st.just(math.inf)),
+    _post(AgentUnpinned, SIMULATIONS, AGENTS),
+    _post(AdapterPinned, NAMES, st.sampled_from([2.0, math.inf])),
+    _post(AdapterUnpinned, NAMES),
+    _post(PrefetchAsked, SIMULATIONS, AGENTS, st.sampled_from([0.0, 2.0, 100.0])),
+    _post(AdapterAsked, NAMES, st.sampled_from([0.0, 2.0, 100.0])),
+    _post(PreviewAsked, st.just(GPU), st.booleans()),
+    _post(PolicySet, st.just(GPU), st.sampled_from(["lru", "cost_aware", None, None])),
+    _post(AdapterLetGo, NAMES, st.sampled_from([2.0, 100.0])),
     _post(Ticked),
     _post(Ticked),
     _do("settle", st.integers(0, 3), st.none() | st.just("no answer"), st.booleans()),

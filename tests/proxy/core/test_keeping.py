@@ -272,8 +272,10 @@ def test_all_of_agents_and_simulations_is_written_or_known_elsewhere() -> None:
     from scalesim.proxy.core.simulation import Simulation
 
     known = {"name", "owner", "simulation", "engine", "running", "assigned", "older", "newer", "gone"}
+    known |= {"pinned", "asked", "number"}  # what operators asked one process for ends with it
     assert set(Agent.__slots__) == known | set(keeping.OF_AGENT)
     known = {"id", "agents", "idle", "pausing", "lulling", "running", "assigned", "graph", "space"}
+    known |= {"estimator", "pinned"}  # likewise
     assert set(Simulation.__slots__) == known | set(keeping.OF_SIMULATION)
 
 

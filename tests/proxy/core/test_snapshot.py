@@ -63,6 +63,7 @@ def test_an_agent_shows_its_distance_and_where_that_comes_from() -> None:
         engine=GPU,
         size_tokens=100,
         used_at=0.0,
+        number=1,
         adapter=None,
         memories=(MemorySnapshot("kv_prefix", ANN, None, None, False),),
     )
@@ -122,7 +123,9 @@ def test_an_adapter_shows_where_it_is() -> None:
     assert [known.name for known in talk.controller.adapters(offset=1, limit=2)] == ["clerk", "smith"]
     poet = talk.controller.adapter("poet")
     places = {GPU: Place.SLOT}
-    assert poet == AdapterSnapshot("poet", "/adapters", 1, key("poet"), 1, places, {}, frozenset({GPU}))
+    assert poet == AdapterSnapshot(
+        "poet", "/adapters", 1, key("poet"), 1, places, {}, frozenset({GPU}), number=1
+    )
     clerk = talk.controller.adapter("clerk")
     assert clerk is not None
     assert not clerk.ready, "nobody knows from where it came"

@@ -36,6 +36,7 @@ from scalesim.proxy.recognition.guess import Rung
 from scalesim.proxy.recognition.ladder import Ladder
 from scalesim.proxy.recognition.recipes.shelf import Shelf
 from scalesim.proxy.served_call import Record
+from scalesim.proxy.timings import Timings
 from tests.support.fake_adapter import FakeAdapter
 from tests.support.patience import PATIENCE_S, soon
 
@@ -59,7 +60,9 @@ class Rig:
         log: EventLog,
         url: str,
         remembered: list[Remembered],
+        timings: Timings,
     ) -> None:
+        self.timings = timings
         self.adapters = adapters
         self.adapter = next(iter(adapters.values()))
         """Of the only engine."""
@@ -209,7 +212,7 @@ async def rig(
             between_chunks_timeout_s=chunk_timeout_s,
             total_timeout_s=total_timeout_s,
         )
-        ladder = Ladder(rungs=rungs)
+        ladder, timings = Ladder(rungs=rungs), Timings()
         ladder.index = Shelf().index
         relay = Relay(
             fleet=fleet,
@@ -232,6 +235,7 @@ async def rig(
             recognise=ladder.recognise,
             answered=ladder.ended,
             record=record,
+            timings=timings,
         )
         crashes: list[BaseException] = []
 
@@ -242,7 +246,7 @@ async def rig(
                 crashes.append(exc)  # uvicorn only logs it
                 raise
 
-        yield Rig(adapters, fleet, relay, log, await servers.start(watched), remembered)
+        yield Rig(adapters, fleet, relay, log, await servers.start(watched), remembered, timings)
         await relay.drained()
     # The servers have waited for their tasks.
     log.check_each_ended_once()

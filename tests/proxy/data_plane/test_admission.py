@@ -166,3 +166,29 @@ def test_each_engine_has_a_queue_of_its_own_until_it_is_forgotten() -> None:
 
 def test_where_engines_run_whatever_comes_there_is_no_queue() -> None:
     assert Admissions(lambda: 0.0, capacity=None, max_waiting=0, max_wait_s=None).of(EngineId("a")) is None
+
+
+async def test_other_limits_hold_for_queues_that_are_there() -> None:
+    admissions = Admissions(lambda: 0.0, capacity=1, max_waiting=1, max_wait_s=None)
+    places = admissions.of(EngineId("a"))
+    assert places is not None
+    places.come("a")
+    waiting = places.come("b")
+    with pytest.raises(EngineFull):
+        places.come("b")
+    admissions.configure(capacity=1, max_waiting=2, max_wait_s=0.001)
+    third = places.come("b")
+    with pytest.raises(EngineFull, match=r"no place at the engine within 0\.001 s"):
+        await places.wait(third)
+    admissions.configure(capacity=2, max_waiting=2, max_wait_s=None)
+    assert waiting.place is Place.RUNNING
+
+
+async def test_without_a_capacity_any_more_whoever_waits_is_sent() -> None:
+    admissions = Admissions(lambda: 0.0, capacity=1, max_waiting=9, max_wait_s=None)
+    places = admissions.of(EngineId("a"))
+    assert places is not None
+    tickets = [places.come("a") for _ in range(4)]
+    admissions.configure(capacity=None, max_waiting=9, max_wait_s=None)
+    assert [ticket.place for ticket in tickets] == [Place.RUNNING] * 4
+    assert admissions.of(EngineId("a")) is None

@@ -167,3 +167,15 @@ async def test_a_proxy_that_is_about_to_end_sends_new_requests_elsewhere() -> No
         assert body["error"]["type"] == "draining"
     assert (await house.ask(path="/health", method="GET"))[0] == 503, "who looks after us is told too"
     assert len(house.scopes) == 1
+
+
+async def test_other_keys_and_rates_hold_from_the_next_request_on() -> None:
+    house = House()
+    house.entrance.let_in(Keys([BOB]), closed=True)
+    assert [(await house.ask(bearer(key)))[0] for key in ("sk-ann", "sk-bob")] == [401, 200]
+    house.entrance.let_in(Keys([]), closed=False)
+    assert (await house.ask())[0] == 200
+    house.entrance.limit(key_rate=None, address_rate=Rate(1.0, 1.0))
+    assert [(await house.ask())[0] for _ in range(2)] == [200, 429]
+    house.entrance.limit(key_rate=None, address_rate=None)
+    assert (await house.ask())[0] == 200

@@ -13,6 +13,7 @@ import pytest
 
 from scalesim.proxy.core.model import Clock, Mode, Outcome, Usage
 from scalesim.proxy.data_plane.asgi import Message
+from scalesim.proxy.served_call import ServedCall
 from tests.support.fake_adapter import EXTENDED
 from tests.support.patience import PATIENCE_S, soon
 
@@ -297,3 +298,20 @@ async def test_a_send_that_fails_means_that_the_client_left() -> None:
 
         await r.relay(post_scope(), receive, send)
         assert r.log.ended[0].outcome is Outcome.CLIENT_GONE
+
+
+async def test_a_fault_of_our_own_is_not_taken_for_a_client_that_left() -> None:
+    def record(call: ServedCall) -> None:
+        raise OSError("no space left on device")
+
+    async with rig(Recorder(), record=record) as r:
+        body: list[Message] = [{"type": "http.request", "body": b"{}"}]
+
+        async def receive() -> Message:
+            return body.pop() if body else await asyncio.Event().wait()  # type: ignore[return-value]
+
+        async def send(message: Message) -> None:
+            """Somebody listens."""
+
+        with pytest.raises(OSError, match="no space"):
+            await r.relay(post_scope(), receive, send)

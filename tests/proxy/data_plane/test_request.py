@@ -23,7 +23,7 @@ async def taken(
 
     headers = [(b"content-type", b"application/json")]
     scope: Scope = {"method": method, "path": path, "query_string": query, "headers": headers}
-    return await accepted(scope, receive, 100)
+    return await accepted(scope, receive, 100, lambda: 7.0)
 
 
 async def test_the_prefix_of_the_url_is_ours_and_the_rest_the_engines() -> None:
@@ -64,4 +64,6 @@ async def test_a_client_that_leaves_before_its_body_is_there_is_gone() -> None:
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientGone):
-        await accepted({"method": "POST", "path": CHAT, "query_string": b"", "headers": []}, receive, 100)
+        await accepted(
+            {"method": "POST", "path": CHAT, "query_string": b"", "headers": []}, receive, 100, lambda: 7.0
+        )

@@ -298,3 +298,14 @@ def test_whatever_happens_trials_are_bounded_and_every_engine_is_tried_again(
         assert len(young) < RULES.trials + RULES.trials_to_close
         assert breaker.retry_after_s(at) <= RULES.longest_rest_s
     assert breaker.admits(at + RULES.longest_rest_s + RULES.trial_s)
+
+
+def test_other_rules_hold_for_breakers_that_are_there_and_a_rest_that_began_is_as_long_as_it_was() -> None:
+    breakers = Breakers(RULES)
+    closed, open_ = breakers.of(A), breakers.of(B)
+    for _ in range(3):
+        call(open_, 0, Verdict.FAILED)
+    breakers.configure(BreakerRules(failures_in_a_row=1, rest_s=5.0, longest_rest_s=8.0))
+    assert open_.state(2.0) is State.HALF_OPEN
+    call(closed, 0, Verdict.FAILED)
+    assert (closed.state(4.9), closed.state(5.0)) == (State.OPEN, State.HALF_OPEN)

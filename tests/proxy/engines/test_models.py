@@ -173,3 +173,14 @@ def test_nobody_is_asked_for_what_they_do_not_list(
         assert serving.adapter is None or (serving.base, serving.adapter) in adapters
     for card in _cards(models):
         models.serving(card["id"])
+
+
+def test_aliases_may_be_others_later_and_impossible_ones_change_nothing() -> None:
+    models = _models({"gpt-4o": "qwen"})
+    models.call({"best": "qwen"})
+    assert models.serving("best").base == "qwen"
+    with pytest.raises(ModelNotFound):
+        models.serving("gpt-4o")
+    with pytest.raises(AliasImpossible):
+        models.call({"best": "first", "first": "qwen"})
+    assert models.serving("best").base == "qwen"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scalesim.proxy.core.model import AgentName, CallId, SimulationId
 from scalesim.proxy.recognition.guess import EXPLICIT, CallerKind, Rung, Told
 from scalesim.proxy.recognition.ladder import SCOPES, Ladder, Left, Recognised
+from scalesim.proxy.recognition.recipes.choosing import Index
 from scalesim.proxy.recognition.recipes.shelf import Shelf
 
 from .recipes import forms
@@ -195,3 +196,31 @@ def test_every_table_is_bounded_and_every_ended_call_forgotten(calls: list[tuple
     assert sizes["recognition_scopes"] <= SCOPES
     assert sizes["recognition_running"] == 0
     assert sizes["recognised_callers"] <= 3
+
+
+def test_what_each_recipe_fitted_is_counted_with_how_sure_it_was() -> None:
+    proxy = Proxy()
+    for _ in range(3):
+        proxy.say(oasis("Ann"))
+    fit = proxy.ladder.fit("oasis")
+    assert (fit.calls, fit.named, round(fit.confidence, 2)) == (3, 3, 2.97)
+    assert proxy.ladder.fit("concordia").calls == 0
+
+
+def test_counts_of_recipes_that_are_gone_are_forgotten_when_another_one_fits() -> None:
+    proxy = Proxy()
+    proxy.say(oasis("Ann"))
+    proxy.ladder.index = Index(one for one in INDEX.recipes if one.name != "oasis")
+    proxy.say(oasis("Ann"))
+    assert proxy.ladder.fit("oasis").calls == 1
+    proxy.say(forms.mesa_llm("Ann", ["Bob"])[0])
+    assert proxy.ladder.fit("oasis").calls == 0
+
+
+def test_other_rungs_and_another_threshold_hold_from_the_next_call_on() -> None:
+    proxy = Proxy()
+    assert proxy.say(oasis("Ann")).agent == "Ann"
+    proxy.ladder.configure(rungs=frozenset(Rung), threshold=1.0)
+    assert proxy.say(oasis("Ann")).agent is None
+    proxy.ladder.configure(rungs=frozenset(), threshold=0.5)
+    assert proxy.say(oasis("Ann")).source == ""

@@ -115,7 +115,7 @@ async def test_a_proxy_without_a_trace_says_so(tmp_path: Path) -> None:
         status = (await client.get(f"{addresses.admin}/admin/v1/status")).json()
         metrics = (await client.get(f"{addresses.admin}/metrics")).text
     assert status["recording"] is None
-    assert "trace" not in metrics
+    assert "scalesim_trace_" not in metrics
 
 
 async def test_a_proxy_whose_trace_cannot_be_begun_does_not_start(tmp_path: Path) -> None:

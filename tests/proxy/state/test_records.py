@@ -16,6 +16,8 @@ from scalesim.proxy.core.events import (
     DistanceHinted,
     Event,
     Idled,
+    PolicySet,
+    PreviewAsked,
     ReadingSet,
     Settled,
     Ticked,
@@ -72,7 +74,8 @@ def test_every_event_is_a_record_or_concerns_nobody_else() -> None:
         if is_dataclass(one) and getattr(one, "__module__", "") == events_module.__name__
     }
     assert all_of_them == set(records.KINDS)
-    assert {kind for kind in records.KINDS if "engine" in get_type_hints(kind)} - {CallStarted, CallSent} == (
+    of_engines = {kind for kind in records.KINDS if "engine" in get_type_hints(kind)}
+    assert of_engines - {CallStarted, CallSent, PolicySet, PreviewAsked} == (
         set(records.OWN) - {Settled, Idled, Ticked}
     )
 

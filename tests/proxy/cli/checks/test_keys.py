@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from scalesim.proxy.access.keys import drawn, hash_of
+from scalesim.proxy.access.key_file import Kind, StoredKey, write
+from scalesim.proxy.access.keys import digest_of, drawn, hash_of
 from scalesim.proxy.cli.checks.finding import Level
 from scalesim.proxy.cli.checks.keys import findings
 from scalesim.proxy.settings import Settings
@@ -45,3 +47,14 @@ def test_a_port_that_others_reach_should_be_locked_and_have_tls() -> None:
 def test_a_certificate_that_cannot_be_used_is_a_fault() -> None:
     found = wrong(tls_cert="/none.pem", tls_key="/none.key")
     assert [about for about, _ in found] == ["tls_cert"]
+
+
+def test_keys_in_a_file_count_and_one_that_others_may_write_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    write(path, [StoredKey(Kind.CLIENT, "ann", digest_of(drawn()), None, "2026-03-01T12:00:00Z")])
+    settings = Settings(engine="http://a:1", host="0.0.0.0", tls_cert=None, keys_file=str(path))
+    said = {one.about: one.says for one in findings(settings, {}, None)}
+    assert said["client keys"] == "1: nobody else is served"
+    assert said["keys"] == "they go over the network without TLS"
+    path.chmod(0o666)
+    assert ("keys file", Level.FAULT) in [(one.about, one.level) for one in findings(settings, {}, None)]

@@ -129,3 +129,18 @@ def test_a_file_that_may_not_be_read_is_tried_again(tmp_path: Path) -> None:
     assert shelf.reload().problems == ("a.toml: Permission denied",)
     (tmp_path / "a.toml").chmod(0o600)
     assert shelf.reload() == Changes(loaded=("a.toml",))
+
+
+def test_another_folder_takes_the_place_of_the_first_and_none_leaves_what_is_built_in(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder / "a.toml", folder)
+    shelf = Shelf(tmp_path / "first")
+    shelf.reload()
+    shelf.folder = tmp_path / "second"
+    shelf.reload()
+    assert names(shelf) == {"second"}
+    assert shelf.own("second") == tmp_path / "second" / "a.toml"
+    shelf.folder = None
+    assert shelf.reload().gone == ("a.toml",)
+    assert (names(shelf), shelf.own("second")) == (set(), None)
