@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typer.core import TyperGroup
 
 from ..errors import ScaleSimError
 from .output import written
+
+log = logging.getLogger(__name__)
 
 FINE = 0
 PROBLEM = 1
@@ -49,9 +52,11 @@ def fail(text: str, code: int = PROBLEM) -> NoReturn:
 
 
 def confess(exc: Exception) -> NoReturn:
-    """Of a fault of our own."""
+    """Of a fault of our own. Where there is a log, that has the way to it."""
     if sys.flags.dev_mode:
         raise exc
+    if logging.getLogger().handlers:
+        log.critical("it ends by a fault of its own", exc_info=exc)
     *_, last = traceback.extract_tb(exc.__traceback__)
     typer.echo(
         f"scalesim has a fault: {type(exc).__name__}: {exc} ({last.filename}:{last.lineno}); with PYTHONDEVMODE=1 it shows the way there",

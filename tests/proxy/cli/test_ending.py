@@ -42,6 +42,14 @@ def test_a_fault_of_our_own_is_a_line_and_no_traceback() -> None:
 
 
 @pytest.mark.slow
+def test_the_log_of_a_proxy_has_the_way_to_its_fault() -> None:
+    told = ended(f"import logging; logging.basicConfig(){BROKEN}")
+    assert told.returncode == PROBLEM
+    assert "CRITICAL" in told.stderr
+    assert "in broken" in told.stderr
+
+
+@pytest.mark.slow
 def test_whoever_mends_it_gets_the_traceback() -> None:
     told = ended(BROKEN, PYTHONDEVMODE="1")
     assert told.returncode == PROBLEM
