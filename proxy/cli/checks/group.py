@@ -63,6 +63,14 @@ async def look_at(settings: Settings) -> Looked:
 
 
 def findings(settings: Settings, looked: Looked) -> list[Finding]:
+    if "CERTIFICATE_VERIFY_FAILED" in looked.problem:
+        return [
+            fault(
+                _ABOUT,
+                f"its certificate is not trusted: {looked.problem}",
+                "add ?ssl_ca_certs=FILE to its address, with the authority that it is from",
+            )
+        ]
     if looked.problem and looked.refused:
         return [
             fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from anyio import to_thread
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.proxy.cli.ending import PROBLEM, UNREACHABLE, USAGE
-from tests.proxy.state.servers import redis_server
+from tests.proxy.state.servers import RedisServer, redis_server
+from tests.proxy.state.test_member import cluster, cluster_of_three, tls_server  # noqa: F401  fixtures
+from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve as served
 
 from .running import NOBODY, invoke, serving, told_by
@@ -196,3 +199,31 @@ def test_a_redis_with_a_password_is_told_apart_from_one_that_is_gone(
     ((level, says),) = about(told, "redis")
     assert says.startswith("no answer: ")
     assert "right-right" not in json.dumps(told)
+
+
+@pytest.mark.slow
+def test_a_redis_over_tls_is_told_apart_from_one_whose_certificate_is_not_trusted(
+    tls_server: RedisServer,  # noqa: F811  the fixture
+) -> None:
+    authority = f"?ssl_ca_certs={tls_server.folder / 'redis.pem'}"
+    trusted = {"SCALESIM_REDIS": tls_server.url(":secret@", "rediss", authority)}
+    found = about(examined("--engine", NOBODY, environ=trusted)[1], "redis")
+    assert {level for level, _ in found} == {"ok"}
+    assert ("ok", "over TLS") in found
+    unknown = {"SCALESIM_REDIS": tls_server.url(":secret@", "rediss")}
+    ((level, says),) = about(examined("--engine", NOBODY, environ=unknown)[1], "redis")
+    assert level == "fault"
+    assert says.startswith("its certificate is not trusted: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["cluster", "cluster_of_three"])
+def test_a_cluster_is_told_as_one(which: str, request: pytest.FixtureRequest) -> None:
+    server: RedisServer = request.getfixturevalue(which)
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        found = about(examined("--engine", NOBODY, environ={"SCALESIM_REDIS": server.url()})[1], "redis")
+        if "ClusterDownError" not in found[0][1]:  # its nodes take a moment to agree that it is up
+            break
+        assert time.monotonic() < until, "the cluster does not come up"
+    assert ", a cluster; the group default is led by nobody now" in found[0][1]
