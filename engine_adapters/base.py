@@ -1,7 +1,7 @@
 """What the proxy needs of an engine: one small interface, met by shape.
 
-Adapters turn actions of the core into control calls. They are given an `httpx.AsyncClient` and never keep a plan of
-their own: whoever calls them decides.
+Adapters turn actions of the core into control calls. They are given an `httpx.AsyncClient` and never make a plan of
+their own: whoever calls them decides. Where an engine has no place for a plan, its adapter keeps what it was told.
 """
 
 from __future__ import annotations

@@ -41,19 +41,13 @@ from .base import (
     LOAD_GRACE_S,
     AdapterNameTaken,
     EngineRefused,
-    EngineUnreachable,
     Fence,
     FenceLost,
 )
+from .control_calls import ControlCalls, json_object, told
 from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of, useless
 from .sglang_plugin import wire
 from .sglang_requests import can_be_told
-
-CONNECT_S = 5.0
-"""For the connection of a control call alone: even a busy engine accepts it at once."""
-
-_RESET_AT_ONCE = AttributeError
-"""What comes out of httpx, by way of anyio on uvloop, when a connection is reset before anybody has looked at it."""
 
 
 class SGLangAdapter:
@@ -73,10 +67,7 @@ class SGLangAdapter:
     ) -> None:
         self.front = None
         self._engine = engine
-        self._base_url = base_url.rstrip("/")
-        self._client = client
-        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._deadline_s = deadline_s
+        self._calls = ControlCalls(engine, base_url, client, api_key=api_key, deadline_s=deadline_s)
         self._known: Capabilities | None = None
         self._served_model: str | None = None
 
@@ -86,14 +77,14 @@ class SGLangAdapter:
 
     @property
     def base_url(self) -> str:
-        return self._base_url
+        return self._calls.base_url
 
     # --- what it is ------------------------------------------------------------------------------------------------
 
     async def probe(self) -> Capabilities:
         """An engine that answers is never unreachable: what it lacks is in the capabilities, with the reason."""
-        response = await self._send("GET", f"{wire.PREFIX}/capabilities")
-        answer = _json_object(response) if response.status_code == 200 else {}
+        response = await self._calls.send("GET", f"{wire.PREFIX}/capabilities")
+        answer = json_object(response) if response.status_code == 200 else {}
         if response.status_code in (401, 403):
             known = useless(f"the engine refuses our API key (HTTP {response.status_code})")
         elif "protocol" in answer:
@@ -120,15 +111,17 @@ class SGLangAdapter:
 
     async def _probe_stock(self) -> Capabilities:
         info = await self._read_first("/server_info", "/get_server_info")
-        if not info and not await self._read_first("/model_info", "/get_model_info"):
+        if "vllm_config" in info or (
+            not info and not await self._read_first("/model_info", "/get_model_info")
+        ):
             return useless("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
         return of_stock(info)
 
     async def _read_first(self, *paths: str) -> dict[str, Any]:
         """The answer of the first path that has one: names change between releases."""
         for path in paths:
-            response = await self._send("GET", path)
-            if response.status_code == 200 and (answer := _json_object(response)):
+            response = await self._calls.send("GET", path)
+            if response.status_code == 200 and (answer := json_object(response)):
                 return answer
         return {}
 
@@ -195,7 +188,7 @@ class SGLangAdapter:
         if refusal is None:
             return
         if any(mark in _why(refusal) for mark in _THERE_ALREADY):
-            loaded = mapping(_json_object(refusal).get("loaded_adapters")).get(name)
+            loaded = mapping(json_object(refusal).get("loaded_adapters")).get(name)
             if not isinstance(loaded, str) or posixpath.normpath(loaded) == posixpath.normpath(path):
                 return
             raise AdapterNameTaken(
@@ -211,7 +204,7 @@ class SGLangAdapter:
 
     async def _change_adapters(self, verb: str, body: Mapping[str, object]) -> httpx.Response | None:
         """None, or the answer of an engine that will not. These routes are SGLang's own, without a fence."""
-        response = await self._send("POST", f"/{verb}_lora_adapter", body, ADAPTER_S)
+        response = await self._calls.send("POST", f"/{verb}_lora_adapter", body, ADAPTER_S)
         return response if response.status_code >= 400 else None
 
     async def report(self) -> EngineReport:
@@ -225,14 +218,11 @@ class SGLangAdapter:
             ) from exc
 
     async def models(self) -> Sequence[object]:
-        cards = (await self._call("GET", "/v1/models")).get("data")
-        if not isinstance(cards, list):
-            raise EngineRefused(self._engine, "its answer to /v1/models is no list of models")
-        return cards
+        return await self._calls.models()
 
     async def abort(self, request_id: str) -> None:
         self._needs("abort")
-        self._check(await self._send("POST", "/abort_request", {"rid": request_id}))
+        self._check(await self._calls.send("POST", "/abort_request", {"rid": request_id}))
 
     def additions(
         self,
@@ -275,35 +265,15 @@ class SGLangAdapter:
         body: Mapping[str, object] | None = None,
         deadline_s: float | None = None,
     ) -> dict[str, Any]:
-        response = await self._send(method, path, body, deadline_s)
+        response = await self._calls.send(method, path, body, deadline_s)
         self._check(response)
-        return _json_object(response)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, object] | None = None,
-        deadline_s: float | None = None,
-    ) -> httpx.Response:
-        """Any answer below 500; all else is `EngineUnreachable`. `deadline_s` takes the place of the usual one."""
-        deadline_s = deadline_s or self._deadline_s
-        timeout = httpx.Timeout(deadline_s, connect=min(CONNECT_S, deadline_s))
-        try:
-            response = await self._client.request(
-                method, self._base_url + path, json=body, headers=self._headers, timeout=timeout
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, _RESET_AT_ONCE) as exc:
-            raise EngineUnreachable(self._engine, f"{method} {path}: {_named(exc)}") from exc
-        if response.status_code >= 500:
-            raise EngineUnreachable(self._engine, f"{method} {path}: {_told(response)}")
-        return response
+        return json_object(response)
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code == 409:
-            raise FenceLost(self._engine, _told(response), _token_in(response))
+            raise FenceLost(self._engine, told(response), _token_in(response))
         if response.status_code >= 400:
-            raise EngineRefused(self._engine, f"{response.request.url.path}: {_told(response)}")
+            raise EngineRefused(self._engine, f"{response.request.url.path}: {told(response)}")
 
 
 _NOT_UNLOADED = "has an incomplete unload"
@@ -346,30 +316,11 @@ def _parts(owners: Sequence[Owner]) -> Iterator[Sequence[Owner]]:
     return (owners[at : at + wire.MAX_OWNERS] for at in range(0, len(owners), wire.MAX_OWNERS))
 
 
-def _json_object(response: httpx.Response) -> dict[str, Any]:
-    """Empty where the body is something else: what needs a field then misses it."""
-    try:
-        value = response.json()
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _told(response: httpx.Response) -> str:
-    error = mapping(_json_object(response).get("error"))
-    return f"HTTP {response.status_code}: {error.get('message') or response.text:.300}"
-
-
 def _token_in(response: httpx.Response) -> int | None:
-    token = mapping(_json_object(response).get("error")).get("token")
+    token = mapping(json_object(response).get("error")).get("token")
     return token if isinstance(token, int) else None
 
 
 def _why(response: httpx.Response) -> str:
     """In the words of SGLang's routes for adapters."""
-    return str(_json_object(response).get("error_message") or _told(response))
-
-
-def _named(exc: Exception) -> str:
-    """Many of httpx's errors carry no text."""
-    return f"{type(exc).__name__} {exc}".strip()
+    return str(json_object(response).get("error_message") or told(response))

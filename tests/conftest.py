@@ -11,7 +11,9 @@ settings.register_profile(
 settings.load_profile("the-same")
 
 # Else a failure in a contract, which is no test module itself, would not say what was compared.
-pytest.register_assert_rewrite("tests.engine_adapters.contract", "tests.engine_adapters.memory_contract")
+pytest.register_assert_rewrite(
+    *(f"tests.engine_adapters.{name}" for name in ("contract", "memory_contract", "any_contract"))
+)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
+from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import EngineAdapter
 from scalesim.engine_adapters.front import FrontAdapter
 from scalesim.engine_adapters.front_kinds import KINDS
@@ -64,12 +65,12 @@ def adapter_for(address: Address, client: httpx.AsyncClient, api_key: str | None
     def engine(name: EngineId, url: str) -> EngineAdapter:
         return SGLangAdapter(name, url, client, api_key=api_key, deadline_s=DEADLINE_S)
 
-    itself, front = engine(address.name, address.base_url), address.front
+    front = address.front
     if front is None:
-        return itself
+        return AnyEngine(address.name, address.base_url, client, api_key=api_key, deadline_s=DEADLINE_S)
     return FrontAdapter(
         KINDS[front.kind],
-        itself,
+        engine(address.name, address.base_url),
         [engine(EngineId(f"{address.name} > {url}"), url) for url in front.engines],
         client,
         hints=dict(front.hints),

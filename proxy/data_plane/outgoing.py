@@ -60,7 +60,8 @@ class Writer:
         fields, abort_id = self._additions(given, request.path, said, owner, to, features)
         fields |= self._salted(request.key, said.simulation, request.path)
         if said.model is not None:
-            fields["model"] = said.model
+            # Some engines are asked for an adapter in place of the model.
+            fields.setdefault("model", said.model)
         sent = {**parsed, **fields}
         body = with_fields(request.body, parsed, fields)
         return Outgoing(body, sent, to.adapter_of(request.path, sent), abort_id, headers, heard)

@@ -150,7 +150,7 @@ class Breaker:
         """How long until it may be tried; 0 if it may be, or soon."""
         if self._opened_at is None:
             return 0.0
-        return max(0.0, self._opened_at + self._rest_s - at)
+        return min(self._rest_s, max(0.0, self._opened_at + self._rest_s - at))  # rounding may add to it
 
     def returned(self, at: float) -> None:
         """It is known by other means (a health check, a new instance) to be there again: it may be tried at once."""

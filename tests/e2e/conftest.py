@@ -28,6 +28,12 @@ SLOW = Link("slow", bandwidth_bytes_per_s=1e12, adapter_overhead_s=LOAD_S, prefi
 """A load takes so long that a test that sees it on its way has the time to do something about it."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("engines").addoption(
+        "--engines-json", help="where to write what the contract found of each engine"
+    )
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     installation = Installation(engine_timeout_s=START_S)

@@ -134,7 +134,7 @@ class FakeAdapter:
         owner: Owner | None,
         request_id: str,
         adapter: AdapterName | None = None,
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, object]:
         fields = {"rid": request_id}
         if owner is not None:
             fields["owner"] = owner

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from scalesim.engine_adapters.any_engine import NEED_NO_PLUGIN
 from scalesim.engine_adapters.base import Behind, EngineError
 from scalesim.engine_adapters.sglang_plugin import wire
 
@@ -116,14 +117,14 @@ def findings(looked: Looked) -> list[Finding]:
 
 def _of_memory(about: str, found: Capabilities, told: Told) -> list[Finding]:
     """Whether the proxy has a say in what its cache holds."""
-    is_sglang = found.kind in ("sglang", "emulated", "unknown")
+    takes_plugin = found.kind not in NEED_NO_PLUGIN
     if found.extended:
-        if not is_sglang:
+        if not takes_plugin:
             return [ok(about, "its memory is controlled")]
         version = told.plugin.get("plugin_version")
         return [ok(about, "the plugin is active" + (f", version {version}" if version else ""))]
     reason = found.reason or "no reason given"
-    if is_sglang:
+    if takes_plugin:
         if "API key" in reason:
             return [fault(about, reason, "set engine_api_key (SCALESIM_ENGINE_API_KEY) to the engine's key")]
         return [fault(about, f"the plugin is not active: {reason}", _PLUGIN)]

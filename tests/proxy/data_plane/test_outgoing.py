@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
-from scalesim.proxy.core.model import AdapterName, AgentName, Mode, SimulationId
+from scalesim.proxy.core.model import AdapterName, AgentName, Mode, Owner, SimulationId
 from scalesim.proxy.data_plane.outgoing import Outgoing, Said, Writer
 from scalesim.proxy.data_plane.request import Request
 from scalesim.proxy.recognition.ladder import Recognised
@@ -22,6 +23,7 @@ def written(
     body: bytes = b'{"model": "m"}',
     features: frozenset[str] = EXTENDED.features,
     salt: dict[str, str] | None = None,
+    to: FakeAdapter | None = None,
 ) -> Outgoing:
     try:
         parsed = json.loads(body)
@@ -29,7 +31,7 @@ def written(
         parsed = None
     request = Request("POST", CHAT, CHAT, "", [], body, parsed, None, True)
     writer = Writer(mode_of=lambda _: Mode.ON, salted=lambda *_: salt or {})
-    return writer.write(request, said, FakeAdapter(), features)
+    return writer.write(request, said, to or FakeAdapter(), features)
 
 
 def test_an_engine_of_which_nothing_is_known_gets_what_the_client_sent() -> None:
@@ -54,6 +56,26 @@ def test_owner_id_salt_adapter_and_model_come_behind_what_the_client_said() -> N
     )
     assert outgoing.adapter == "pirate"
     assert outgoing.abort_id == sent["rid"]
+
+
+class AskedByModel(FakeAdapter):
+    """An engine that is asked for an adapter in place of the model."""
+
+    def additions(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        owner: Owner | None,
+        request_id: str,
+        adapter: AdapterName | None = None,
+    ) -> Mapping[str, object]:
+        return {"model": adapter} if adapter is not None and body["model"] == "base" else {}
+
+
+def test_an_adapter_that_is_asked_for_in_place_of_the_model_is_not_put_back_by_an_alias() -> None:
+    said = ANN._replace(assigned=AdapterName("pirate"), model="base")
+    assert json.loads(written(said, to=AskedByModel()).body)["model"] == "pirate"
+    assert json.loads(written(said._replace(assigned=None), to=AskedByModel()).body)["model"] == "base"
 
 
 @pytest.mark.parametrize("rid", ['"mine"', '["one", "each"]'])

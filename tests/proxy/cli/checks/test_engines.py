@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scalesim.engine_adapters import llama_cpp
 from scalesim.proxy.cli.checks.engines import Looked, Told, findings
 from scalesim.proxy.cli.checks.finding import Level
 from scalesim.proxy.core.model import Capabilities, EngineId
@@ -47,6 +48,6 @@ def test_flags_that_are_set_are_not_asked_for() -> None:
 
 
 def test_an_engine_of_another_kind_is_not_told_of_sglangs_plugin() -> None:
-    ((level, todo),) = todos(known(kind="llama.cpp", extended=False, reason="no slots are saved"))
+    ((level, todo),) = todos(known(kind=llama_cpp.NAME, extended=False, reason="no slots are saved"))
     assert level is Level.FAULT
     assert "radix" not in todo
