@@ -100,7 +100,7 @@ def allowed(module: str, name: str) -> bool:
     if within(module, ACCESS):
         return within(name, ACCESS, TOML, f"{CORE}.model", f"{SHELL}.errors")
     return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, ACCESS, *_shell_of(module)) or within(
-        module, f"{SHELL}.app", f"{SHELL}.__main__"
+        module, f"{SHELL}.app", f"{SHELL}.cli", f"{SHELL}.__main__"
     )
 
 
@@ -116,6 +116,7 @@ def _shell_of(module: str) -> tuple[str, ...]:
         "recording",
         "runtime",
         "app",
+        "cli",
         "__main__",
         "tracing",
     )

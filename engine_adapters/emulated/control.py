@@ -120,6 +120,7 @@ class Control:
         return {
             "protocol": wire.PROTOCOL,
             "plugin": "emulated",
+            "plugin_version": self._version,
             "boot_id": self._boot_id,
             "engine": {"name": "emulated", "version": self._version},
             "cache": {"class": type(self._cache).__name__, "active": True, "reason": ""},

@@ -216,8 +216,16 @@ def broken_facts() -> list[str]:
 
 
 def engine_version() -> str:
+    return _version_of("sglang")
+
+
+def plugin_version() -> str:
+    return _version_of("scalesim-sglang-plugin")
+
+
+def _version_of(package: str) -> str:
     try:
-        return version("sglang")
+        return version(package)
     except PackageNotFoundError:
         return "not installed"
 

@@ -120,6 +120,7 @@ class Desk:
         return 200, {
             "protocol": wire.PROTOCOL,
             "plugin": "scalesim-sglang-plugin",
+            "plugin_version": compat.plugin_version(),
             "boot_id": self.boot_id,
             "self_check": {"ok": not self.problems, "problems": self.problems},
             **payload,

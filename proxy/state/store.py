@@ -33,6 +33,7 @@ LOG_ENTRIES = 1_024
 SHARDS = 16
 """Of each simulation's agents."""
 READ_ENTRIES = 256
+_LOOKS = 5
 _SCANNED = 1_000
 _GRAPH_PIECE = 64
 CONNECTIONS = 8
@@ -66,6 +67,12 @@ class About(NamedTuple):
     """When its memory is full it takes out what others still need."""
     leader: str | None
     """The member that holds the lease."""
+    info: Mapping[str, Any]
+    """What it tells of itself, in its own words."""
+    latency_s: float
+    """Of the quickest of a few answers."""
+    clock_s: float
+    """Its clock before ours."""
 
 
 _TAKE = """
@@ -160,12 +167,24 @@ class Store:
         if isinstance(self._client, RedisCluster) and "redis_version" not in told:
             told = next(iter(told.values()))  # each node tells of itself
         holder = cast("bytes | None", await self._ask(self._client.get(self.keys.lease)))
+        looks = [await self._look_at_clock() for _ in range(_LOOKS)]
+        latency_s, clock_s = min(looks)
         return About(
             f"{told.get('server_name', 'redis')} {told.get('valkey_version') or told.get('redis_version', '?')}",
             isinstance(self._client, RedisCluster),
             bool(told.get("maxmemory")) and told.get("maxmemory_policy") != "noeviction",
             None if holder is None else holder.decode(errors="replace").partition(":")[2],
+            told,
+            latency_s,
+            clock_s,
         )
+
+    async def _look_at_clock(self) -> tuple[float, float]:
+        """How long the answer took, and its clock before ours in the middle of that."""
+        began = time.monotonic()
+        theirs = await self.time()
+        took = time.monotonic() - began
+        return took, theirs - (time.time() - took / 2)
 
     async def close(self) -> None:
         await self._client.aclose()

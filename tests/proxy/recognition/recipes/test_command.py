@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from scalesim.proxy.__main__ import cli
+from scalesim.proxy.cli.commands import cli
 from scalesim.proxy.recording.trace import SCHEMA, VERSION
 
 from .forms import Form, mesa_llm, oasis
@@ -66,6 +66,13 @@ def test_a_trace_with_text_shows_what_would_be_found(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert told.stdout.startswith("8 calls; 0 of no known framework")
     assert "    Ann: 3 calls; act: in the first system message behind 'Your name is '" in told.stdout
+
+
+def test_programs_get_the_same_as_json(tmp_path: Path) -> None:
+    told = run("test", trace(tmp_path / "trace.jsonl", oasis("Ann", ["Bob"]), text=True), "--json")
+    found = json.loads(told.stdout)
+    assert (found["calls"], found["unknown"], found["skipped_lines"]) == (3, 0, 0)
+    assert {one["caller"] for one in found["callers"]} == {"Ann"}
 
 
 def test_a_trace_without_text_is_refused(tmp_path: Path) -> None:

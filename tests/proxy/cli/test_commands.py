@@ -2,47 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
-from anyio import to_thread
-from typer.testing import CliRunner, Result
 
 import scalesim
-from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.proxy.__main__ import PROBLEM, USAGE, cli
 from scalesim.proxy.access.keys import hash_of
-from scalesim.proxy.app import running
+from scalesim.proxy.cli.ending import PROBLEM, USAGE
 from scalesim.proxy.settings import Settings
-from tests.proxy.test_app import settings_for, until
-from tests.support.serve import serve as served
 
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SCALESIM_")}
-NOBODY = "http://127.0.0.1:9"
-
-
-def invoke(*words: str, environ: Mapping[str, str] | None = None) -> Result:
-    return CliRunner(env=dict.fromkeys(set(os.environ) - set(ENVIRONMENT))).invoke(
-        cli, list(words), env=environ
-    )
-
-
-def command(*words: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "scalesim.proxy", *words],
-        env=ENVIRONMENT | dict(environ or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from .running import NOBODY, invoke, serving, told_by
 
 
 def test_all_settings_are_listed_with_what_they_are_for() -> None:
@@ -52,30 +24,6 @@ def test_all_settings_are_listed_with_what_they_are_for() -> None:
     assert rows.keys() >= {one.name for one in dataclasses.fields(Settings)}
     assert "600" in rows["idle_after_s"]
     assert "port for clients" in rows["port"]
-
-
-def told_by(words: list[str], environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    process = command(*words, environ=environ)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-@contextmanager
-def serving(
-    *words: str, environ: Mapping[str, str] | None = None, how: str = "serve"
-) -> Iterator[tuple[str, str]]:
-    """A proxy in a process of its own; yields the URLs that it printed."""
-    process = command(how, "--port", "0", "--admin-port", "0", *words, environ=environ)
-    assert process.stdout is not None
-    try:
-        urls = [process.stdout.readline().split()[1] for _ in ("data", "admin")]
-        yield urls[0], urls[1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "ending" in out
-    assert "Traceback" not in err
 
 
 def test_the_help_names_the_commands() -> None:
@@ -90,6 +38,32 @@ def test_a_new_key_is_shown_once_with_the_hash_that_belongs_into_the_config_file
     key, hashed = told[told.index("key") + 1], told[told.index("hash") + 1]
     assert hash_of(key) == hashed
     assert key not in invoke("keys", "new").output
+
+
+def test_nothing_that_help_says_in_brackets_is_taken_for_markup() -> None:
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", invoke("serve", "--help").stdout).split())
+    for default in ("[on]", "[all]", "[guard]", "[nearest_first]", "[NAME=]URL"):
+        assert default in said
+
+
+@pytest.mark.parametrize(
+    ("words", "has"),
+    [
+        (("settings",), "settings"),
+        (("recipes", "list"), "recipes"),
+        (("keys", "new"), "key"),
+    ],
+)
+def test_what_is_printed_can_be_had_as_json(words: tuple[str, ...], has: str) -> None:
+    told = invoke(*words, "--json")
+    assert told.exit_code == 0
+    assert has in json.loads(told.stdout)
+
+
+def test_a_key_is_hashed_from_standard_input() -> None:
+    told = invoke("keys", "hash", "--json", stdin="a-key\n")
+    assert json.loads(told.stdout) == {"hash": hash_of("a-key")}
+    assert invoke("keys", "hash", stdin="").exit_code == USAGE
 
 
 def test_the_version_is_told() -> None:
@@ -145,19 +119,6 @@ def test_wrong_settings_end_with_2_and_a_line_that_says_which(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_status_without_a_proxy_is_a_problem() -> None:
-    result = invoke("status", "--admin", NOBODY)
-    assert result.exit_code == PROBLEM
-    assert result.stderr.startswith(f"no proxy answers at {NOBODY}: ")
-
-
-def test_a_doctor_without_an_engine_says_what_to_do() -> None:
-    result = invoke("doctor", "--engine", NOBODY)
-    assert result.exit_code == PROBLEM
-    assert "answers       no" in result.stdout
-    assert "to do         start the engine" in result.stdout
-
-
 @pytest.mark.slow
 def test_a_port_in_use_is_a_problem_without_a_traceback() -> None:
     with serving("--engine", NOBODY) as (_, admin):
@@ -169,75 +130,11 @@ def test_a_port_in_use_is_a_problem_without_a_traceback() -> None:
 
 
 @pytest.mark.slow
-def test_the_status_of_a_proxy_without_its_engine_is_a_problem() -> None:
-    with serving("--engine", NOBODY) as (_, admin):
-        shown, as_json = invoke("status", "--admin", admin), invoke("status", "--admin", admin, "--json")
-    assert (shown.exit_code, as_json.exit_code) == (PROBLEM, PROBLEM)
-    assert "engine-0" in shown.stdout
-    assert json.loads(as_json.stdout)["engines"][0]["up"] is False
-
-
-@pytest.mark.slow
-def test_the_status_of_a_locked_proxy_needs_its_key() -> None:
-    with serving("--engine", NOBODY, environ={"SCALESIM_ADMIN_KEYS": "s3cret"}) as (_, admin):
-        without = invoke("status", "--admin", admin)
-        with_key = invoke("status", "--admin", admin, environ={"SCALESIM_ADMIN_KEYS": "s3cret"})
-    assert without.exit_code == PROBLEM
-    assert "set SCALESIM_ADMIN_KEYS" in without.stderr
-    assert "engine-0" in with_key.stdout
-
-
-@pytest.mark.slow
 def test_the_config_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "scalesim.toml"
     path.write_text(f'engine = "{NOBODY}"\nengine_name = "from-the-file"\n')
     with serving("--config", str(path)) as (_, admin):
         assert "from-the-file" in invoke("status", "--admin", admin).stdout
-
-
-@pytest.mark.slow
-@pytest.mark.anyio
-@pytest.mark.parametrize("extended", [True, False])
-async def test_the_doctor_says_what_an_engine_can_do(extended: bool) -> None:
-    async with served(EmulatedEngine(extended=extended).app) as url:
-        code, out, _ = await to_thread.run_sync(told_by, ["doctor", "--engine", url])
-    assert code == (0 if extended else PROBLEM)
-    assert "answers       yes" in out
-    assert ("plugin        active" in out) is extended
-    assert ("to do         nothing" in out) is extended
-
-
-@pytest.mark.slow
-@pytest.mark.anyio
-async def test_the_doctor_asks_each_of_several_engines() -> None:
-    async with served(EmulatedEngine().app) as url:
-        words = ["doctor", "--engine", f"a={url}", "--engine", f"b={NOBODY}"]
-        code, out, _ = await to_thread.run_sync(told_by, words)
-    assert code == PROBLEM
-    assert re.findall(r"answers +(yes|no)", out) == ["yes", "no"]
-
-
-@pytest.mark.slow
-@pytest.mark.anyio
-@pytest.mark.parametrize("both", [True, False])
-async def test_the_doctor_looks_behind_a_front_end(both: bool) -> None:
-    async with served(EmulatedEngine().app) as front, served(EmulatedEngine().app) as engine:
-        fronts = f"main=smg {front} {engine} {'' if both else NOBODY}"
-        code, out, _ = await to_thread.run_sync(told_by, ["doctor"], {"SCALESIM_FRONTS": fronts})
-    assert code == (0 if both else PROBLEM)
-    assert re.findall("in front of 1 of [12]", out) == [f"in front of 1 of {1 if both else 2}"]
-    assert (f"{NOBODY}: no answer" in out) is not both
-
-
-@pytest.mark.slow
-@pytest.mark.anyio
-async def test_the_status_of_a_proxy_with_its_engine_is_good() -> None:
-    async with served(EmulatedEngine().app) as url, running(settings_for(url)) as addresses:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            await until(client, addresses, up=True)
-        code, out, _ = await to_thread.run_sync(told_by, ["status", "--admin", addresses.admin])
-    assert code == 0
-    assert f"engine-0 at {url}: up" in " ".join(out.split())
 
 
 def test_recording_takes_all_options_of_serving() -> None:

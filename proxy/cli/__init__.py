@@ -1,0 +1,1 @@
+"""The command line, `scalesim`: a module per command. `commands` puts them together."""
