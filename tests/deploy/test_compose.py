@@ -186,13 +186,7 @@ def test_while_redis_is_killed_calls_are_served_and_it_is_filled_again(stack: St
     )
     stack.note(f"redis is back, the proxy leads: {status}")
     assert stack.agents("town") >= known
-    password = (Path(stack.environment["SECRETS"]) / "redis_password").read_text()
-    count = ("sh", "-c", "read REDISCLI_AUTH; export REDISCLI_AUTH; redis-cli dbsize")
-    until(
-        "Redis holds again what is known",
-        lambda: True if int(ask_redis(stack, count, password)) > 0 else None,
-        60,
-    )
+    until("Redis holds again what is known", lambda: True if keys_in_redis(stack) else None, 60)
 
 
 def test_prometheus_sees_the_proxy_and_the_engine(stack: Stack) -> None:
