@@ -80,7 +80,8 @@ class Stack:
             file.write(f"{time.monotonic() - self.begun:8.1f} s  {text}\n")
 
     def compose(self, *arguments: str, check: bool = True) -> str:
-        command = (sys.executable, "-m", "podman_compose", "--project-name", self.project, *arguments)
+        files = ("--file", "compose.yaml", "--file", str(self.folder / "here.yaml"))
+        command = (sys.executable, "-m", "podman_compose", *files, "--project-name", self.project, *arguments)
         ended = run(*command, env=self.environment, check=check)
         return ended.stdout if check else ended.stdout + ended.stderr
 
@@ -169,6 +170,8 @@ def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
         pytest.skip(f"needs {' and '.join(missing)}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    # podman takes the defaults of containers.conf only where no limit is given at all; without one, some machines refuse its own.
+    (folder / "here.yaml").write_text("services: {proxy: {ulimits: {nproc: 1024}}}\n")
     images = base_images(*BASES)
     wheels = {"PYTHON": sys.executable, "PYTORCH_INDEX": os.environ.get("PYTORCH_INDEX", "")}
     run("deploy/wheels.sh", env=os.environ | wheels)

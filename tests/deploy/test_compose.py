@@ -19,7 +19,7 @@ from .stack import PROMETHEUS, ROOT, Stack, base_images, run, stack_of, until
 
 SERVICES = ("engine", "proxy", "redis")
 # In megabytes, with the base image. What is measured stands in docs/deploying.md.
-MOST_MB = {"proxy": 260, "bench": 420, "engine": 1750}
+MOST_MB = {"proxy": 220, "bench": 420, "engine": 1750}
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
