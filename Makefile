@@ -136,7 +136,7 @@ check: .venv/.ready  ## format, lint, types, import rules and the fast tests; un
 test: setup          ## every test, the real engine included; of the slow ones what fails is tried once more (about 18 minutes after set-up)
 	@$(PY) .ci/tests.py "$(FAST)"
 
-test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
+test-compose: .venv/.ready  ## brings the compose stack up for real with podman, plays a simulation, kills its parts (about 10 minutes once its images are built)
 	.venv/bin/pytest -m containers tests/deploy
 
 # Processes are killed and wires cut: how long it takes depends on the machine. A disk of 1 MB is mounted where that is allowed.

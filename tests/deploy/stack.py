@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "deploying.md").read_text()
 # Made by deploy/base-image.sh, where no registry is in reach: the variable of the image, its name here, Debian's packages.
 BASES = (
     ("PYTHON_IMAGE", "localhost/scalesim-python:3.11-small", ()),
@@ -39,6 +42,12 @@ def run(
     )
     assert not check or ended.returncode == 0, f"{' '.join(command)}:\n{ended.stdout}\n{ended.stderr}"
     return ended
+
+
+def printed_commands() -> list[str]:
+    """What docs/deploying.md tells its readers to type, but for what it says needs a GPU or a cluster."""
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
 
 
 def free_port() -> int:
@@ -68,6 +77,8 @@ class Stack:
     """Of its logs."""
     client: str
     admin: str
+    ran: list[str] = field(default_factory=list)
+    """Commands of docs/deploying.md."""
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -79,11 +90,30 @@ class Stack:
         with (self.folder / "compose.log").open("a") as file:
             file.write(f"{time.monotonic() - self.begun:8.1f} s  {text}\n")
 
-    def compose(self, *arguments: str, check: bool = True) -> str:
+    @property
+    def _compose(self) -> tuple[str, ...]:
         files = ("--file", "compose.yaml", "--file", str(self.folder / "here.yaml"))
-        command = (sys.executable, "-m", "podman_compose", *files, "--project-name", self.project, *arguments)
-        ended = run(*command, env=self.environment, check=check)
+        return (sys.executable, "-m", "podman_compose", *files, "--project-name", self.project)
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        ended = run(*self._compose, *arguments, env=self.environment, check=check)
         return ended.stdout if check else ended.stdout + ended.stderr
+
+    def as_printed(self, command: str, more: str = "") -> str:
+        """Runs a line of docs/deploying.md as its reader would, but for ports and folders, which are this run's own."""
+        assert command in printed_commands(), f"docs/deploying.md does not say: {command}"
+        here = (
+            (command + more)
+            .replace("docker compose", shlex.join(self._compose))
+            .replace("deploy/secrets.sh", f"deploy/secrets.sh {self.environment['SECRETS']}")
+            .replace("secrets/admin_key", f"{self.environment['SECRETS']}/admin_key")
+            .replace("http://127.0.0.1:8000", self.client)
+            .replace("http://127.0.0.1:8001", self.admin)
+        )
+        ended = run("bash", "-c", here, env=self.environment)
+        self.ran.append(command)
+        self.note(f"$ {command}{more}")
+        return ended.stdout
 
     def container(self, service: str) -> str:
         """Its id; empty if it does not run."""
@@ -163,7 +193,7 @@ def base_images(*bases: tuple[str, str, tuple[str, ...]]) -> dict[str, str]:
 
 @contextmanager
 def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
-    """Everything is built, and nothing is up. At the end containers, networks and volumes are removed; images are kept: they
+    """Nothing is up yet. At the end containers, networks and volumes are removed; images are kept: they
     are the cache of the next run."""
     missing = [tool for tool in ("podman", "debootstrap") if shutil.which(tool) is None]
     if missing:
@@ -175,7 +205,6 @@ def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
     images = base_images(*BASES)
     wheels = {"PYTHON": sys.executable, "PYTORCH_INDEX": os.environ.get("PYTORCH_INDEX", "")}
     run("deploy/wheels.sh", env=os.environ | wheels)
-    run("deploy/secrets.sh", str(secrets))
     client_port, admin_port = free_port(), free_port()
     ours = images | {
         "SECRETS": str(secrets),
@@ -201,8 +230,6 @@ def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
         admin=f"http://127.0.0.1:{admin_port}",
     )
     try:
-        stack.compose("--profile", "bench", "build", "proxy", "bench", "engine")
-        stack.note("the images are built")
         yield stack
     finally:
         every = run(

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .stack import PROMETHEUS, ROOT, Stack, base_images, run, stack_of, until
+from .stack import PROMETHEUS, ROOT, Stack, base_images, printed_commands, run, stack_of, until
 
 SERVICES = ("engine", "proxy", "redis")
 # In megabytes, with the base image. What is measured stands in docs/deploying.md.
@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with stack_of(ROOT / "out" / "compose", tmp_path_factory.mktemp("stack") / "secrets") as stack:
-        stack.compose("up", "--detach", "--no-build", *SERVICES)
-        stack.note(f"up: {', '.join(SERVICES)}")
+        stack.as_printed("deploy/secrets.sh")
+        stack.as_printed("docker compose up --build --detach")
         for service in ("redis", "proxy", "engine"):
             stack.wait_until_healthy(service)
         until("the engine is up", lambda: True if engine_is_up(stack) else None)
@@ -52,11 +52,12 @@ def call_until_served(stack: Stack, agent: str) -> None:
     stack.note(f"a call of {agent} was served")
 
 
-def test_a_chat_completion_goes_through_the_proxy_to_the_engine(stack: Stack) -> None:
-    answer = stack.call("Ann")
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["choices"][0]["message"]["content"]
-    assert answer.json()["usage"]["completion_tokens"] == 8
+def test_a_chat_completion_goes_through_the_proxy_to_the_engine_and_its_agent_is_known(stack: Stack) -> None:
+    call, look = [command for command in printed_commands() if command.startswith("curl ")]
+    answer = json.loads(stack.as_printed(call))
+    assert answer["choices"][0]["message"]["content"]
+    assert answer["usage"]["completion_tokens"] == 8
+    assert [agent["name"] for agent in json.loads(stack.as_printed(look))["agents"]] == ["Ann"]
 
 
 def test_the_admin_listener_wants_its_key_and_knows_the_extended_engine_and_its_group(stack: Stack) -> None:
@@ -111,6 +112,16 @@ def test_redis_wants_its_password(stack: Stack) -> None:
     assert "NOPERM" in stack.execute("redis", *of_health, "dbsize").stdout
 
 
+def test_a_simulation_is_played_through_the_proxy(stack: Stack) -> None:
+    seen = stack.as_printed("docker compose --profile bench run --rm bench")
+    (stack.folder / "bench.log").write_text(seen)
+    told = json.loads(seen[seen.index("{") : seen.rindex("}") + 1])
+    assert told["scenario"] == "independent"
+    assert told["told"] == "exact"
+    assert told["agents"] == 6
+    assert len(stack.agents("bench")) == 6
+
+
 def test_the_images_are_small_and_hold_neither_compilers_nor_caches(stack: Stack) -> None:
     sizes = {}
     for name in MOST_MB:
@@ -124,17 +135,6 @@ def test_the_images_are_small_and_hold_neither_compilers_nor_caches(stack: Stack
         assert set(found.stdout.split()) <= {"/usr/bin/apt-get"}, found.stdout  # Debian's own
         stack.note(f"image of {name}: {size:.0f} MB")
     assert {name: size for name, size in sizes.items() if size > MOST_MB[name]} == {}
-
-
-def test_a_simulation_is_played_through_the_proxy(stack: Stack) -> None:
-    seen = stack.compose("--profile", "bench", "run", "--rm", "bench", check=False)
-    (stack.folder / "bench.log").write_text(seen)
-    stack.note("the simulation of the profile bench was played (bench.log)")
-    told = json.loads(seen[seen.index("{") : seen.rindex("}") + 1])
-    assert told["scenario"] == "independent"
-    assert told["told"] == "exact"
-    assert told["agents"] == 6
-    assert len(stack.agents("bench")) == 6
 
 
 def test_an_engine_that_is_killed_comes_back_and_is_used_again(stack: Stack) -> None:
@@ -193,7 +193,9 @@ def test_prometheus_sees_the_proxy_and_the_engine(stack: Stack) -> None:
     if not (ROOT / "deploy" / "prometheus" / "prometheus.yml").exists():
         pytest.skip("deploy/prometheus is not there")
     stack.environment.update(base_images(PROMETHEUS))
-    stack.compose("--profile", "observability", "up", "--detach", "--no-build", "prometheus")
+    # Grafana's image is in no package of Debian.
+    more = "" if "GRAFANA_IMAGE" in os.environ else " prometheus"
+    stack.as_printed("docker compose --profile observability up --detach", more)
     port = stack.environment["PROMETHEUS_PORT"]
 
     def up() -> dict[str, str] | None:
@@ -210,6 +212,15 @@ def test_prometheus_sees_the_proxy_and_the_engine(stack: Stack) -> None:
     stack.wait_until_healthy("prometheus")
 
 
+def test_what_runs_is_shown_and_replaced_and_ends(stack: Stack) -> None:
+    shown = stack.as_printed("docker compose ps")
+    assert all(f"{stack.project}_{service}_1" in shown for service in SERVICES)
+    assert "leads its group" in stack.as_printed("docker compose logs proxy")
+    stack.as_printed("docker compose build")
+    stack.as_printed("docker compose up --detach")
+    call_until_served(stack, "Ann")
+
+
 def test_without_secrets_it_does_not_come_up(stack: Stack, tmp_path: Path) -> None:
     environment = stack.environment | {"SECRETS": str(tmp_path)}
     other = Stack(f"scalesim-none-{os.getpid()}", environment, stack.folder, stack.client, stack.admin)
@@ -219,3 +230,10 @@ def test_without_secrets_it_does_not_come_up(stack: Stack, tmp_path: Path) -> No
         assert "redis.acl" in said
     finally:
         other.compose("down", "--volumes", check=False)
+
+
+def test_down_leaves_nothing_running_and_every_command_of_the_page_was_tried(stack: Stack) -> None:
+    stack.as_printed("docker compose down")
+    assert not [service for service in SERVICES if stack.container(service)]
+    of_clusters = {command for command in printed_commands() if command.startswith("kubectl ")}
+    assert set(printed_commands()) - of_clusters == set(stack.ran)

@@ -16,7 +16,8 @@ import kubernetes_validate
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package, for two calls
 
-ROOT = Path(__file__).parents[2]
+from .stack import ROOT, printed_commands
+
 OVERLAYS = ROOT / "deploy" / "kubernetes" / "overlays"
 # The oldest and the newest release that is looked at. Kubernetes itself looks after three releases at a time.
 RELEASES = ("1.30", "1.34")
@@ -252,6 +253,11 @@ def test_the_operator_of_prometheus_is_told_where_to_look() -> None:
     assert endpoint["authorization"]["credentials"] == {"name": "scalesim-admin", "key": "admin_key"}
     # By which the alerts know it.
     assert service["metadata"]["labels"][spec["jobLabel"]] == "scalesim"
+
+
+def test_the_command_of_the_page_is_what_is_looked_at_here() -> None:
+    commands = [command for command in printed_commands() if command.startswith("kubectl ")]
+    assert commands == [f"kubectl kustomize {(OVERLAYS / 'cpu').relative_to(ROOT)}"]
 
 
 def test_images_are_those_of_compose() -> None:
