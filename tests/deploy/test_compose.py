@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,28 @@ def test_the_images_are_small_and_hold_neither_compilers_nor_caches(stack: Stack
         assert set(found.stdout.split()) <= {"/usr/bin/apt-get"}, found.stdout  # Debian's own
         stack.note(f"image of {name}: {size:.0f} MB")
     assert {name: size for name, size in sizes.items() if size > MOST_MB[name]} == {}
+
+
+def test_the_plugin_is_put_into_an_image_of_sglang_and_changes_nothing_else_there(stack: Stack) -> None:
+    """A Python with pip stands in for SGLang's image, which has gigabytes and wants a GPU."""
+    base = "localhost/scalesim-sglang-standin:test"
+    recipe = f"FROM {stack.environment['PYTHON_IMAGE']}\nRUN python3 -m venv /opt/sglang\nENV PATH=/opt/sglang/bin:$PATH\n"
+    run("podman", "build", "--tag", base, "-", given=recipe)
+    image = "localhost/scalesim-engine-gpu:test"
+    stack.environment.update({"SGLANG_IMAGE": base, "ENGINE_GPU_IMAGE": image})
+    stack.compose("--profile", "gpu", "build", "engine-gpu")
+
+    def inside(*command: str) -> subprocess.CompletedProcess[str]:
+        confined = ("--read-only", "--cap-drop", "all", "--network", "none", "--rm")
+        return run("podman", "run", *confined, image, *command, check=False)
+
+    look = "from importlib.metadata import entry_points as e; print(*sorted(p.name for p in e(group='sglang.srt.plugins')))"
+    assert inside("python3", "-c", look).stdout.split() == ["scalesim", "scalesim_cpu", "scalesim_meter"]
+    assert inside("id", "-u").stdout.strip() == "10001"
+    assert inside("sh", "-c", "touch /kernels/one && echo kept").stdout.strip() == "kept"
+    told = inside()
+    assert told.returncode != 0
+    assert "GPU_MODEL: the name of a folder with a model" in told.stderr
 
 
 def test_an_engine_that_is_killed_comes_back_and_is_used_again(stack: Stack) -> None:
