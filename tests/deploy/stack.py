@@ -29,6 +29,8 @@ BASES = (
     ("REDIS_IMAGE", "localhost/scalesim-redis:debian", ("redis-server",)),
 )
 PROMETHEUS = ("PROMETHEUS_IMAGE", "localhost/scalesim-prometheus:debian", ("prometheus",))
+# BUILT_BEFORE=1: with the images of the run before. To look whether they are still the same, podman reads all of them, which takes minutes.
+BUILT_BEFORE = "BUILT_BEFORE" in os.environ
 TIMEOUT_S = 900.0
 
 T = TypeVar("T")
@@ -110,6 +112,8 @@ class Stack:
             .replace("http://127.0.0.1:8000", self.client)
             .replace("http://127.0.0.1:8001", self.admin)
         )
+        if BUILT_BEFORE:
+            here = here.replace(" up --build", " up").replace(" build", " config")
         ended = run("bash", "-c", here, env=self.environment)
         self.ran.append(command)
         self.note(f"$ {command}{more}")
@@ -204,7 +208,8 @@ def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
     (folder / "here.yaml").write_text("services: {proxy: {ulimits: {nproc: 1024}}}\n")
     images = base_images(*BASES)
     wheels = {"PYTHON": sys.executable, "PYTORCH_INDEX": os.environ.get("PYTORCH_INDEX", "")}
-    run("deploy/wheels.sh", env=os.environ | wheels)
+    if not BUILT_BEFORE:
+        run("deploy/wheels.sh", env=os.environ | wheels)
     client_port, admin_port = free_port(), free_port()
     ours = images | {
         "SECRETS": str(secrets),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]  # it has none
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package, for two calls
 
