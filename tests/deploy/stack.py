@@ -150,17 +150,22 @@ class Stack:
         until(f"{service} is healthy", lambda: True if self.healthy(service) else None)
         self.note(f"{service} is healthy")
 
-    def kill(self, service: str) -> None:
-        """As when the machine runs out of memory: without a word, and not by podman, which would leave it dead. Returns once
-        it was started again; nobody here starts it."""
-        before = self.pid(service)
-        assert before is not None
-        os.kill(before, signal.SIGKILL)
-        self.note(f"killed {service} (process {before})")
+    def kill(self, service: str) -> int:
+        """Its first process, which it returns: as when the machine runs out of memory, and not by podman, which would leave it
+        dead. Nobody here starts it again."""
+        process = self.pid(service)
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        self.note(f"killed {service} (process {process})")
+        return process
+
+    def wait_until_it_is_back(self, service: str, killed: int) -> None:
         now = until(
-            f"{service} is started again", lambda: None if self.pid(service) == before else self.pid(service)
+            f"{service} is started again",
+            lambda: self.pid(service) if self.pid(service) not in (None, killed) else None,
         )
         self.note(f"{service} was started again (process {now})")
+        self.wait_until_healthy(service)
 
     def ask(self, path: str) -> Any:
         """Of the admin listener."""

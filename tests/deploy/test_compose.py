@@ -168,9 +168,9 @@ def test_the_plugin_is_put_into_an_image_of_sglang_and_changes_nothing_else_ther
 def test_an_engine_that_is_killed_comes_back_and_is_used_again(stack: Stack) -> None:
     call_until_served(stack, "Ben")
     known = stack.agents("town")
-    stack.kill("engine")
+    killed = stack.kill("engine")
     call_until_served(stack, "Ben")
-    stack.wait_until_healthy("engine")
+    stack.wait_until_it_is_back("engine", killed)
     until("the engine is up", lambda: True if engine_is_up(stack) else None)
     assert stack.agents("town") >= known
 
@@ -186,8 +186,7 @@ def test_a_proxy_that_is_killed_comes_back_and_knows_its_agents(stack: Stack) ->
         return True if lag_s is not None and lag_s < time.monotonic() - called else None
 
     until("what it knows is written", is_written, 60)
-    stack.kill("proxy")
-    stack.wait_until_healthy("proxy")
+    stack.wait_until_it_is_back("proxy", stack.kill("proxy"))
 
     def knows_them() -> bool | None:
         try:
@@ -208,9 +207,10 @@ def keys_in_redis(stack: Stack) -> int:
 
 def test_while_redis_is_killed_calls_are_served_and_it_is_filled_again(stack: Stack) -> None:
     known = stack.agents("town")
-    stack.kill("redis")
-    call_until_served(stack, "Ann")
-    stack.wait_until_healthy("redis")
+    killed = stack.kill("redis")
+    assert stack.call("Ann").status_code == 200
+    stack.note("a call of Ann was served at once")
+    stack.wait_until_it_is_back("redis", killed)
     status = until(
         "a proxy leads again",
         lambda: group if (group := stack.ask("/admin/v1/status")["group"])["role"] == "leads" else None,
