@@ -167,6 +167,15 @@ class Stack:
         self.note(f"{service} was started again (process {now})")
         self.wait_until_healthy(service)
 
+    def keep_logs(self) -> None:
+        """Of all containers: they go with them."""
+        label = f"label=io.podman.compose.project={self.project}"
+        every = run("podman", "ps", "--all", "--filter", label, "--format", "{{.Names}}").stdout.split()
+        for name in every:
+            seen = run("podman", "logs", name, check=False)
+            with (self.folder / f"{name.removeprefix(self.project).strip('_-')}.log").open("a") as file:
+                file.write(seen.stdout + seen.stderr)
+
     def ask(self, path: str) -> Any:
         """Of the admin listener."""
         answer = httpx.get(
@@ -242,20 +251,7 @@ def stack_of(folder: Path, secrets: Path) -> Iterator[Stack]:
     try:
         yield stack
     finally:
-        every = run(
-            "podman",
-            "ps",
-            "--all",
-            "--filter",
-            f"label=io.podman.compose.project={stack.project}",
-            "--format",
-            "{{.Names}}",
-        )
-        for name in every.stdout.split():
-            seen = run("podman", "logs", name, check=False)
-            (folder / f"{name.removeprefix(stack.project).strip('_-')}.log").write_text(
-                seen.stdout + seen.stderr
-            )
+        stack.keep_logs()
         down = ("--profile", "bench", "--profile", "observability", "down", "--volumes", "--timeout", "10")
         stack.compose(*down, check=False)
         stack.note("everything is down")

@@ -249,6 +249,7 @@ def test_what_runs_is_shown_and_replaced_and_ends(stack: Stack) -> None:
     assert all(f"{stack.project}_{service}_1" in shown for service in SERVICES)
     assert "leads its group" in stack.as_printed("docker compose logs proxy")
     stack.as_printed("docker compose build")
+    stack.keep_logs()
     stack.as_printed("docker compose up --detach")
     call_until_served(stack, "Ann")
 
@@ -265,6 +266,7 @@ def test_without_secrets_it_does_not_come_up(stack: Stack, tmp_path: Path) -> No
 
 
 def test_down_leaves_nothing_running_and_every_command_of_the_page_was_tried(stack: Stack) -> None:
+    stack.keep_logs()
     stack.as_printed("docker compose down")
     assert not [service for service in SERVICES if stack.container(service)]
     of_clusters = {command for command in printed_commands() if command.startswith("kubectl ")}
