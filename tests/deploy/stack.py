@@ -116,7 +116,7 @@ class Stack:
             here = here.replace(" up --build", " up").replace(" build", " config")
         ended = run("bash", "-c", here, env=self.environment)
         self.ran.append(command)
-        self.note(f"$ {command}{more}")
+        self.note(f"$ {command}{more}{'   (nothing is built)' if BUILT_BEFORE else ''}")
         return ended.stdout
 
     def container(self, service: str) -> str:
