@@ -19,8 +19,8 @@ AGAIN_S = 2
 ANSWER_S = 70.0
 """A body may come in for a minute."""
 _PASSED = b"x-scalesim-passed-on"
-_OWN = re.compile(r"/admin/v1/(?:status|placement)")
-"""Of each process."""
+_OWN = re.compile(r"/admin/v1/(?:status|placement|(?:configuration|recipes|traces|keys|problems)(?:/.*)?)")
+"""Of each process: how it is, and what it has of its own settings and files."""
 _OF_THE_GROUP = re.compile(r"/v1/update|/admin/v1/.*")
 _LEFT_OUT = frozenset(
     {

@@ -69,7 +69,8 @@ def test_what_concerns_simulations_adapters_and_engines_is_the_leaders_and_each_
         "/admin/v1/engines/x",
     ):
         assert is_of_the_group(path)
-    for path in ("/metrics", "/healthz", "/readyz", "/admin/v1/status", "/admin/v1/placement", "/docs", "/"):
+    own = ("status", "placement", "configuration/reload", "recipes/oasis", "traces", "keys/client/ann")
+    for path in ("/metrics", "/healthz", "/readyz", "/docs", "/", *(f"/admin/v1/{one}" for one in own)):
         assert not is_of_the_group(path)
 
 
