@@ -1,6 +1,6 @@
 """The pages of the documentation as data: their links, headings and blocks of code, each block with its mark.
 
-A block of commands (```sh) is run by a test as it is printed, unless the line above it is a comment that says otherwise:
+A block of commands (```sh) or of Python is run by a test as it is printed, unless the line above it is a comment that says otherwise:
 
     <!-- serves -->             the last command goes on until it is ended: it has to become ready
     <!-- not run: needs ... --> or "takes ...": what a test has not, like a GPU, a cluster, or hours
@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -22,7 +23,8 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = frozenset({"sh", "bash"})
-LANGUAGES = COMMANDS | {"python", "toml", "json", "yaml", "text"}
+RUNNABLE = COMMANDS | {"python"}
+LANGUAGES = RUNNABLE | {"toml", "json", "yaml", "text"}
 _MARK = re.compile(r"<!-- (serves|not run: .+?|run by: \S+) -->")
 _ALL = re.compile(r"<!-- all run by: (\S+) -->")
 _PARSER = MarkdownIt("commonmark").enable("table")
@@ -79,7 +81,9 @@ def page_at(path: Path) -> Page:
     ]
     links = [str(token.attrs[key]) for token in tokens for key in ("href", "src") if key in token.attrs]
     # Pictures for a light and for a dark background can only be said in HTML.
-    links += re.findall(r'(?:src|srcset|href)="([^"]+)"', "".join(t.content for t in tokens if "html" in t.type))
+    links += re.findall(
+        r'(?:src|srcset|href)="([^"]+)"', "".join(t.content for t in tokens if "html" in t.type)
+    )
     return Page(path, tuple(blocks), tuple(links), frozenset(_anchors(tokens)))
 
 
@@ -103,7 +107,7 @@ def _block(path: Path, token: Token, lines: list[str], runner: str | None) -> Bl
 def _anchors(tokens: list[Token]) -> Iterator[str]:
     """As GitHub makes them of headings."""
     seen: dict[str, int] = {}
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.type != "heading_open":
             continue
         text = "".join(one.content for one in token.children or [] if one.type in ("text", "code_inline"))

@@ -23,17 +23,19 @@ from tests.faults.town import Process, Town, servers
 from tests.proxy.state.servers import redis_server
 from tests.support.patience import PATIENCE_S
 
-from .pages import COMMANDS, ROOT, Block, Page, Way, pages
+from .pages import ROOT, RUNNABLE, Block, Page, Way, pages
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLAYED = [
     page
     for page in pages()
-    if any(one.language in COMMANDS and one.way in (Way.RUN, Way.SERVES) for one in page.blocks)
+    if any(one.language in RUNNABLE and one.way in (Way.RUN, Way.SERVES) for one in page.blocks)
 ]
-ADAPTERS = "/adapters"
-"""Where the pages say that adapters lie."""
+QUICK = (
+    *("--decode-s-per-token", "0.001"),
+    *("--adapter-slots", "4", "--host-adapters", "8", "--host-tokens", "100000"),
+)
 # A curl that is refused ends the block, and says with what.
 PRELUDE = 'set -euo pipefail\ncurl() { command curl --fail-with-body --noproxy "*" "$@"; }\n'
 
@@ -58,17 +60,21 @@ class Place:
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "NO_PROXY": "*",
             "SCALESIM_PORT": str(port),
             "SCALESIM_ADMIN_PORT": str(admin_port),
         }
 
     def script(self, block: Block) -> list[str]:
-        return ["bash", "-c", PRELUDE + f"cd {self.folder}\n" + self.local(block.text)]
+        if block.language == "python":
+            return [str(self.folder / "bin" / "python"), "-c", self.local(block.text)]
+        return ["bash", "-c", f"cd {self.folder}\n{PRELUDE}{self.local(block.text)}"]
 
     async def run(self, block: Block) -> None:
         there = self.environment(self.proxy.port, int((self.proxy.admin_url or "").rpartition(":")[2]))
         process = await asyncio.create_subprocess_exec(
             *self.script(block),
+            cwd=self.folder,
             env={**os.environ, **there},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -108,7 +114,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
     with ExitStack() as held:
         running = held.enter_context(servers(tmp_path / "town"))
         town = Town(running)
-        engine = await town.engine("--adapter-slots", "4", "--host-adapters", "8", "--host-tokens", "100000")
+        engine = await town.engine(*QUICK)
         proxy = await town.proxy(engine.url)
         instead = {
             "http://127.0.0.1:8000": proxy.url,
@@ -117,10 +123,10 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
             "http://gpu-1:30000": engine.url,
         }
         if "http://gpu-2:30000" in text:
-            instead["http://gpu-2:30000"] = (await town.engine()).url
+            instead["http://gpu-2:30000"] = (await town.engine(*QUICK)).url
         if "redis://" in text:
             redis = held.enter_context(redis_server(tmp_path)).url()
-            instead |= {address: redis for address in re.findall(r"redis://[^\s`\"')]+", text)}
+            instead |= dict.fromkeys(re.findall(r"redis://[^\s`\"')]+", text), redis)
         here = Place(tmp_path, running, engine, proxy, instead)
         await somebody_has_called(here)
         yield here
@@ -130,14 +136,18 @@ async def somebody_has_called(here: Place) -> None:
     """Pages speak of a simulation `town`, and of Ann and Ben in it."""
     async with httpx.AsyncClient(base_url=here.proxy.url, trust_env=False, timeout=PATIENCE_S) as http:
         for agent in ("Ann", "Ben"):
-            body = {"model": "any", "max_tokens": 2, "messages": [{"role": "user", "content": f"You are {agent}."}]}
+            body = {
+                "model": "any",
+                "max_tokens": 2,
+                "messages": [{"role": "user", "content": f"You are {agent}."}],
+            }
             (await http.post(f"/sim/town/agent/{agent}/v1/chat/completions", json=body)).raise_for_status()
 
 
 @pytest.mark.parametrize("page", PLAYED, ids=str)
 async def test_every_command_works_as_it_is_printed(page: Page, place: Place) -> None:
     for block in page.blocks:
-        if block.language not in COMMANDS:
+        if block.language not in RUNNABLE:
             continue
         if block.way is Way.RUN:
             await place.run(block)
