@@ -110,6 +110,8 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
     for name, words in {"scalesim": "-m scalesim.proxy", "python": ""}.items():
         (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
         (commands / name).chmod(0o755)
+    adapter = tmp_path / "pirate"
+    adapter.mkdir()
     text = "".join(block.text for block in request.getfixturevalue("page").blocks)
     with ExitStack() as held:
         running = held.enter_context(servers(tmp_path / "town"))
@@ -121,6 +123,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
             "http://127.0.0.1:8001": proxy.admin_url or "",
             "http://127.0.0.1:30000": engine.url,
             "http://gpu-1:30000": engine.url,
+            '"/adapters/pirate"': f'"{adapter}"',
         }
         if "http://gpu-2:30000" in text:
             instead["http://gpu-2:30000"] = (await town.engine(*QUICK)).url

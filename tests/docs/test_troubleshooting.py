@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from .pages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
+pytestmark = pytest.mark.slow  # all of the program is read
 REST = ["proxy/admin", "proxy/dashboard"]
 """They answer in problems, not in the form of OpenAI's errors."""
 
@@ -29,14 +31,15 @@ def sources() -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-def said() -> set[str]:
+@cache
+def said() -> frozenset[str]:
     """Every text in the program; of one with values in it, the pieces around them."""
     found: set[str] = set()
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.update(re.split(r"%[sdgr]|%\.?\d*[gf]", node.value))
-    return found
+    return frozenset(found)
 
 
 def kinds() -> set[str]:
@@ -61,15 +64,12 @@ def kinds() -> set[str]:
     return found
 
 
-SAID = said()
-
-
 @pytest.mark.parametrize("heading", ["The proxy does not start", "By what the log says"])
 def test_every_line_that_is_told_of_is_one_that_is_printed(heading: str) -> None:
     cells = [row[0] for row in rows(heading)]
     assert len(cells) >= 5
     quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
-    assert not [text for text in quoted if not any(text.strip() in one for one in SAID)]
+    assert not [text for text in quoted if not any(text.strip() in one for one in said())]
 
 
 def test_every_type_of_refusal_is_told_of_and_no_other() -> None:
@@ -78,5 +78,5 @@ def test_every_type_of_refusal_is_told_of_and_no_other() -> None:
 
 
 def test_a_line_that_nobody_prints_is_noticed() -> None:
-    assert not any("the moon is full" in one for one in SAID)
+    assert not any("the moon is full" in one for one in said())
     assert "engine_full" in kinds()
