@@ -18,7 +18,9 @@ from .town import Town, town
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-README = (ROOT / "README.md").read_text()
+_BEFORE, _, _REST = (ROOT / "README.md").read_text().partition("\n## Your own simulation, in five minutes\n")
+README = _BEFORE + "\n## " + _REST.partition("\n## ")[2]
+"""Without that section, whose simulation is played in tests/docs."""
 WITH_ADAPTERS = "### Memory that is there before the call"
 """The section whose commands need an engine with LoRA."""
 
