@@ -86,10 +86,3 @@ async def test_the_curls_on_adapters_are_answered_one_right_after_the_other(
     assert registered["path"] == path
     assert assigned["problems"] == {}
     assert (told["agents"], told["problem"]) == (1, "")
-
-
-def test_the_make_targets_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"make ([a-z-]+)", README))
-    assert {"demo", "test"} <= named
-    assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)
