@@ -23,6 +23,7 @@ from . import (
     robustness_cli,
     scaling_cli,
     soak_cli,
+    tables_cli,
 )
 from .builds import Flavour
 from .command_line import DEFAULT
@@ -68,6 +69,7 @@ placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
+tables_cli.add_to(app)
 
 
 @app.command("compare")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 
 import httpx
@@ -18,7 +17,9 @@ from .town import Town, town
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-README = (ROOT / "README.md").read_text()
+_BEFORE, _, _REST = (ROOT / "README.md").read_text().partition("\n## Your own simulation, in five minutes\n")
+README = _BEFORE + "\n## " + _REST.partition("\n## ")[2]
+"""Without that section, whose simulation is played in tests/docs."""
 WITH_ADAPTERS = "### Memory that is there before the call"
 """The section whose commands need an engine with LoRA."""
 
@@ -84,10 +85,3 @@ async def test_the_curls_on_adapters_are_answered_one_right_after_the_other(
     assert registered["path"] == path
     assert assigned["problems"] == {}
     assert (told["agents"], told["problem"]) == (1, "")
-
-
-def test_the_make_targets_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"make ([a-z-]+)", README))
-    assert {"demo", "test"} <= named
-    assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)
