@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 import httpx
@@ -84,8 +85,11 @@ def _tried(
 
 
 async def _put_back(admin_url: str, engine_url: str) -> None:
-    """The proxy's engine, if it was removed, as an operator may."""
+    """The proxy's engine alone: operators may remove it, and register what only looks like one."""
     async with httpx.AsyncClient(base_url=admin_url, trust_env=False, timeout=TIMEOUT_S) as admin:
+        for one in (await admin.get("/admin/v1/engines")).json()["engines"]:
+            if one["url"] != engine_url:
+                await admin.delete(f"/admin/v1/engines/{quote(one['engine'], safe='')}?drain=false")
         answer = await admin.post("/admin/v1/engines", json={"name": "engine-0", "url": engine_url})
         assert answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED), answer.text
 
