@@ -18,7 +18,7 @@ KEPT = 2_048
 """Entries."""
 SHOWN = 16
 """Memories that an entry names."""
-_UNDER_WAY = 4_096
+UNDER_WAY = 4_096
 """Actions whose end is awaited: more than may be under way at a few hundred engines."""
 
 
@@ -63,7 +63,7 @@ class ActionLog:
         if not isinstance(action, Renew):
             self._keep(entry)
         self._under_way[id(action)] = action, entry
-        if len(self._under_way) > _UNDER_WAY:
+        if len(self._under_way) > UNDER_WAY:
             self._under_way.popitem(last=False)
 
     def ended(self, action: Action, outcome: Outcome) -> None:

@@ -6,11 +6,15 @@ Whoever sees a table near its limit knows that the oldest of it is about to be f
 from __future__ import annotations
 
 from scalesim.engine_adapters.front import HOMES
+from scalesim.proxy import action_log
+from scalesim.proxy.access.key_file import MAX_KEYS as MAX_KEYS_STORED
 from scalesim.proxy.access.rates import TABLE_LIMIT as RATES_LIMIT
-from scalesim.proxy.core import hosting, loads, residency, story
+from scalesim.proxy.admin import live, operations
+from scalesim.proxy.core import asks, hosting, loads, pins, residency, story
 from scalesim.proxy.core.adapters import LEAVING_LIMIT
 from scalesim.proxy.core.config import ControllerConfig
 from scalesim.proxy.core.durations import MAX_RULES
+from scalesim.proxy.dashboard import meter
 from scalesim.proxy.data_plane.identity import MAX_FIELDS
 from scalesim.proxy.data_plane.joining import JoinRules
 from scalesim.proxy.data_plane.upstream.upstream import MAX_WAITING as MOST_WAITING_FOR_A_CONNECTION
@@ -23,10 +27,13 @@ from scalesim.proxy.settings import Settings
 
 FOLLOWS = {
     "agents": ("pinned_owners", "positions", "graph_nodes", "needy_owners", "agenda_agents", "noted_agents", "placed_agents"),
+    "adapters": ("unwanted_adapters", "operator_adapter_pins"),
+    "live_listeners": ("live_agents", "live_touched"),
     "edges": ("waves", "being_forgotten"),
     "simulations": ("gap_classes", "turn_agents", "accuracy_agents", "queue_simulations", "labelled_simulations"),
     "engines": (
         *("breakers", "placed_engines", "leaving_engines", "retry_budgets", "warm_up_engines", "timed_engines"),
+        "previews",
         *("served_models", "served_adapters", "guard_memories", "guard_running", "guard_ordered"),
         *("computed_memories", "hosted_adapters", "confirmed_adapters"),
     ),
@@ -91,5 +98,16 @@ def limits(settings: Settings, core: ControllerConfig, engines: int) -> dict[str
         "recipe_keys": MAX_KEYS,
         "warm_up_bytes": settings.warm_up_store_mb * 1_000_000,
         "trace_calls_waiting": MAX_CALLS,
+        "operations": operations.KEPT,
+        "operations_running": operations.RUNNING,
+        "logged_actions": action_log.KEPT,
+        "logged_actions_under_way": action_log.UNDER_WAY,
+        "operator_pins": pins.LIMIT,
+        "asked_agents": asks.LIMIT,
+        "asked_adapters": asks.LIMIT,
+        "live_listeners": live.LISTENERS,
+        "watched_calls": meter.CALLS,
+        "watched_loads": meter.LOADS,
+        "stored_keys": MAX_KEYS_STORED,
         **{table: limit * max(1, engines) for table, limit in of_each_engine.items()},
     }
