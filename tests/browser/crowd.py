@@ -16,6 +16,7 @@ import httpx
 
 from scalesim.engine_adapters.base import Fence
 from scalesim.proxy.admin import create_admin
+from scalesim.proxy.admin.operations import Operations
 from scalesim.proxy.core.actions import Action, Load, Order
 from scalesim.proxy.core.controller import Controller, ControllerConfig
 from scalesim.proxy.core.events import CallEnded, CallStarted, DistanceHinted, ModeSet
@@ -186,12 +187,18 @@ async def crowd(agents: int, calls_per_s: float, *, room: float = 0.3) -> AsyncI
     fleet = fleet_of(runtime, adapter)
     loop = asyncio.create_task(runtime.run())
     callers = Ladder()
-    app = create_admin(runtime, controller, Nothing(), callers, settings, clock, fleet=fleet)
+    operations = Operations(clock)
+    app = create_admin(
+        runtime, controller, Nothing(), callers, settings, clock, fleet=fleet, operations=operations
+    )
     try:
-        async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with operations, serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
             await runtime.looked()
             yield Crowd(
-                Proxy(client, controller, runtime, adapter, callers, fleet, app), adapter, agents, calls_per_s
+                Proxy(client, controller, runtime, adapter, callers, fleet, operations, app),
+                adapter,
+                agents,
+                calls_per_s,
             )
     finally:
         loop.cancel()

@@ -9,8 +9,10 @@ from statistics import mean
 
 import pytest
 
+from scalesim.proxy.action_log import ActionLog
 from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.live import AGENTS, LOOKS, Live
+from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.events import DistanceHinted, Event
 from scalesim.proxy.core.model import Clock
 from scalesim.proxy.settings import Settings
@@ -38,9 +40,11 @@ class Timed:
             proxy.fleet,
             proxy.callers,
             (Nothing(),),
-            Settings(engine="http://engine"),
+            Configuration(Settings(engine="http://engine")),
             proxy.runtime.now,
             began=0.0,
+            operations=proxy.operations,
+            action_log=ActionLog(proxy.runtime.now, proxy.controller.why),
         )
         self.live = Live(desk, wait=self._wait)
         hear = self.live._hear

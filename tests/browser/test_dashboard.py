@@ -195,7 +195,7 @@ async def test_a_mode_is_switched_once_it_is_confirmed_and_the_result_is_said(
         await page.locator("#mode span", has_text="shadow").click()
         await seen(page, "#confirm", "nothing is sent to engines")
         await page.click("#confirm-no")
-        assert await page.locator("#mode input:checked").get_attribute("value") == "on"
+        await page.locator("#mode input[value=on]:checked").wait_for(state="attached")
         known = quiet.controller.simulation(name)
         assert known is not None
         assert known.mode is Mode.ON
