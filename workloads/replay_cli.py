@@ -20,9 +20,10 @@ from .program import Program, Told
 from .replay import profiles
 from .replay.costs import Costs
 from .replay.engine import Sizes
-from .replay.player import Setting, play, policy_names
+from .replay.player import play
 from .replay.proxy import PLAN_EVERY_S
 from .replay.results import Results, Spread
+from .replay.world import Setting, policy_names
 from .scenarios import scenario as scenario_of
 
 SHOWN_EVERY = 200
@@ -90,7 +91,7 @@ def replay_command(
             places,
             adapter_bytes,
         )
-        setting = Setting(costs, sizes, policy, engines, placement_rule, told, plan_every_s=plan_every)
+        setting = Setting(costs, sizes, policy, engines, placement_rule, plan_every)
         asked = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         wishes = replace(asked, adapters=bool(adapter_rank), sketched=told is not Told.ANSWERS)
         began = time.perf_counter()
@@ -98,7 +99,7 @@ def replay_command(
         calls = sum(1 for _ in program.calls())
         made_s = time.perf_counter() - began
         began = time.perf_counter()
-        results = _played(program, setting, calls)
+        results = _played(program, setting, told, calls)
         played_s = time.perf_counter() - began
     console = common.console()
     console.print(_table(results))
@@ -118,7 +119,7 @@ def _write(path: Path, what: dict[str, object]) -> None:
         raise typer.BadParameter(f"{path} cannot be written: {exc.strerror}") from exc
 
 
-def _played(program: Program, setting: Setting, calls: int) -> Results:
+def _played(program: Program, setting: Setting, told: Told, calls: int) -> Results:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("calls", total=calls)
@@ -127,7 +128,7 @@ def _played(program: Program, setting: Setting, calls: int) -> Results:
             if ended % SHOWN_EVERY == 0:
                 bar.update(task, completed=ended)
 
-        return play(program, setting, shown)
+        return play(program, setting, told, shown)
 
 
 def _table(results: Results) -> Table:

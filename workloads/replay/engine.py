@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from scalesim.engine_adapters.sglang_plugin.ledger import Ledger
 from scalesim.proxy.core.model import KV_PREFIX, LORA, MemoryId
 
-from .ahead import Ahead
+from .ahead import Ahead, Store
 from .cache import Cache, Entry, Held
 from .clock import Clock
 from .costs import Costs
@@ -119,7 +119,7 @@ class Engine:
         self.link = Link(clock, costs.load_s)
         self.prefixes = Prefixes(self.cache, self.owners, costs.bytes_per_token)
         self.adapters = Adapters(self.slots, self.ledger, sizes.adapter_bytes)
-        stores = {
+        stores: dict[str, Store] = {
             **({KV_PREFIX: self.prefixes} if sizes.host_tokens else {}),
             **({LORA: self.adapters} if sizes.slots else {}),
         }

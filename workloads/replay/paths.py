@@ -12,11 +12,11 @@ class Piece:
 
     def __init__(self, number: int, before: Piece | None, tokens: int) -> None:
         self.number = number
-        self.place = 0 if before is None else before.place + 1
+        self.place: int = 0 if before is None else before.place + 1
         """In its path."""
-        self.start = 0 if before is None else before.end
+        self.start: int = 0 if before is None else before.end
         self.tokens = tokens
-        self.end = self.start + tokens
+        self.end: int = self.start + tokens
 
 
 Path = tuple[Piece, ...]

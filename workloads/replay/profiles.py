@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scalesim.workloads.program import Impossible
 
@@ -94,7 +93,6 @@ class Server:
 
 
 Profile = TypeVar("Profile", Gpu, Model, Server)
-_KINDS: Mapping[str, type[Gpu] | type[Model] | type[Server]] = {"gpu": Gpu, "model": Model, "engine": Server}
 
 
 def names(kind: str) -> list[str]:
@@ -141,7 +139,8 @@ def parsed(kind: type[Profile], text: str, whose: str) -> Profile:
         raise Impossible(f"{whose} has {', '.join(unknown)}, which nobody knows")
     if missing := sorted(known.keys() - figures.keys()):
         raise Impossible(f"{whose} lacks {', '.join(missing)}")
-    return kind(**{name: _checked(whose, name, known[name], figures[name]) for name in known})
+    checked: dict[str, Any] = {name: _checked(whose, name, known[name], figures[name]) for name in known}
+    return kind(**checked)
 
 
 def _checked(whose: str, name: str, type_name: str, value: object) -> str | float | int:
