@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,15 +18,19 @@ from rich.table import Table
 from scalesim.proxy.core import placement
 
 from . import command_line as common
-from .program import Program, Told
+from .program import Told
 from .replay import profiles
 from .replay.costs import Costs
 from .replay.engine import Sizes
 from .replay.player import play
 from .replay.proxy import PLAN_EVERY_S
 from .replay.results import Results, Spread
+from .replay.trace_player import Pace, play_trace
+from .replay.traces import Trace, read
 from .replay.world import Setting, policy_names
 from .scenarios import scenario as scenario_of
+
+Progressed = Callable[[int, float], None]
 
 SHOWN_EVERY = 200
 """Calls between two looks at the bar."""
@@ -73,6 +79,15 @@ def replay_command(
     plan_every: Annotated[
         float, typer.Option(help="Seconds between two plans of the proxy, at least.")
     ] = PLAN_EVERY_S,
+    trace: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Plays this recorded trace in place of a scenario."),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Of the trace: times as fast as it was recorded.")] = 1.0,
+    closed: Annotated[
+        bool,
+        typer.Option("--closed", help="Of the trace: a caller's next call waits for the answer to the last."),
+    ] = False,
     json_path: common.JsonPath = None,
 ) -> None:
     """Plays a scenario in virtual time through the proxy's own core, on a model of engines with GPUs.
@@ -95,11 +110,18 @@ def replay_command(
         asked = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         wishes = replace(asked, adapters=bool(adapter_rank), sketched=told is not Told.ANSWERS)
         began = time.perf_counter()
-        program = scenario_of(scenario).generate(wishes)
-        calls = sum(1 for _ in program.calls())
+        played: Callable[[Progressed], Results]
+        if trace is not None:
+            recorded = _read(trace)
+            pace, calls = Pace(speed, closed), len(recorded.calls)
+            played = partial(play_trace, recorded, setting, pace)
+        else:
+            program = scenario_of(scenario).generate(wishes)
+            calls = sum(1 for _ in program.calls())
+            played = partial(play, program, setting, told)
         made_s = time.perf_counter() - began
         began = time.perf_counter()
-        results = _played(program, setting, told, calls)
+        results = _watched(played, calls)
         played_s = time.perf_counter() - began
     console = common.console()
     console.print(_table(results))
@@ -119,7 +141,12 @@ def _write(path: Path, what: dict[str, object]) -> None:
         raise typer.BadParameter(f"{path} cannot be written: {exc.strerror}") from exc
 
 
-def _played(program: Program, setting: Setting, told: Told, calls: int) -> Results:
+def _read(path: Path) -> Trace:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return read(lines, str(path))
+
+
+def _watched(played: Callable[[Progressed], Results], calls: int) -> Results:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("calls", total=calls)
@@ -128,7 +155,7 @@ def _played(program: Program, setting: Setting, told: Told, calls: int) -> Resul
             if ended % SHOWN_EVERY == 0:
                 bar.update(task, completed=ended)
 
-        return play(program, setting, told, shown)
+        return played(shown)
 
 
 def _table(results: Results) -> Table:

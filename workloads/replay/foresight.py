@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 
-from scalesim.workloads.program import Program, Step
+from scalesim.workloads.program import Step
 
 
 class Foresight:
-    def __init__(self, program: Program, owner_of: dict[str, str]) -> None:
+    def __init__(self, steps: Iterable[Step], owner_of: Mapping[str, str]) -> None:
         """`owner_of`: how engines know each agent."""
         self._owner_of = owner_of
         self._calls: dict[str, list[tuple[float, float]]] = {}
         """By owner: the steps in which it is active, and its place in each."""
-        for step in program.steps:
+        for step in steps:
             for place, activation in enumerate(step.activations):
                 moments = self._calls.setdefault(owner_of[activation.agent], [])
                 moments.append((float(step.index), float(place)))

@@ -48,7 +48,7 @@ class _Play:
         self._teller = Teller(program, told, SIMULATION)
         self._prompts = Prompts(chars_per_token)
         owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
-        self._foresight = Foresight(program, owners)
+        self._foresight = Foresight(program.steps, owners)
         self._world = World(setting, len(program.agents), self._foresight, progress)
         self._open = 0
         """Chains of the present step that go on."""

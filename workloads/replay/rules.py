@@ -155,3 +155,5 @@ OWN: Mapping[str, Callable[[Foresight, Owners], MemoryRule]] = {
     "belady": Belady,
 }
 """Without a proxy, by name."""
+FORESEEN = frozenset({"steps_to_execution", "belady"})
+"""Of these, those that have to know a program."""
