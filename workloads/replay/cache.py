@@ -223,7 +223,11 @@ class Cache:
         above = self._above(entries)
         for entry in above:
             self._lock(entry)
+        for entry in entries:
+            self._take_from_host(entry)  # or who makes room for it might take its place there
         if not self.make_room(sum(entry.tokens for entry in entries), distance):
+            for entry in entries:
+                self._copy(entry)
             for entry in above:
                 self._unlock(entry)
             return False
@@ -237,13 +241,14 @@ class Cache:
         entry.ready = entry.ahead = True
         self._ticks += 1
         entry.used = self._ticks
-        self._host.move_to_end(entry.number)
+        self._copy(entry)
 
     def release(self, entries: list[Entry]) -> None:
         """After `reserve`, of the same: what was not moved is not there."""
         for entry in reversed(entries):
             self._unlock(entry)
             if not (entry.ready or entry.locks or entry.kids):
+                self._copy(entry)
                 self._leave(entry)
         for entry in self._above(entries):
             self._unlock(entry)
@@ -300,7 +305,7 @@ class Cache:
         if parent is not None:
             parent.kids -= 1
             self._offer(parent)
-        if entry.piece is not None and self.host_capacity and (entry.on_host or self._copied(entry)):
+        if entry.piece is not None and (entry.on_host or self._copied(entry)):
             self._copy(entry)
         if not entry.on_host:
             self._forget(entry)
@@ -319,6 +324,11 @@ class Cache:
             self.host_used -= oldest.tokens
             if not oldest.on_device:
                 self._forget(oldest)
+
+    def _take_from_host(self, entry: Entry) -> None:
+        entry.on_host = False
+        del self._host[entry.number]
+        self.host_used -= entry.tokens
 
     def _forget(self, entry: Entry) -> None:
         self._entries.pop(entry.number, None)
