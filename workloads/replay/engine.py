@@ -40,6 +40,9 @@ class Call:
     output_tokens: int
     adapter: str | None
     ended: Callable[[Call], None]
+    """A moment after its end, as by who asked for it..."""
+    ends: Callable[[], None] = lambda: None
+    """... and right before it gives back what it holds."""
     arrived_s: float = 0.0
     began_s: float = -1.0
     first_s: float = -1.0
@@ -268,6 +271,7 @@ class Engine:
     def _end(self, call: Call) -> None:
         assert call.held is not None, "it was admitted"
         call.ended_s = self._clock.now
+        call.ends()
         self.cache.end(call.held)
         if call.adapter is not None:
             self.slots.end(call.adapter)

@@ -46,6 +46,11 @@ class Owners:
             return False
         return piece.place < len(known.path) and known.path[piece.place] is piece
 
+    def is_task(self, owner: str, piece: Piece) -> bool:
+        """Whether the owner's last prompt ends with it. In programs, nobody asks for that again."""
+        known = self._owners.get(owner)
+        return known is not None and known.path[-1] is piece
+
     def memory(self, owner: str) -> Path:
         """What is expected to come back of the owner's last prompt."""
         known = self._owners.get(owner)

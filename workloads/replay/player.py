@@ -9,7 +9,6 @@ from scalesim.proxy.core.model import AgentName, owner_of
 from scalesim.workloads.program import Activation, Program, Step, Told
 from scalesim.workloads.telling import Teller
 
-from .engine import Call
 from .foresight import Foresight
 from .results import Results, StepTime
 from .work import Prompts
@@ -47,8 +46,8 @@ class _Play:
         self._told = told
         self._teller = Teller(program, told, SIMULATION)
         self._prompts = Prompts(chars_per_token)
-        owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
-        self._foresight = Foresight(program.steps, owners)
+        self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
+        self._foresight = Foresight(program.steps, self._owners)
         self._world = World(setting, len(program.agents), self._foresight, progress)
         self._open = 0
         """Chains of the present step that go on."""
@@ -91,12 +90,16 @@ class _Play:
             acts_for=self._teller.acts_for(chain.step, activation) if is_last else None,
             said=self._teller.said(call),
         )
-        self._world.call(asked, lambda ended: self._go_on(chain, ended))
 
-    def _go_on(self, chain: _Chain, ended: Call) -> None:
+        def ends() -> None:
+            if is_last:
+                self._foresight.end_activation(self._owners[activation.agent], activation.acts_for_steps)
+
+        self._world.call(asked, lambda _: self._go_on(chain), ends)
+
+    def _go_on(self, chain: _Chain) -> None:
         chain.index += 1
         if chain.index < len(chain.activation.calls):
             self._call(chain)
         else:
-            self._foresight.end_activation(ended.owner, chain.activation.acts_for_steps)
             self._open -= 1

@@ -11,6 +11,7 @@ from scalesim.engine_adapters.sglang_plugin.ledger import Ledger
 from .cache import Entry, Rank
 from .foresight import Foresight
 from .owners import Owners
+from .paths import Piece
 from .slots import Slot
 
 
@@ -30,7 +31,9 @@ class MemoryRule(Protocol):
 class _Own:
     """An engine's own: nobody orders anything, and nothing is loaded ahead."""
 
-    version = 0
+    @property
+    def version(self) -> int:
+        return 0
 
     def is_farther(self, entry: Entry, distance: float) -> bool:
         return False
@@ -75,15 +78,22 @@ class _Foreseen(_Own):
         piece = entry.piece
         if piece is None:
             return (-math.inf, 0.0, entry.used)
-        is_live = self._owners.is_live
         soonest = min(
-            (self._next(owner) for owner in entry.owners if is_live(owner, piece)), default=(math.inf, 0.0)
+            (self._next(owner) for owner in entry.owners if self._asks_again(owner, piece)),
+            default=(math.inf, 0.0),
         )
         return (-soonest[0], -soonest[1], entry.used)
 
     def rank_slot(self, slot: Slot) -> Rank:
         step, place = (math.inf, 0.0) if slot.owner is None else self._next(slot.owner)
         return (-step, -place, slot.used)
+
+    @property
+    def version(self) -> int:
+        return self._foresight.version
+
+    def _asks_again(self, owner: str, piece: Piece) -> bool:
+        return self._owners.is_live(owner, piece) and not self._owners.is_task(owner, piece)
 
     def _next(self, owner: str) -> tuple[float, float]:
         raise NotImplementedError

@@ -133,8 +133,10 @@ class World:
         self._first_prompt = self._first_cached = 0
         self._with_adapter = self._adapter_hits = 0
 
-    def call(self, asked: Asked, then: Callable[[Call], None]) -> None:
-        """`then` is told its end. Raises `Impossible` for one that fits nowhere."""
+    def call(
+        self, asked: Asked, then: Callable[[Call], None], ends: Callable[[], None] = lambda: None
+    ) -> None:
+        """`then` is told its end; `ends` a moment before, when its memory is not given back yet. Raises `Impossible` for one that fits nowhere."""
         agent, now = AgentName(asked.agent), self.clock.now
         adapter = None if asked.adapter is None else AdapterName(asked.adapter)
         placed = self._placer.place(Caller(agent, adapter), self._usable, now)
@@ -149,7 +151,7 @@ class World:
             then(call)
 
         number, owner = next(self._numbers), owner_of(SIMULATION, agent)
-        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended)
+        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended, ends)
         if self.proxy is not None:
             self.proxy.post(CallStarted(now, CallId(number), SIMULATION, agent, engine, adapter))
         try:
