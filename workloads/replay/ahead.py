@@ -61,7 +61,7 @@ class Ahead:
         ended: Callable[[], None],
     ) -> None:
         """`ended` is called whenever a load has."""
-        self.loaded = self.stopped = self.refused = self.taken_over = 0
+        self.loaded = self.stopped = self.refused = 0
         self.moved_bytes = 0
         self._clock = clock
         self._link = link
@@ -110,7 +110,6 @@ class Ahead:
         for _ in load.parts:
             store.moved(memory.key)
         load.parts = []
-        self.taken_over += 1
         self._end(load, LoadState.LOADED)
         return left
 

@@ -16,6 +16,9 @@ from .paths import Path, Piece
 MAX_OWNERS = 8
 """Of a piece, kept by name."""
 
+STALE, LEAST_RANKED = 4, 1024
+"""What is ranked is ranked anew, and what is void dropped, from so many times as many on as may leave, and so many more."""
+
 Rank = tuple[float, float, float]
 """Smaller leaves earlier."""
 
@@ -119,6 +122,11 @@ class Cache:
     @property
     def free(self) -> int:
         return self.capacity - self.used
+
+    @property
+    def ranked(self) -> int:
+        """How many ranks are kept, with those that are void by now."""
+        return len(self._heap)
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
@@ -389,9 +397,8 @@ class Cache:
             self._leaves[entry.number] = entry
             if self._version == self._rule.version:
                 heappush(self._heap, (self._rule.rank(entry), entry.number, entry.stamp, entry))
-
-    def sizes(self) -> dict[str, int]:
-        return {"entries": len(self._entries), "leaves": len(self._leaves), "ranked": len(self._heap)}
+                if len(self._heap) > STALE * len(self._leaves) + LEAST_RANKED:
+                    self._rank_anew()
 
     def check(self) -> None:
         """Raises `AssertionError` if what must always hold does not. Its cost grows with all there is: for tests."""

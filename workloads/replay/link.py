@@ -17,12 +17,10 @@ class Link:
         self.seconds = seconds
         self.free_at = 0.0
         self.busy_s = 0.0
-        self.moved_bytes = 0
 
     def take(self, size_bytes: int, loads: int) -> float:
         """A transfer behind what is on it now; returns the moment of its end."""
         seconds = self.seconds(size_bytes, loads)
         self.free_at = max(self._clock.now, self.free_at) + seconds
         self.busy_s += seconds
-        self.moved_bytes += size_bytes
         return self.free_at

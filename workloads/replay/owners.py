@@ -59,6 +59,3 @@ class Owners:
         if known.reusable == math.inf:
             return known.path
         return tuple([piece for piece in known.path if piece.start + SLIVER_TOKENS <= known.reusable])
-
-    def __len__(self) -> int:
-        return len(self._owners)

@@ -42,9 +42,6 @@ class Pieces:
             before = piece
         return tuple(path)
 
-    def __len__(self) -> int:
-        return len(self._known)
-
 
 def shared_tokens(one: Path, other: Path) -> int:
     """With which both begin."""

@@ -251,7 +251,8 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
 @given(CALLS, st.integers(260, 600), st.sampled_from([0, 150, 2000]), st.integers(1, 3), st.integers(20, 500))
 def test_whatever_comes_no_token_is_lost_no_pool_overflows_and_every_call_ends(
     calls: list[tuple[str, int, int, int, str | None, float, bool]],

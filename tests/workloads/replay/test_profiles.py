@@ -5,6 +5,7 @@ import pytest
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.replay import profiles
 from scalesim.workloads.replay.profiles import Gpu
+from scalesim.workloads.servers import ROOT
 
 GOOD = """
 name = "toy"
@@ -67,7 +68,7 @@ def test_what_cannot_be_is_refused_with_the_file_and_the_figure(change: tuple[st
 
 
 def test_a_share_is_at_most_one_and_a_count_is_whole() -> None:
-    server = (profiles._folder() / "engine-sglang.toml").read_text()
+    server = (ROOT / "workloads/replay/profiles/engine-sglang.toml").read_text()
     with pytest.raises(Impossible, match=r"compute_share is 1.5, and has to be at most 1"):
         profiles.parsed(profiles.Server, server.replace("compute_share = 0.5", "compute_share = 1.5"), "x")
     with pytest.raises(Impossible, match=r"max_running is 2.5, and has to be a whole number"):
