@@ -211,6 +211,46 @@ def test_a_prefix_is_brought_back_ahead_and_makes_no_room_of_nearer_ones() -> No
     town.engine.cache.check()
 
 
+def _three_who_called(capacity: int, host_tokens: int, first: int = 100) -> Asking:
+    """Two of them are on the device, the first is in host memory."""
+    town = _ordered(capacity=capacity, host_tokens=host_tokens)
+    for name, tokens in (("ann", first), ("bob", 100), ("cid", 100)):
+        town.call([(name, tokens)], 1, name)
+        town.finish()
+    assert town.engine.prefixes.sizes("ann") == (0, first * 4)
+    return town
+
+
+def test_what_makes_room_for_a_load_does_not_take_its_place_in_host_memory() -> None:
+    town = _three_who_called(capacity=250, host_tokens=100)
+    results: list[LoadResult] = []
+    town.engine.ledger.set_plan({"ann": 1.0, "cid": 2.0, "bob": 3.0})
+    town.engine.ordered.changed()
+    town.engine.ahead.load(MemoryId(KV_PREFIX, "ann"), 1.0, 10.0, results.append)
+    town.clock.run_until(lambda: bool(results))
+    town.engine.cache.check()
+    assert results == [LoadResult(LoadState.LOADED, 400)]
+    assert town.engine.prefixes.sizes("ann") == (400, 0)
+
+
+def test_nothing_is_given_up_for_a_load_that_finds_no_room_after_all() -> None:
+    town = _three_who_called(capacity=250, host_tokens=1000, first=170)
+    results: list[LoadResult] = []
+    town.engine.ledger.set_plan({"cid": 1.0, "ann": 2.0, "bob": 3.0})
+    town.engine.ordered.changed()
+    town.engine.ahead.load(MemoryId(KV_PREFIX, "ann"), 2.0, 10.0, results.append)
+    assert [one.state for one in results] == [LoadState.NO_ROOM]
+    assert town.engine.prefixes.sizes("bob") == (400, 0)
+
+
+def test_a_call_that_waits_for_the_place_of_a_load_begins_when_that_has_ended() -> None:
+    town = _ordered(slots=1, adapter_bytes=40_000)
+    town.engine.ahead.load(MemoryId(LORA, "far"), 1.0, 10.0, lambda result: None)
+    call = town.call([("persona", 100)], 1, "ann", "mine")
+    town.finish()
+    assert call.began_s == pytest.approx(OVERHEAD_S + 0.01)
+
+
 def test_what_was_brought_for_nothing_is_counted_as_wasted() -> None:
     town = _ordered(capacity=250, host_tokens=1000)
     for name in ("ann", "bob", "cid"):
