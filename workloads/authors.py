@@ -36,7 +36,7 @@ class Author:
         self._wishes = wishes
         self._templates = templates
         self._rng = rng
-        self._persona: Message = {"role": "system", "content": self._write("persona", wishes.persona_tokens)}
+        self._persona = self._message("system", "persona", wishes.persona_tokens)
         self._history: list[Message] = []
         self._activations = 0
 
@@ -45,17 +45,28 @@ class Author:
         calls = []
         for index, name in enumerate(names):
             template = self._templates[name]
-            specific = self._write(f"{self._activations}/{index}", SPECIFIC_TOKENS)
-            common = _template_text(name, template.tokens - SPECIFIC_TOKENS, self._wishes.chars_per_token)
-            task: Message = {"role": "user", "content": f"{kind} {name}: {common} {specific}"}
+            task = self._task(kind, name, f"{self._activations}/{index}")
             drawn = self._rng.randint(template.least_output, template.most_output)
             output = max(1, round(drawn * self._wishes.output_share))
             calls.append(Call((self._persona, *self._history, task), output, name))
             if self._wishes.growth_tokens:
-                event = self._write(f"{self._activations}/{index}/event", self._wishes.growth_tokens)
-                self._history.append({"role": "user", "content": event})
+                event = f"{self._activations}/{index}/event"
+                self._history.append(self._message("user", event, self._wishes.growth_tokens))
         self._activations += 1
         return tuple(calls)
+
+    def _task(self, kind: str, name: str, which: str) -> Message:
+        tokens = self._templates[name].tokens
+        if self._wishes.sketched:
+            return self._message("user", f"{kind} {name} {which}", tokens)
+        specific = self._write(which, SPECIFIC_TOKENS)
+        common = _template_text(name, tokens - SPECIFIC_TOKENS, self._wishes.chars_per_token)
+        return {"role": "user", "content": f"{kind} {name}: {common} {specific}"}
+
+    def _message(self, role: str, what: str, tokens: int) -> Message:
+        if self._wishes.sketched:
+            return {"role": role, "content": f"{self._agent}/{what}", "tokens": str(tokens)}
+        return {"role": role, "content": self._write(what, tokens)}
 
     def _write(self, what: str, tokens: int) -> str:
         chars = math.ceil(max(1, tokens - MESSAGE_OVERHEAD_TOKENS) * self._wishes.chars_per_token)

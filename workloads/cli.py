@@ -20,6 +20,7 @@ from . import (
     placement_cli,
     proxy_cli,
     recognition_cli,
+    replay_cli,
     robustness_cli,
     scaling_cli,
     soak_cli,
@@ -65,6 +66,7 @@ memory_cli.add_to(app)
 core_cli.add_to(app)
 robustness_cli.add_to(app)
 recognition_cli.add_to(app)
+replay_cli.add_to(app)
 placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)

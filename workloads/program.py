@@ -203,6 +203,8 @@ class Wishes:
     """Of the engine's tokenizer on this text; see `prose.SAMPLE`."""
     adapters: bool = False
     """Whether each agent has a LoRA adapter of its own; see `adapter_name`."""
+    sketched: bool = False
+    """Messages have only a name as their content, and in `tokens` how long they would be: for plays that read no text."""
     options: Mapping[str, float] = field(default_factory=dict)
     """The scenario's own; each knows its names, and refuses others."""
 

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from scalesim.workloads.replay.cache import LEAST_RANKED, STALE, Cache, Rule
+from scalesim.workloads.replay.paths import Pieces
+from scalesim.workloads.replay.rules import LeastFrequent, LeastRecent, MostRecent
+
+
+def use(cache: Cache, pieces: Pieces, name: str, tokens: int = 100) -> int:
+    """How much of it was found."""
+    held = cache.begin(pieces.path([(name, tokens)]), 0, name)
+    assert held is not None
+    cache.computed(held)
+    cache.end(held)
+    cache.check()
+    return held.cached
+
+
+def left(rule: Rule, uses: str) -> str:
+    """Who is still there, of those that used a cache with room for two one after the other."""
+    cache, pieces = Cache(200, rule), Pieces()
+    for name in uses:
+        use(cache, pieces, name)
+    return "".join(sorted(name for name in set(uses) if cache.device_tokens(pieces.path([(name, 100)]))))
+
+
+def test_what_was_used_longest_ago_leaves_first() -> None:
+    assert left(LeastRecent(), "abac") == "ac"
+
+
+def test_what_was_used_least_often_leaves_first() -> None:
+    assert left(LeastFrequent(), "aabc") == "ac"
+
+
+def test_what_was_used_last_leaves_first() -> None:
+    assert left(MostRecent(), "abc") == "ac"
+
+
+def test_what_runs_never_leaves() -> None:
+    cache, pieces = Cache(200, LeastRecent()), Pieces()
+    held = cache.begin(pieces.path([("a", 150)]), 0, "a")
+    assert held is not None
+    assert cache.begin(pieces.path([("b", 100)]), 0, "b") is None
+    cache.end(held)
+    assert cache.begin(pieces.path([("b", 100)]), 0, "b") is not None
+
+
+def test_what_is_void_among_the_ranked_is_dropped() -> None:
+    cache, pieces = Cache(250, MostRecent()), Pieces()
+    for name in "abc":
+        use(cache, pieces, name)
+    for _ in range(3 * LEAST_RANKED):
+        use(cache, pieces, "a")
+    assert cache.ranked <= STALE * 2 + LEAST_RANKED + 1

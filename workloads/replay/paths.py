@@ -1,0 +1,53 @@
+"""Prompts as paths of pieces: tokens are numbers here, nobody reads them. Prompts that begin alike begin with the same pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+
+class Piece:
+    """A run of tokens behind one certain beginning."""
+
+    __slots__ = ("end", "number", "place", "start", "tokens")
+
+    def __init__(self, number: int, before: Piece | None, tokens: int) -> None:
+        self.number = number
+        self.place: int = 0 if before is None else before.place + 1
+        """In its path."""
+        self.start: int = 0 if before is None else before.end
+        self.tokens = tokens
+        self.end: int = self.start + tokens
+
+
+Path = tuple[Piece, ...]
+"""Of a prompt, from its beginning on."""
+
+
+class Pieces:
+    """All there are, each once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Hashable], Piece] = {}
+
+    def path(self, runs: Iterable[tuple[Hashable, int]]) -> Path:
+        """Of what stands there, and how many tokens that is (at least one)."""
+        known, path = self._known, []
+        before: Piece | None = None
+        for what, tokens in runs:
+            key = (-1 if before is None else before.number, what)
+            piece = known.get(key)
+            if piece is None:
+                piece = known[key] = Piece(len(known), before, tokens)
+            path.append(piece)
+            before = piece
+        return tuple(path)
+
+
+def shared_tokens(one: Path, other: Path) -> int:
+    """With which both begin."""
+    tokens = 0
+    for left, right in zip(one, other, strict=False):
+        if left is not right:
+            break
+        tokens = left.end
+    return tokens

@@ -1,0 +1,164 @@
+"""What machines, models and engines are like, read from data files beside this; figures that cannot be are refused."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, TypeVar
+
+from scalesim.workloads.program import Impossible
+
+_SHARES = frozenset({"memory_share", "compute_share", "bandwidth_share"})
+_MAY_BE_ZERO = frozenset({"step_overhead_s", "load_overhead_s", "peer_latency_s", "control_s"})
+_RANGES = {
+    "memory_bytes": (1e8, 1e13),
+    "memory_bytes_per_s": (1e8, 1e15),
+    "flops": (1e9, 1e17),
+    "link_bytes_per_s": (1e6, 1e13),
+    "peer_bytes_per_s": (1e6, 1e14),
+    "parameters": (1e5, 1e14),
+    "weight_bytes": (1e5, 1e14),
+    "step_overhead_s": (0, 10),
+    "load_overhead_s": (0, 10),
+    "peer_latency_s": (0, 1),
+    "control_s": (0, 10),
+    "report_every_s": (0.01, 60),
+}
+"""What no machine of our time is outside of: a figure in another unit is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    name: str
+    memory_bytes: float
+    memory_bytes_per_s: float
+    flops: float
+    """In 16 bits, without sparsity."""
+    link_bytes_per_s: float
+    """From host memory, in one direction."""
+    peer_bytes_per_s: float
+    """To the other devices of an engine, in one direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    parameters: float
+    weight_bytes: float
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    intermediate: int
+    bytes_per_value: int
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of a prefix: keys and values of all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.bytes_per_value
+
+    def adapter_bytes(self, rank: int) -> int:
+        """Of a LoRA adapter on all linear layers: two thin matrices for each."""
+        attention = self.heads * self.head_dim
+        keys = self.kv_heads * self.head_dim
+        sides = (
+            2 * (self.hidden + attention) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.intermediate)
+        )
+        return rank * sides * self.layers * self.bytes_per_value
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How an engine goes about it, whatever the machine."""
+
+    name: str
+    memory_share: float
+    chunk_tokens: int
+    """Of prompts, computed in one step at most."""
+    max_running: int
+    block_tokens: int
+    """Prefixes are shared in whole blocks."""
+    compute_share: float
+    bandwidth_share: float
+    step_overhead_s: float
+    load_overhead_s: float
+    """Of each load over the link."""
+    peer_latency_s: float
+    report_every_s: float
+    control_s: float
+
+
+Profile = TypeVar("Profile", Gpu, Model, Server)
+
+
+def names(kind: str) -> list[str]:
+    """Of profiles of that kind: `gpu`, `model` or `engine`."""
+    found = (file.name for file in _folder().iterdir())
+    return sorted(
+        name.removeprefix(f"{kind}-").removesuffix(".toml")
+        for name in found
+        if name.startswith(f"{kind}-") and name.endswith(".toml")
+    )
+
+
+def gpu(name: str) -> Gpu:
+    """Raises `Impossible`, as all of these do."""
+    return _read(Gpu, "gpu", name)
+
+
+def model(name: str) -> Model:
+    return _read(Model, "model", name)
+
+
+def server(name: str = "sglang") -> Server:
+    return _read(Server, "engine", name)
+
+
+def _read(kind: type[Profile], word: str, name: str) -> Profile:
+    if name not in names(word):
+        raise Impossible(f"there is no {word} {name!r}; there is {', '.join(names(word))}")
+    return parsed(kind, (_folder() / f"{word}-{name}.toml").read_text(), f"{word} {name}")
+
+
+def _folder() -> Traversable:
+    return resources.files(__package__) / "profiles"
+
+
+def parsed(kind: type[Profile], text: str, whose: str) -> Profile:
+    """Raises `Impossible` that names the file and the figure."""
+    try:
+        figures = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise Impossible(f"{whose}: {exc}") from exc
+    known = {field.name: str(field.type) for field in fields(kind)}
+    if unknown := sorted(figures.keys() - known.keys()):
+        raise Impossible(f"{whose} has {', '.join(unknown)}, which nobody knows")
+    if missing := sorted(known.keys() - figures.keys()):
+        raise Impossible(f"{whose} lacks {', '.join(missing)}")
+    checked: dict[str, Any] = {name: _checked(whose, name, known[name], figures[name]) for name in known}
+    return kind(**checked)
+
+
+def _checked(whose: str, name: str, type_name: str, value: object) -> str | float | int:
+    if type_name == "str":
+        if not isinstance(value, str) or not value:
+            raise Impossible(f"{whose}: {name} is {value!r}, and has to be a name")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Impossible(f"{whose}: {name} is {value!r}, and has to be a number")
+    if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+        raise Impossible(f"{whose}: {name} is {value!r}, and has to be above 0")
+    if name in _SHARES and value > 1:
+        raise Impossible(f"{whose}: {name} is {value!r}, and has to be at most 1: it is a share")
+    least, most = _RANGES.get(name, (0, math.inf))
+    if not least <= value <= most:
+        raise Impossible(f"{whose}: {name} is {value!r}, and has to be from {least:g} to {most:g}")
+    if type_name == "int":
+        if value != int(value):
+            raise Impossible(f"{whose}: {name} is {value!r}, and has to be a whole number")
+        return int(value)
+    return float(value)
