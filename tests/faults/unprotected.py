@@ -44,8 +44,9 @@ def leaving_is_noticed() -> None:
 
     def unheard(self: BoundedHttpProtocol, exc: Exception | None) -> None:
         cycle, self.cycle = self.cycle, None  # type: ignore[assignment]
+        leaving, self._leaving = self._leaving, None
         honest(self, exc)
-        self.cycle = cycle
+        self.cycle, self._leaving = cycle, leaving
 
     BoundedHttpProtocol.connection_lost = unheard  # type: ignore[method-assign]
 
