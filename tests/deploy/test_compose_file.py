@@ -250,4 +250,6 @@ def test_prometheus_looks_for_the_engine_of_each_profile() -> None:
 
 
 def test_the_image_of_the_proxy_can_trace() -> None:
-    assert [line for line in stages("proxy")["build"] if "requirements.py /source/pyproject.toml otel" in line]
+    assert [
+        line for line in stages("proxy")["build"] if "requirements.py /source/pyproject.toml otel" in line
+    ]
