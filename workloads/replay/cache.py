@@ -130,8 +130,7 @@ class Cache:
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        return sum(entry.tokens for entry in entries if entry is not None and entry.on_device and entry.ready)
+        return sum([entry.tokens for entry in self._here(path) if entry.ready])
 
     def absent(self, path: Path) -> list[Entry]:
         """Of these pieces, those that a load could bring: in host memory, and all that is before them there or here."""
@@ -146,16 +145,25 @@ class Cache:
 
     def needed(self, path: Path, answer: int) -> int:
         """Tokens for which there would have to be room."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        here = sum(entry.tokens for entry in entries if entry is not None and entry.on_device)
+        here = sum([entry.tokens for entry in self._here(path)])
         return (path[-1].end if path else 0) - here + answer
+
+    def _here(self, path: Path) -> list[Entry]:
+        """Of these pieces, those on the device. What is behind one that is not is not there either."""
+        known, here = self._entries, []
+        for piece in path:
+            entry = known.get(piece.number)
+            if entry is None or not entry.on_device:
+                break
+            here.append(entry)
+        return here
 
     def begin(self, path: Path, answer: int, owner: str | None) -> Held | None:
         """Locks what is there, and takes room for the rest. None: there is none. The last token is always computed."""
-        here = [entry for piece in path if (entry := self._entries.get(piece.number)) and entry.on_device]
+        here = self._here(path)
         for entry in here:
             self._lock(entry)
-        needed = path[-1].end - sum(entry.tokens for entry in here) + answer
+        needed = path[-1].end - sum([entry.tokens for entry in here]) + answer
         if needed > self.free + self.loose:
             for entry in here:
                 self._unlock(entry)
