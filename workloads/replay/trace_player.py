@@ -16,7 +16,7 @@ from .foresight import Foresight
 from .paths import Path, Pieces
 from .results import Results
 from .rules import FORESEEN
-from .traces import Trace, TracedCall
+from .traces import NOBODY, Trace, TracedCall
 from .world import Asked, Setting, World
 
 
@@ -89,10 +89,11 @@ class _Play:
 
     # Closed loop
 
-    def _by_agent(self) -> dict[str, deque[TracedCall]]:
-        found: dict[str, deque[TracedCall]] = {}
-        for call in self._trace.calls:
-            found.setdefault(call.agent, deque()).append(call)
+    def _by_agent(self) -> dict[str | int, deque[TracedCall]]:
+        """Calls of nobody knows whom wait for none of each other."""
+        found: dict[str | int, deque[TracedCall]] = {}
+        for number, call in enumerate(self._trace.calls):
+            found.setdefault(number if call.agent == NOBODY else call.agent, deque()).append(call)
         return found
 
     def _await_next(self, calls: deque[TracedCall], ended_s: float) -> None:
