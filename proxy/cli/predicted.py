@@ -39,28 +39,41 @@ def time_by_cause(causes: Mapping[str, float]) -> Table:
     return table("time went into", "share", rows=rows, numbers=["share"])
 
 
-def compared(plays: Sequence[Played], what: str, reference: Played | None = None) -> Table:
-    """A row for each; beside the reference, how much faster a step of each other is."""
-    gain = () if reference is None else ("steps",)
-    numbers = ("GPUs", "step, s", *gain, "TTFT, s", "hits", "wasted")
+def swept(values: Sequence[Mapping[str, str]], plays: Sequence[Played]) -> Table:
+    """A row for each, which begins with what is its own."""
+    names = list(values[0])
+    rows = (
+        (*(own[name] for name in names), *_row(one).values()) for own, one in zip(values, plays, strict=True)
+    )
+    return table(*names, *_row(plays[0]), rows=rows, numbers=_NUMBERS)
+
+
+def what_if_table(plays: Sequence[Played]) -> Table:
+    """A row for each; the first is what the others are set beside."""
+    first = plays[0]
     rows = (
         (
             one.name or "as asked",
-            one.case.machine.devices,
-            f"{one.step_s:.2f}",
-            *(() if reference is None else (_faster(one, reference),)),
-            _mean(one.results.ttft_s),
-            percent(one.results.hits.all_calls),
-            size(one.results.moved.wasted),
-            f"{one.bottleneck.cause} {one.bottleneck.share:.0%}",
+            None if one is first else f"{one.step_s / first.step_s - 1:+.1%}",
+            *_row(one).values(),
         )
         for one in plays
     )
-    return table(what, *numbers, "bottleneck", rows=rows, numbers=numbers)
+    return table("with", "steps", *_row(first), rows=rows, numbers=("steps", *_NUMBERS))
 
 
-def _faster(one: Played, reference: Played) -> str | None:
-    return None if one is reference else f"{one.step_s / reference.step_s - 1:+.1%}"
+_NUMBERS = ("GPUs", "step, s", "TTFT, s", "hits", "wasted")
+
+
+def _row(one: Played) -> dict[str, str | None]:
+    return {
+        "GPUs": str(one.case.machine.devices),
+        "step, s": f"{one.step_s:.2f}",
+        "TTFT, s": _mean(one.results.ttft_s),
+        "hits": percent(one.results.hits.all_calls),
+        "wasted": size(one.results.moved.wasted),
+        "bottleneck": f"{one.bottleneck.cause} {one.bottleneck.share:.0%}",
+    }
 
 
 def _figures(results: Results) -> dict[str, str]:

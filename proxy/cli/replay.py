@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .ending import USAGE, fail
 from .machines import machine, on_machines
 from .offline import bar, understood
 from .options import AsJson, with_options_of
@@ -41,9 +39,9 @@ def replay_command(
         # Here, because much comes with it: who asks for something else, or presses TAB, does not wait for that.
         from scalesim.workloads.program import Impossible
         from scalesim.workloads.replay.trace_player import Pace, play_trace
-        from scalesim.workloads.replay.traces import read_all
+        from scalesim.workloads.replay.traces import read_files
 
-        recorded = read_all((str(path), _lines(path)) for path in trace)
+        recorded = read_files(trace)
         agents = len({call.agent for call in recorded.calls})
         on = machine(**machines)
         if not on.adapter_rank and any(call.adapter is not None for call in recorded.calls):
@@ -67,11 +65,3 @@ def replay_command(
     output.print(side_by_side(played))
     for line in recorded.left_out():
         typer.echo(f"left out: {line}", err=True)
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            yield from lines
-    except OSError as exc:
-        fail(f"{path}: {exc.strerror or exc}", USAGE)

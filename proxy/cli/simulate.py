@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,8 +11,8 @@ from .ending import PROBLEM
 from .machines import machine, on_machines
 from .offline import bar, understood
 from .options import AsJson, with_options_of
-from .output import console, written
-from .predicted import compared, figures, time_by_cause
+from .output import console, wide_console, written
+from .predicted import figures, swept, time_by_cause, what_if_table
 
 if TYPE_CHECKING:
     from scalesim.workloads.planning.plays import Played
@@ -91,17 +92,21 @@ def simulate_command(
         cases = plays.sweep(case, sweep or ())
         others = plays.what_ifs(case) if what_if and not sweep else []
         player = plays.Plays(progress.next)
-        played = [player.play(name, one) for name, one in cases]
+        played = [player.play(_named(values), one) for values, one in cases]
         changed = [player.play(name, one) for name, one in others]
     if as_json:
         told_of = [one.as_json() for one in played], [one.as_json() for one in changed]
         print(written({"cases": told_of[0], "what_if": told_of[1]}))
     elif sweep:
-        console().print(compared(played, "case"))
+        wide_console().print(swept([values for values, _ in cases], played))
     else:
         _show(played[0], changed)
     if step_within is not None and not any(one.step_s <= step_within for one in played):
         raise typer.Exit(PROBLEM)
+
+
+def _named(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _show(played: Played, changed: list[Played]) -> None:
@@ -113,4 +118,4 @@ def _show(played: Played, changed: list[Played]) -> None:
     output.print(time_by_cause(played.results.causes))
     if changed:
         output.print()
-        output.print(compared([played, *changed], "with", played))
+        output.print(what_if_table([played, *changed]))

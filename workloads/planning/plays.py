@@ -84,8 +84,8 @@ def what_ifs(case: Case) -> list[tuple[str, Case]]:
     ]
 
 
-def sweep(case: Case, told: Iterable[str]) -> list[tuple[str, Case]]:
-    """All combinations of what is told as `NAME=VALUE,VALUE...`, the last name changing fastest. Raises `Impossible`."""
+def sweep(case: Case, told: Iterable[str]) -> list[tuple[dict[str, str], Case]]:
+    """All combinations of what is told as `NAME=VALUE,VALUE...`, each with its values; the last name changes fastest. Raises `Impossible`."""
     axes: dict[str, Sequence[str]] = {}
     for one in told:
         name, equals, values = one.partition("=")
@@ -95,7 +95,7 @@ def sweep(case: Case, told: Iterable[str]) -> list[tuple[str, Case]]:
         if name in axes:
             raise Impossible(f"{name} is given twice")
         axes[name] = listed
-    cases = []
+    cases: list[tuple[dict[str, str], Case]] = []
     for values_of in itertools.product(*axes.values()):
         if len(cases) >= MOST_CASES:
             raise Impossible(f"a sweep has at most {MOST_CASES} cases")
@@ -103,5 +103,5 @@ def sweep(case: Case, told: Iterable[str]) -> list[tuple[str, Case]]:
         changed = case
         for name, value in chosen.items():
             changed = changed.told_to(name, value)
-        cases.append((", ".join(f"{name}={value}" for name, value in chosen.items()), changed))
+        cases.append((chosen, changed))
     return cases

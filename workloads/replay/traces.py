@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scalesim.workloads.program import Impossible
@@ -42,6 +43,7 @@ class Trace:
     """By reason: the first of these lines."""
     silent_agents: int = 0
     """Named in lines that are not played, and by no call that is."""
+    bytes_per_token: int = 4
 
     def left_out(self) -> list[str]:
         """What is not played, or not as it was, in words."""
@@ -66,6 +68,7 @@ class _Reading:
     named: set[str] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
     block_tokens: int = 0
+    bytes_per_token: int = 0
     salt: object = None
     start_s: float = 0.0
 
@@ -77,6 +80,19 @@ class _Reading:
 def read(lines: Iterable[str], whose: str = "trace") -> Trace:
     """Raises `Impossible` with the line's number for a line that cannot be what it should be. The last may be half of one."""
     return read_all([(whose, lines)])
+
+
+def read_files(paths: Iterable[Path]) -> Trace:
+    """The files of one trace, the oldest first. Raises `Impossible` for one that cannot be read, too."""
+    return read_all((str(path), _lines(path)) for path in paths)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
+    except OSError as exc:
+        raise Impossible(f"{path}: {exc.strerror or exc}") from exc
 
 
 def read_all(files: Iterable[tuple[str, Iterable[str]]]) -> Trace:
@@ -123,16 +139,25 @@ def _begin(header: Mapping[str, Any], where: str, reading: _Reading) -> float:
     """Seconds by which this file's run began later than the first one's."""
     if header.get("schema") != SCHEMA or header.get("version") != VERSION:
         raise Impossible(f"{where}: no header of {SCHEMA} {VERSION}")
-    block_tokens, start_s = header.get("block_size"), header.get("start_unix_s", 0.0)
-    if not isinstance(block_tokens, int) or isinstance(block_tokens, bool) or block_tokens < 1:
-        raise Impossible(f"{where}: block_size is {block_tokens!r}, and has to be at least 1")
+
+    def whole(name: str, default: int | None) -> int:
+        value = header.get(name, default)
+        if type(value) is not int or value < 1:
+            raise Impossible(f"{where}: {name} is {value!r}, and has to be at least 1")
+        return value
+
+    block_tokens, bytes_per_token = whole("block_size", None), whole("bytes_per_token", 4)
+    start_s = header.get("start_unix_s", 0.0)
     if not isinstance(start_s, int | float) or isinstance(start_s, bool) or not math.isfinite(start_s):
         raise Impossible(f"{where}: start_unix_s is {start_s!r}, and has to be a number")
     if not reading.block_tokens:
-        reading.block_tokens, reading.salt, reading.start_s = block_tokens, header.get("salt_id"), start_s
-    if block_tokens != reading.block_tokens or header.get("salt_id") != reading.salt:
+        reading.block_tokens, reading.bytes_per_token = block_tokens, bytes_per_token
+        reading.salt, reading.start_s = header.get("salt_id"), start_s
+    of_first = reading.block_tokens, reading.bytes_per_token, reading.salt
+    if (block_tokens, bytes_per_token, header.get("salt_id")) != of_first:
         raise Impossible(
-            f"{where}: its hashes cannot be compared with those of the file before (block_size, salt_id)"
+            f"{where}: its hashes cannot be compared with those of the file before it"
+            " (block_size, bytes_per_token, salt_id)"
         )
     if start_s < reading.start_s:
         raise Impossible(f"{where}: it began before the file that was named before it; name the oldest first")
@@ -149,6 +174,14 @@ def _seen(found: Mapping[str, Any], reading: _Reading) -> str | None:
         return "it is there already"
     reading.requests.add(key)
     return None
+
+
+def by_caller(calls: Iterable[TracedCall]) -> list[deque[TracedCall]]:
+    """Each caller's calls in their order. Those of nobody knows whom wait for none of each other."""
+    found: dict[str | int, deque[TracedCall]] = {}
+    for number, call in enumerate(calls):
+        found.setdefault(number if call.agent == NOBODY else call.agent, deque()).append(call)
+    return list(found.values())
 
 
 def _reason(found: Mapping[str, Any]) -> str | None:
@@ -178,7 +211,13 @@ def _call(found: Mapping[str, Any], whose: str, number: int, block_tokens: int, 
             )
         return float(value)
 
-    tokens = int(at_least("input_length", 1))
+    def whole(name: str) -> int:
+        value = at_least(name, 1)
+        if value != int(value):
+            raise Impossible(f"{whose}, line {number}: {name} is {value:g}, and has to be a whole number")
+        return int(value)
+
+    tokens = whole("input_length")
     blocks = found.get("hash_ids")
     if not isinstance(blocks, list) or not all(type(block) is int for block in blocks):
         raise Impossible(f"{whose}, line {number}: hash_ids are no list of whole numbers")
@@ -193,7 +232,7 @@ def _call(found: Mapping[str, Any], whose: str, number: int, block_tokens: int, 
         str(found.get("session_id") or NOBODY),
         tuple(blocks),
         tokens,
-        int(at_least("output_length", 1)),
+        whole("output_length"),
         None if adapter is None else str(adapter),
         ended,
     )
