@@ -87,6 +87,8 @@ def compare_command(
     seed: common.Seed = 1,
     persona_tokens: common.PersonaTokens = 2000,
     growth_tokens: common.GrowthTokens = 64,
+    active: common.Active = None,
+    calls: common.Calls = 0,
     option: common.Options = None,
     repeats: common.Repeats = 3,
     room: common.PrefixRoom = 0.25,
@@ -139,7 +141,7 @@ def compare_command(
             side_by_side = MOST_ENGINES
         order = Order(
             scenario=scenario,
-            wishes=common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
+            wishes=common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option, active, calls),
             names=names,
             room=room,
             repeats=repeats,
@@ -165,6 +167,8 @@ def run_command(
     seed: common.Seed = 1,
     persona_tokens: common.PersonaTokens = 2000,
     growth_tokens: common.GrowthTokens = 64,
+    active: common.Active = None,
+    calls: common.Calls = 0,
     option: common.Options = None,
     told: Annotated[
         Told,
@@ -201,7 +205,7 @@ def run_command(
 ) -> None:
     """Plays a scenario against one URL and prints a summary."""
     with common.understood():
-        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
+        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option, active, calls)
         target = Target(
             base_url.rstrip("/").removesuffix("/v1"),
             model or "",

@@ -30,6 +30,9 @@ def simulate_command(
         float | None,
         typer.Option(help="Share of the agents that act in a step, about [0.18].", metavar="SHARE"),
     ] = None,
+    calls: Annotated[
+        int, typer.Option(help="Of each activation; 0: as the scenario has them.", metavar="N", min=0)
+    ] = 0,
     persona_tokens: Annotated[int, typer.Option(help="Of each agent.", metavar="N", min=1)] = 2000,
     growth_tokens: Annotated[
         int, typer.Option(help="By which a history grows with each call.", metavar="N", min=0)
@@ -60,7 +63,9 @@ def simulate_command(
     ] = True,
     step_within: Annotated[
         float | None,
-        typer.Option(help="End with 1 if a step of no case is so fast, on average.", metavar="SECONDS"),
+        typer.Option(
+            help="End with 1 unless a step of some case takes no longer, on average.", metavar="SECONDS"
+        ),
     ] = None,
     as_json: AsJson = False,
     **machines: Any,
@@ -83,6 +88,7 @@ def simulate_command(
             seed,
             persona_tokens,
             growth_tokens,
+            calls_per_activation=calls,
             options=named_numbers(option or ()),
             noise=named_numbers(noise or ()),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_type_hints
 
 from scalesim.workloads.noise import Noise, noisy
-from scalesim.workloads.program import Impossible, Program, Told, Wishes
+from scalesim.workloads.program import Impossible, Program, Told, Wishes, gap_of
 from scalesim.workloads.scenarios import scenario
 
 from .machine import Machine
@@ -24,6 +24,7 @@ class Town:
     persona_tokens: int = 2000
     growth_tokens: int = 64
     mean_gap_steps: float = 5.5
+    calls_per_activation: int = 0
     told: Told = Told.EXACT
     options: Mapping[str, float] = field(default_factory=dict)
     """The scenario's own."""
@@ -39,6 +40,7 @@ class Town:
             self.persona_tokens,
             self.growth_tokens,
             self.mean_gap_steps,
+            self.calls_per_activation,
             adapters=adapters,
             sketched=self.told is not Told.ANSWERS,
             options=self.options,
@@ -68,7 +70,7 @@ class Case:
         """With one figure as somebody wrote it; what is no figure of a case is an option of its scenario. Raises `Impossible`."""
         known = name.replace("-", "_")
         if known == "active":
-            return self.changed(mean_gap_steps=1 / _share(text))
+            return self.changed(mean_gap_steps=gap_of(_number(name, text)))
         if known in _FIGURES:
             return self.changed(**{known: _parsed(known, text)})
         options = scenario(self.town.scenario).OPTIONS
@@ -99,13 +101,6 @@ def _parsed(name: str, text: str) -> object:
             raise Impossible(f"{name} is {text}, and has to be a whole number")
         return int(number)
     return number
-
-
-def _share(text: str) -> float:
-    share = _number("active", text)
-    if not 0 < share <= 1:
-        raise Impossible(f"active is {text}, and has to be above 0 and at most 1")
-    return share
 
 
 def _number(name: str, text: str) -> float:

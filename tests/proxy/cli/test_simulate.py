@@ -75,6 +75,7 @@ def test_a_sweep_has_a_row_for_each_case_and_no_what_if() -> None:
 def test_every_option_arrives() -> None:
     (case,) = told(
         *("--scenario", "interaction", "--option", "tiles=280", "--told", "spatial", "--active", "0.5"),
+        *("--calls", "3"),
         *("--gpu", "a100", "--model", "llama-3.1-8b", "--engines", "2", "--tensor-parallel", "2"),
         *("--policy", "cost_aware", "--growth-tokens", "7", "--host-gb", "3", "--link", "0.5"),
         *("--adapter-rank", "8", "--slots", "2", "--placement", "least_loaded", "--plan-every", "0.2"),
@@ -82,7 +83,13 @@ def test_every_option_arrives() -> None:
     )["cases"]
     assert case["town"] == {
         **{"scenario": "interaction", "agents": 12, "steps": 2, "seed": 3, "persona_tokens": 200},
-        **{"growth_tokens": 7, "mean_gap_steps": 2.0, "told": "spatial", "options": {"tiles": 280}},
+        **{
+            "growth_tokens": 7,
+            "mean_gap_steps": 2.0,
+            "calls_per_activation": 3,
+            "told": "spatial",
+            "options": {"tiles": 280},
+        },
         "noise": {},
     }
     assert case["machine"] == {
