@@ -24,6 +24,7 @@ from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.telling import Duration
 
+from .causes import Idleness, causes
 from .clock import Clock
 from .costs import Costs
 from .engine import Call, Engine, Sizes
@@ -111,9 +112,19 @@ class World:
         self._setting = setting
         self._progress = progress
         rule = setting.policy if setting.policy in OWN else None
+        self._idleness = Idleness()
         self.engines = {
-            EngineId(name): Engine(name, self.clock, setting.costs, setting.sizes, rule, foresight)
-            for name in (f"engine-{number}" for number in range(setting.engines))
+            EngineId(f"engine-{number}"): Engine(
+                f"engine-{number}",
+                self.clock,
+                setting.costs,
+                setting.sizes,
+                rule,
+                foresight,
+                self._idleness,
+                number,
+            )
+            for number in range(setting.engines)
         }
         self._usable = frozenset(self.engines)
         self._placer = Placer(placement.find(setting.placement), agent_limit=max(1, agents))
@@ -229,6 +240,11 @@ class World:
             control=self._control(engines),
             evicted_tokens=sum(engine.cache.counts.evicted for engine in engines),
             most_running=max(engine.counts.most_running for engine in engines),
+            causes=causes(
+                [engine.account for engine in engines],
+                max(0.0, whole - sum(engine.spent.busy for engine in engines)),
+                self._idleness.seconds,
+            ),
             engines=tuple(
                 {
                     **asdict(engine.spent),
