@@ -24,6 +24,7 @@ from . import (
     robustness_cli,
     scaling_cli,
     soak_cli,
+    study_cli,
     tables_cli,
 )
 from .builds import Flavour
@@ -71,6 +72,7 @@ placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
+study_cli.add_to(app)
 tables_cli.add_to(app)
 
 
