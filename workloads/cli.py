@@ -25,6 +25,7 @@ from . import (
     scaling_cli,
     scenarios,
     soak_cli,
+    study_cli,
     tables_cli,
 )
 from .builds import Flavour
@@ -76,6 +77,7 @@ placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
+study_cli.add_to(app)
 tables_cli.add_to(app)
 
 

@@ -27,7 +27,7 @@ class Entry:
     """A piece of a prompt, or the answer behind one (which nobody finds again), as this engine has it."""
 
     __slots__ = (
-        *("ahead", "kids", "locks", "number", "on_device", "on_host", "owners", "parent"),
+        *("ahead", "kids", "locks", "made", "number", "on_device", "on_host", "owners", "parent"),
         *("piece", "ready", "stamp", "tokens", "used", "uses"),
     )
 
@@ -44,8 +44,9 @@ class Entry:
         self.locks = 0
         self.kids = 0
         """On the device."""
+        self.made = 0
+        """When it became known, and when it was used last, by the cache's own count."""
         self.used = 0
-        """When, by the cache's own count."""
         self.uses = 0
         self.stamp = 0
         """Another one whenever its rank may be another."""
@@ -363,6 +364,7 @@ class Cache:
         if entry is None:
             size = tokens if piece is None else piece.tokens
             entry = self._entries[number] = Entry(number, piece, size, parent)
+            entry.made = self._ticks
         else:
             entry.parent = parent  # the one before may have been forgotten and be another one now
         return entry

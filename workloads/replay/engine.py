@@ -53,6 +53,10 @@ class Call:
     cached: int = 0
     from_host: int = 0
     ahead: int = 0
+    waited_bytes: int = 0
+    """Copied because it waited for them."""
+    hidden_bytes: int = 0
+    """Copied before it came, and first needed by it."""
     adapter_missed: bool = False
     adapter_ahead: bool = False
     left: int = 0
@@ -351,6 +355,7 @@ class Engine:
         held = self.cache.begin(call.path, call.output_tokens, call.owner)
         if held is None:
             if late is not None:
+                call.hidden_bytes -= late
                 self._copy(call, late, 0)
             return None
         self.owners.note(call.owner, call.path)
@@ -358,6 +363,7 @@ class Engine:
         call.cached, call.from_host, call.ahead = held.cached, held.from_host, held.ahead
         call.left = call.prompt_tokens - held.cached
         call.again, call.elsewhere = self._known_before(held, call.left)
+        call.hidden_bytes += held.ahead * self._costs.bytes_per_token - (late or 0)
         moment = self._clock.now
         if late is not None or held.from_host:
             size = (late or 0) + held.from_host * self._costs.bytes_per_token
@@ -384,6 +390,8 @@ class Engine:
         late = self.ahead.take_over(MemoryId(LORA, adapter))
         known = self.slots.held.get(adapter)
         call.adapter_ahead = known is not None and known.ahead
+        if call.adapter_ahead:
+            call.hidden_bytes += self.sizes.adapter_bytes - (late or 0)
         call.adapter_missed = self.slots.begin(adapter, call.owner)
         if call.adapter_missed:
             return self._copy(call, self.sizes.adapter_bytes, 1)
@@ -392,6 +400,7 @@ class Engine:
     def _copy(self, call: Call, size_bytes: int, loads: int) -> float:
         """The moment at which it is here."""
         self.counts.demand_bytes += size_bytes
+        call.waited_bytes += size_bytes
         moment = self.link.take(size_bytes, loads)
         call.load_s = max(call.load_s, moment - self._clock.now)
         return moment

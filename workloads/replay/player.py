@@ -12,7 +12,7 @@ from scalesim.workloads.telling import Teller
 from .foresight import Foresight
 from .results import Results, StepTime
 from .work import Prompts
-from .world import SIMULATION, Asked, Setting, World
+from .world import SIMULATION, Asked, Ended, Setting, World
 
 
 def play(
@@ -21,9 +21,10 @@ def play(
     told: Told = Told.EXACT,
     progress: Callable[[int, float], None] = lambda calls, seconds: None,
     chars_per_token: float = 4.0,
+    watch: Callable[[Ended], None] = lambda ended: None,
 ) -> Results:
-    """`progress` as of `World`. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token).run()
+    """`progress` and `watch` as of `World`. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    return _Play(program, setting, told, progress, chars_per_token, watch).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +42,7 @@ class _Play:
         told: Told,
         progress: Callable[[int, float], None],
         chars_per_token: float,
+        watch: Callable[[Ended], None],
     ) -> None:
         self._program = program
         self._told = told
@@ -48,7 +50,7 @@ class _Play:
         self._prompts = Prompts(chars_per_token)
         self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
         self._foresight = Foresight(program.steps, self._owners)
-        self._world = World(setting, len(program.agents), self._foresight, progress)
+        self._world = World(setting, len(program.agents), self._foresight, progress, watch)
         self._open = 0
         """Chains of the present step that go on."""
 
@@ -63,6 +65,7 @@ class _Play:
             if proxy is not None:
                 proxy.post_all(self._teller.begin_step(began, step))
                 proxy.post_all(self._teller.tell(began, step))
+            world.begin_step()
             chains = [_Chain(step, activation) for activation in step.activations if activation.calls]
             self._open = len(chains)
             for chain in chains:
@@ -94,6 +97,7 @@ class _Play:
         def ends() -> None:
             if is_last:
                 self._foresight.end_activation(self._owners[activation.agent], activation.acts_for_steps)
+                self._world.end_activation()
 
         self._world.call(asked, lambda _: self._go_on(chain), ends)
 

@@ -29,10 +29,11 @@ from .clock import Clock
 from .costs import Costs
 from .engine import Call, Engine, Sizes
 from .foresight import Foresight
+from .kvflow import StepPrefetch
 from .paths import Path
 from .proxy import PLAN_EVERY_S, Proxy
 from .results import Control, Hits, Moved, Results, Shares, StepTime, spread
-from .rules import OWN
+from .rules import LOADS_AHEAD, OWN
 
 SIMULATION = SimulationId("town")
 
@@ -98,6 +99,16 @@ class Asked:
     """What its answer says of that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that is over."""
+
+    engine: EngineId
+    call: Call
+    counts_as_first: bool
+    """Of an activation after its agent's first."""
+
+
 class World:
     def __init__(
         self,
@@ -105,12 +116,14 @@ class World:
         agents: int,
         foresight: Foresight,
         progress: Callable[[int, float], None] = lambda calls, seconds: None,
+        watch: Callable[[Ended], None] = lambda ended: None,
     ) -> None:
-        """`progress` is told after each call how many have ended, and the time."""
+        """`progress` is told after each call how many have ended, and the time; `watch`, what came of it."""
         self.clock = Clock()
         self.ended = 0
         self._setting = setting
         self._progress = progress
+        self._watch = watch
         rule = setting.policy if setting.policy in OWN else None
         self._idleness = Idleness()
         self.engines = {
@@ -135,6 +148,11 @@ class World:
         if rule is None:
             config = replace(setting.config, policy=setting.policy)
             self.proxy = Proxy(self.clock, self.engines, setting.costs, config, setting.plan_every_s)
+        self._prefetches = (
+            [StepPrefetch(self.clock, engine, foresight) for engine in self.engines.values()]
+            if rule in LOADS_AHEAD
+            else []
+        )
         self._numbers = count()
         self._last: dict[str, EngineId] = {}
         """By agent, where its last call went."""
@@ -143,6 +161,15 @@ class World:
         self._cached = self._from_host = self._ahead = 0
         self._first_prompt = self._first_cached = 0
         self._with_adapter = self._adapter_hits = 0
+
+    def begin_step(self) -> None:
+        """A step of a program began."""
+        for prefetch in self._prefetches:
+            prefetch.begin_step()
+
+    def end_activation(self) -> None:
+        for prefetch in self._prefetches:
+            prefetch.end_activation()
 
     def call(
         self, asked: Asked, then: Callable[[Call], None], ends: Callable[[], None] = lambda: None
@@ -173,7 +200,9 @@ class World:
     def _end(self, asked: Asked, call: Call, engine: EngineId, is_new: bool) -> None:
         usage = Usage(call.prompt_tokens, call.cached, call.output_tokens)
         self._placer.end(engine, asked.agent, usage.prompt + usage.output)
-        self._note(call, counts_as_first=asked.begins and not is_new)
+        counts_as_first = asked.begins and not is_new
+        self._note(call, counts_as_first=counts_as_first)
+        self._watch(Ended(engine, call, counts_as_first))
         if self.proxy is not None:
             number = CallId(call.number)
             self.proxy.post(
