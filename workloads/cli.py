@@ -25,6 +25,7 @@ from . import (
     scaling_cli,
     soak_cli,
     tables_cli,
+    validate_cli,
 )
 from .builds import Flavour
 from .command_line import DEFAULT
@@ -72,6 +73,7 @@ proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
 tables_cli.add_to(app)
+validate_cli.add_to(app)
 
 
 @app.command("compare")

@@ -18,11 +18,11 @@ from scalesim.proxy.core.model import KV_PREFIX, LORA, MemoryId
 from .ahead import Ahead, Store
 from .cache import Cache, Entry, Held
 from .clock import Clock
-from .costs import Costs
 from .foresight import Foresight
 from .link import Link
 from .owners import Owners
 from .paths import Path
+from .prices import Prices
 from .rules import OWN, MemoryRule, Ordered
 from .slots import Slots
 from .stores import Adapters, Prefixes
@@ -43,6 +43,7 @@ class Call:
     """A moment after its end, as by who asked for it..."""
     ends: Callable[[], None] = lambda: None
     """... and right before it gives back what it holds."""
+    asked_s: float = 0.0
     arrived_s: float = 0.0
     began_s: float = -1.0
     first_s: float = -1.0
@@ -100,7 +101,7 @@ class Counts:
 
 class Engine:
     def __init__(
-        self, name: str, clock: Clock, costs: Costs, sizes: Sizes, rule: str | None, foresight: Foresight
+        self, name: str, clock: Clock, costs: Prices, sizes: Sizes, rule: str | None, foresight: Foresight
     ) -> None:
         """`rule`: by which memory leaves, one of `rules.OWN`; None: as the proxy orders it."""
         self.name = name
@@ -202,7 +203,9 @@ class Engine:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
         done: list[Call] = []
+        calls = 0
         for call in self._prefilling:
+            calls += 1
             part = min(call.left, budget - tokens)
             begins = call.prompt_tokens - call.left
             attended += part * (begins + (part + 1) / 2)
@@ -211,7 +214,7 @@ class Engine:
             if call.left:
                 break
             done.append(call)
-        seconds = self._costs.prefill_s(tokens, attended)
+        seconds = self._costs.prefill_s(tokens, attended, calls)
         self.spent.load += moment - self._clock.now
         self.spent.prefill += seconds
         self.counts.steps += 1
