@@ -49,7 +49,7 @@ PLAYED: Mapping[str, Configuration] = {
     "hicache": WITH_HOST_TIER["hicache"],
     "on": replace(CONFIGURATIONS["on"], host_tier=True, parts=PARTS),
 }
-POLICIES: Mapping[str, str] = {"stock": "stock", "hicache": "stock", "on": "cost_aware"}
+POLICIES: Mapping[str, str] = {"stock": "stock", "hicache": "stock", "on": "nearest_first"}
 """Of the replay, for each of these."""
 
 
