@@ -7,6 +7,7 @@ besides. Prefixes come back from host memory where SGLang has one and says so; a
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ CONTEXTS = (64, 768)
 ANSWER = 40
 HOST = (256, 1024)
 """Tokens of prefixes that come back from host memory."""
+BEHIND_HOST = (16, 384)
+"""New ones behind these."""
+PARTS = (1, 2, 4, 8, 16, 32, 64)
+"""In which copies may come: the layers of a model."""
 FILLER = 1500
 CALL_TIMEOUT_S = 600.0
 MOST_SHARE = 0.6
@@ -209,14 +214,14 @@ class _Run:
         if not facts.host_tokens:
             notes.append("it has no host memory for prefixes: loads of them are not measured")
             return
-        for _ in range(REPEATS):
+        for new in (*BEHIND_HOST, *BEHIND_HOST):
             prefixes = [self._text(size) for size in HOST if self._fits(size)]
             for prefix in prefixes:
                 await self._prober.ask(prefix, 1)
             for _ in range(self._room // FILLER + 1):
                 await self._prober.ask(self._text(FILLER), 1)
             for prefix in prefixes:
-                seen = await self._prober.ask(self._text(NEW, prefix), 1)
+                seen = await self._prober.ask(self._text(new, prefix), 1)
                 if seen.host_tokens:
                     self._observed.from_host.append(seen)
         if not self._observed.from_host:
@@ -260,19 +265,7 @@ def concluded(observed: Observed, facts: Facts | None, name: str, source: str) -
         seen.ttft_s - _prefill_s(prefill, seen.prompt_tokens - seen.cached_tokens, seen.cached_tokens)
         for seen in observed.single
     )
-    loads = fitted(
-        [[1.0, seen.host_tokens] for seen in observed.from_host],
-        [
-            max(
-                LEAST_S,
-                seen.ttft_s
-                - front
-                - _prefill_s(prefill, seen.prompt_tokens - seen.cached_tokens, seen.cached_tokens),
-            )
-            for seen in observed.from_host
-        ],
-        2,
-    )
+    overhead_s, host_token_s, parts = _loads(observed.from_host, prefill, front)
     step, call, token, attended, adapted = prefill.values
     profile = Measured(
         name=name,
@@ -294,8 +287,9 @@ def concluded(observed: Observed, facts: Facts | None, name: str, source: str) -
         decode_call_s=decode.values[1],
         context_token_s=decode.values[2],
         adapted_call_s=decode.values[3],
-        load_overhead_s=loads.values[0] if observed.from_host else usual.load_overhead_s,
-        load_token_s=max(LEAST_S, loads.values[1]),
+        load_overhead_s=overhead_s if observed.from_host else usual.load_overhead_s,
+        load_token_s=max(LEAST_S, host_token_s),
+        load_parts=parts,
         adapter_load_s=_median(observed.adapter_s),
         report_every_s=usual.report_every_s,
         control_s=usual.control_s,
@@ -306,6 +300,32 @@ def concluded(observed: Observed, facts: Facts | None, name: str, source: str) -
 def _prefill_s(fit: Fitted, tokens: int, before: int) -> float:
     step, call, token, attended, _ = fit.values
     return step + call + token * tokens + attended * attended_by(tokens, before)
+
+
+def _loads(seen: Sequence[Seen], prefill: Fitted, front: float) -> tuple[float, float, int]:
+    """Overhead, time of a token, and in how many parts it comes: those with which the calls took what they took. A load that
+    computing hides altogether says nothing."""
+    best, best_error = (0.0, 0.0, 1), math.inf
+    for parts in PARTS:
+        rows, seconds = [], []
+        for one in seen:
+            computing = _prefill_s(prefill, one.prompt_tokens - one.cached_tokens, one.cached_tokens)
+            copying = one.ttft_s - front - computing / parts
+            if copying > computing * (1 - 1 / parts):  # it was waited for
+                rows.append([1.0, one.host_tokens])
+                seconds.append(copying)
+        if len(rows) < 2:
+            continue
+        found = fitted(rows, seconds, 2).values
+        errors = []
+        for one in seen:
+            computing = _prefill_s(prefill, one.prompt_tokens - one.cached_tokens, one.cached_tokens)
+            copying = found[0] + found[1] * one.host_tokens
+            took = front + max(copying + computing / parts, copying / parts + computing)
+            errors.append(abs(took - one.ttft_s) / one.ttft_s)
+        if statistics.mean(errors) < best_error:
+            best, best_error = (found[0], found[1], parts), statistics.mean(errors)
+    return best
 
 
 def _median(values: Iterable[float]) -> float:

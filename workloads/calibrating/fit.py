@@ -104,21 +104,22 @@ def beat_s(first: Seen, others: Sequence[Seen]) -> float:
 
 def stall(first: Seen, others: Sequence[Seen], adapted: bool = False) -> Prefill | None:
     """What the others' prompts took, by what the first one waited in excess of its beat. None: it had ended by then."""
+    if first.tokens_s[-1] < max(one.tokens_s[0] for one in others):
+        return None
     beat = beat_s(first, others)
-    excess = [max(0.0, seconds - beat) for at, seconds in _gaps(first) if _within(at, others)]
-    if not excess or first.tokens_s[-1] < max(one.tokens_s[0] for one in others):
+    excess = [seconds - beat for at, seconds in _gaps(first) if _within(at, others)]
+    seconds = sum(excess)
+    if seconds <= 0:
         return None
-    largest = max(excess)
-    held = [seconds for seconds in excess if seconds > max(beat / 2, largest / 8)]
-    if not held:
-        return None
+    # One call is computed in one step; of several that come at once, the first may not wait for the others.
+    held = sum(one > max(beat, max(excess) / 4) for one in excess)
     new = [one.prompt_tokens - one.cached_tokens for one in others]
     return Prefill(
-        len(held),
+        1 if len(others) == 1 else max(1, held),
         len(others),
         sum(new),
         sum(attended_by(count, one.cached_tokens) for count, one in zip(new, others, strict=True)),
-        sum(held),
+        seconds,
         sum(new) if adapted else 0,
     )
 

@@ -85,6 +85,10 @@ class Costs:
     def load_s(self, size_bytes: float, loads: int = 1) -> float:
         return size_bytes / self.link_bytes_per_s + loads * self.server.load_overhead_s
 
+    def beside_s(self, copying_s: float, computing_s: float) -> float:
+        """One after the other: what overlaps is left out."""
+        return copying_s + computing_s
+
     def told(self) -> dict[str, object]:
         return {
             "gpu": asdict(self.gpu),

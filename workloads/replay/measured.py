@@ -37,7 +37,14 @@ class MeasuredCosts:
         """As the engine had them."""
         profile = self.server
         slots = profile.slots if self.adapted else 0
-        return Sizes(profile.capacity_tokens, profile.host_tokens, slots, self.adapter_bytes if slots else 0)
+        return Sizes(
+            profile.capacity_tokens,
+            profile.host_tokens,
+            slots,
+            self.adapter_bytes if slots else 0,
+            gathers=True,
+            whole_nodes=True,
+        )
 
     def prefill_s(self, tokens: int, attended: float, calls: int = 1) -> float:
         profile = self.server
@@ -64,6 +71,13 @@ class MeasuredCosts:
 
     def load_s(self, size_bytes: float, loads: int = 1) -> float:
         return size_bytes / self.link_bytes_per_s + loads * self.server.load_overhead_s
+
+    def beside_s(self, copying_s: float, computing_s: float) -> float:
+        """Layer by layer: the last one is computed with when the copy has ended, or the first when its part has."""
+        if not copying_s:
+            return computing_s
+        parts = self.server.load_parts
+        return max(copying_s + computing_s / parts, copying_s / parts + computing_s)
 
     def told(self) -> dict[str, object]:
         return {"measured": asdict(self.server), "adapted": self.adapted}

@@ -47,6 +47,10 @@ class Prices(Protocol):
 
     def load_s(self, size_bytes: float, loads: int = 1) -> float: ...
 
+    def beside_s(self, copying_s: float, computing_s: float) -> float:
+        """A step of prefill and the copies that its calls wait for, together."""
+        ...
+
     def told(self) -> dict[str, object]:
         """For the JSON of a play."""
         ...

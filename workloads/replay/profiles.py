@@ -160,6 +160,8 @@ class Measured:
     """Of each prefix that comes back from host memory..."""
     load_token_s: float
     """... and of each token of it."""
+    load_parts: int
+    """In which it comes, layer by layer: each is computed with while the next ones are on their way."""
     adapter_load_s: float
     report_every_s: float
     control_s: float
