@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from . import command_line as common
 from .command_line import DEFAULT
@@ -69,7 +68,7 @@ def validate_command(
                 scalesim=scalesim.absolute(),
             ),
         )
-    common.finish(validate(order, Console()))
+    common.finish(validate(order, common.console()))
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ SIDE_BY_SIDE = ((4, 128), (8, 96), (12, 64))
 """Calls that come at once, and tokens of each."""
 BEHIND, NEW = 1500, 128
 """Tokens that the engine has already, and new ones behind them."""
-RUNNING = (1, 2, 4, 8, 12)
+RUNNING = (1, 2, 3, 4, 6, 8, 12)
 CONTEXTS = (64, 768)
 ANSWER = 40
 HOST = (256, 1024)
@@ -38,6 +39,7 @@ PARTS = (1, 2, 4, 8, 16, 32, 64)
 """In which copies may come: the layers of a model."""
 FILLER = 1500
 CALL_TIMEOUT_S = 600.0
+USUAL_CHARS_PER_TOKEN = 4.0
 MOST_SHARE = 0.6
 """Of the room, that is asked for at once."""
 UNKNOWN_ROOM = 16_384
@@ -73,6 +75,17 @@ class Observed:
     notes: list[str] = field(default_factory=list)
     """What was not measured, and why."""
 
+    def and_then(self, later: Observed) -> Observed:
+        """Both together."""
+        return Observed(
+            [*self.prefills, *later.prefills],
+            [*self.decodes, *later.decodes],
+            [*self.single, *later.single],
+            [*self.from_host, *later.from_host],
+            [*self.adapter_s, *later.adapter_s],
+            list(dict.fromkeys((*self.notes, *later.notes))),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -86,6 +99,12 @@ class Calibration:
 
 async def calibrate(aim: Aim, name: str, source: str, say: Callable[[str], None]) -> Calibration:
     """`source` says where the figures are from; `say` is told what is being measured. Raises `EngineUnfit`."""
+    observed, facts = await observe(aim, say)
+    return concluded(observed, facts, name, source)
+
+
+async def observe(aim: Aim, say: Callable[[str], None]) -> tuple[Observed, Facts | None]:
+    """Raises `EngineUnfit`."""
     observed = Observed()
     headers = {"Authorization": f"Bearer {aim.api_key}"}
     async with (
@@ -102,11 +121,10 @@ async def calibrate(aim: Aim, name: str, source: str, say: Callable[[str], None]
         try:
             chars = await calibration.of_engine(engine)
         except EngineUnfit:
-            chars = 4.0
+            chars = USUAL_CHARS_PER_TOKEN
         prober = Prober(calls, model, chars, _identity(aim), names_adapters=facts is None)
-        run = _Run(prober, engine, facts, observed, say)
-        await run.everything()
-    return concluded(observed, facts, name, source)
+        await _Run(prober, engine, facts, observed, say, f"{time.time_ns()}").everything()
+    return observed, facts
 
 
 def _identity(aim: Aim) -> dict[str, str]:
@@ -123,13 +141,16 @@ class _Run:
         facts: Facts | None,
         observed: Observed,
         say: Callable[[str], None],
+        salt: str,
     ) -> None:
+        """`salt` makes texts that no engine has seen before."""
         self._prober = prober
         self._engine = engine
         self._facts = facts
         self._observed = observed
         self._say = say
-        self._numbers = iter(range(1_000_000))
+        self._salt = salt
+        self._made = 0
         self._room = UNKNOWN_ROOM if facts is None else facts.capacity_tokens
         self._chunk = server().chunk_tokens if facts is None else facts.chunk_tokens
         self._adapters: list[str] = []
@@ -149,7 +170,8 @@ class _Run:
         await self._forget()
 
     def _text(self, tokens: int, *after: Text) -> Text:
-        return Text(f"{next(self._numbers)}", tokens, after)
+        self._made += 1
+        return Text(f"{self._salt}/{self._made}", tokens, after)
 
     def _fits(self, tokens: int) -> bool:
         return tokens <= self._room * MOST_SHARE

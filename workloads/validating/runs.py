@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from scalesim.workloads.replay.results import Results
@@ -79,28 +78,48 @@ class Cell:
 
     @property
     def points_apart(self) -> float:
-        """Of all calls and of first calls, the larger."""
-        apart = [abs(self.predicted.all_calls - self._mean([run.all_calls for run in self.measured]))]
-        first = [run.first_calls for run in self.measured if run.first_calls is not None]
-        if first and self.predicted.first_calls is not None:
-            apart.append(abs(self.predicted.first_calls - self._mean(first)))
-        return 100 * max(apart)
+        """Hit rates of all calls."""
+        return 100 * abs(self.predicted.all_calls - statistics.mean(self._all_calls))
+
+    @property
+    def first_points_apart(self) -> float | None:
+        """Those of first calls. None: nobody came again."""
+        if not self._first_calls or self.predicted.first_calls is None:
+            return None
+        return 100 * abs(self.predicted.first_calls - statistics.mean(self._first_calls))
+
+    @property
+    def points_vary(self) -> float | None:
+        """From play to play: the standard deviation. None of one play."""
+        return 100 * statistics.stdev(self._all_calls) if len(self.measured) > 1 else None
+
+    @property
+    def first_points_vary(self) -> float | None:
+        return 100 * statistics.stdev(self._first_calls) if len(self._first_calls) > 1 else None
+
+    @property
+    def _all_calls(self) -> list[float]:
+        return [run.all_calls for run in self.measured]
+
+    @property
+    def _first_calls(self) -> list[float]:
+        return [run.first_calls for run in self.measured if run.first_calls is not None]
 
     @property
     def step_error(self) -> float:
         """Mean over the steps of how far the prediction is from the mean of the plays, relative to that."""
-        return self._mean(
+        return statistics.mean(
             [
-                abs(predicted - self._mean(seen)) / self._mean(seen)
+                abs(predicted - statistics.mean(seen)) / statistics.mean(seen)
                 for predicted, seen in zip(self.predicted.steps_s, self._by_step(), strict=True)
-                if self._mean(seen) > 0
+                if statistics.mean(seen) > 0
             ]
         )
 
     @property
     def whole_error(self) -> float:
         """Of all steps together; above 0: predicted too long."""
-        seen = self._mean([sum(run.steps_s) for run in self.measured])
+        seen = statistics.mean([sum(run.steps_s) for run in self.measured])
         return sum(self.predicted.steps_s) / seen - 1
 
     @property
@@ -108,13 +127,18 @@ class Cell:
         """From play to play: the standard deviation of a step relative to its mean, mean over the steps. None of one play."""
         if len(self.measured) < 2:
             return None
-        return self._mean(
-            [statistics.stdev(seen) / self._mean(seen) for seen in self._by_step() if self._mean(seen) > 0]
+        return statistics.mean(
+            [
+                statistics.stdev(seen) / statistics.mean(seen)
+                for seen in self._by_step()
+                if statistics.mean(seen) > 0
+            ]
         )
 
     @property
     def hits_fit(self) -> bool:
-        return self.points_apart <= MOST_POINTS_APART
+        """Both kinds."""
+        return max(self.points_apart, self.first_points_apart or 0.0) <= MOST_POINTS_APART
 
     @property
     def steps_fit(self) -> bool:
@@ -125,6 +149,9 @@ class Cell:
             "scenario": self.scenario,
             "configuration": self.configuration,
             "points_apart": self.points_apart,
+            "first_points_apart": self.first_points_apart,
+            "points_vary": self.points_vary,
+            "first_points_vary": self.first_points_vary,
             "hits_fit": self.hits_fit,
             "step_error": self.step_error,
             "whole_error": self.whole_error,
@@ -136,7 +163,3 @@ class Cell:
 
     def _by_step(self) -> list[tuple[float, ...]]:
         return list(zip(*(run.steps_s for run in self.measured), strict=True))
-
-    @staticmethod
-    def _mean(values: Sequence[float]) -> float:
-        return statistics.mean(values)

@@ -7,6 +7,7 @@ a town its calls and, token by token, their prompts. Every configuration has an 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from scalesim.workloads import calibration
 from scalesim.workloads.builds import Conditions
-from scalesim.workloads.calibrating.calibrate import Aim, Calibration, calibrate
+from scalesim.workloads.calibrating.calibrate import Aim, Calibration, Observed, concluded, observe
 from scalesim.workloads.comparison import number, table_of
 from scalesim.workloads.configurations import CONFIGURATIONS, Configuration, Lane, passes
 from scalesim.workloads.engines import EngineUnfit
@@ -33,7 +34,7 @@ from scalesim.workloads.replay.paths import cut
 from scalesim.workloads.replay.player import play
 from scalesim.workloads.replay.profiles import written
 from scalesim.workloads.replay.world import Setting
-from scalesim.workloads.results import Play
+from scalesim.workloads.results import Play, mean
 from scalesim.workloads.room import room
 from scalesim.workloads.scenarios import scenario
 from scalesim.workloads.servers import Installation, Servers
@@ -105,7 +106,9 @@ async def validate(order: Order, console: Console) -> bool:
     ok = True
     with Servers(order.installation, order.out_dir) as servers:
         fleet = ChildProcesses(servers, capacity, len(order.names))
-        found = {lane.name: await _calibrated(lane, fleet, order, console) for lane in lanes}
+        await fleet.engines([lane.engine for lane in lanes])
+        played: list[tuple[Program, list[Play], Mapping[CallKey, Sequence[int]]]] = []
+        seen = {lane.name: [await _observed(lane, fleet, console)] for lane in lanes}
         for name, program in programs.items():
             rules = Rules(repeats=order.repeats, whole_plays=True, logprobs=False)
             plays = await play_all(program, [lanes], fleet, rules, console)
@@ -116,32 +119,43 @@ async def validate(order: Order, console: Console) -> bool:
             _keep(order.out_dir / name, plays, prompts)
             ok = ok and not any(call.error for one in plays for call in one.calls)
             print_errors(plays, console)
-            cells += compared(program, plays, prompts, found)
-            console.print(table(cells))
+            played.append((program, plays, prompts))
+            # Before the plays and after them: how fast a machine is drifts.
+            for lane in lanes:
+                seen[lane.name].append(await _observed(lane, fleet, console))
+    found = {name: _concluded(name, order, ones) for name, ones in seen.items()}
+    for program, plays, prompts in played:
+        cells += compared(program, plays, prompts, found)
     written_json(order, cells, found, capacity, chars)
     console.print(table(cells))
-    for lane in lanes:
-        for note in found[lane.name].notes:
-            console.print(f"{lane.name}: {note}")
+    for name, one in found.items():
+        for note in one.notes:
+            console.print(f"{name}: {note}")
     console.print(f"written: {order.json_path}", soft_wrap=True)
     return ok and all(cell.hits_fit and cell.steps_fit for cell in cells)
 
 
-async def _calibrated(lane: Lane, fleet: ChildProcesses, order: Order, console: Console) -> Calibration:
+async def _observed(lane: Lane, fleet: ChildProcesses, console: Console) -> tuple[Observed, Facts | None]:
     console.print(f"calibrating {lane.name}")
     url = (await fleet.engines([lane.engine]))[lane.engine]
     aim = Aim(url)
     if lane.configuration.mode is not None:
+        fleet.stop_proxies()
         proxy_url, _ = await fleet.proxy(lane, url)
         aim = Aim(proxy_url, engine_url=url, simulation="calibration")
     try:
-        found = await calibrate(
-            aim, lane.name, f"{command()}, commit {commit()}, {machine()}", lambda _: None
-        )
+        return await observe(aim, lambda _: None)
     finally:
         fleet.stop_proxies()
-    (order.out_dir / f"measured-{lane.name}.toml").write_text(written(found.profile))
-    (order.out_dir / f"observed-{lane.name}.json").write_text(json.dumps(asdict(found.observed), indent=1))
+
+
+def _concluded(name: str, order: Order, ones: Sequence[tuple[Observed, Facts | None]]) -> Calibration:
+    whole, facts = ones[0]
+    for later, _ in ones[1:]:
+        whole = whole.and_then(later)
+    found = concluded(whole, facts, name, f"{command()}, commit {commit()}, {machine()}")
+    (order.out_dir / f"measured-{name}.toml").write_text(written(found.profile))
+    (order.out_dir / f"observed-{name}.json").write_text(json.dumps(asdict(found.observed), indent=1))
     return found
 
 
@@ -216,21 +230,21 @@ def written_json(
 
 def table(cells: Sequence[Cell]) -> Table:
     made = table_of(
-        "predicted / measured",
-        *("all calls", "first calls", "points\napart", "", "play s", "error of\nits steps", "runs\nvary", ""),
+        "predicted / measured; how far apart, and how much plays vary",
+        *("all calls", "first calls", "points", "vary", "play s", "steps\napart", "vary", "fits"),
     )
     for cell in cells:
         runs, predicted = cell.measured, cell.predicted
         first = [run.first_calls for run in runs if run.first_calls is not None]
         made.add_row(
             f"{cell.scenario}: {cell.configuration}",
-            f"{predicted.all_calls:.3f} / {sum(run.all_calls for run in runs) / len(runs):.3f}",
-            f"{number(predicted.first_calls, 3)} / {number(sum(first) / len(first) if first else None, 3)}",
-            f"{cell.points_apart:.1f}",
-            "fits" if cell.hits_fit else "no",
-            f"{sum(predicted.steps_s):.1f} / {sum(sum(run.steps_s) for run in runs) / len(runs):.1f}",
+            f"{predicted.all_calls:.3f} / {statistics.mean(run.all_calls for run in runs):.3f}",
+            f"{number(predicted.first_calls, 3)} / {number(mean(first), 3)}",
+            f"{cell.points_apart:.1f}, {number(cell.first_points_apart, 1)}",
+            f"{number(cell.points_vary, 1)}, {number(cell.first_points_vary, 1)}",
+            f"{sum(predicted.steps_s):.1f} / {statistics.mean(sum(run.steps_s) for run in runs):.1f}",
             f"{cell.step_error:.1%}",
             "-" if cell.deviation is None else f"{cell.deviation:.1%}",
-            "fits" if cell.steps_fit else "no",
+            f"{'yes' if cell.hits_fit else 'no'}, {'yes' if cell.steps_fit else 'no'}",
         )
     return made
