@@ -20,7 +20,7 @@ from scalesim.workloads.builds import Conditions
 from scalesim.workloads.calibrating.calibrate import Aim, Calibration, Observed, concluded, observe
 from scalesim.workloads.comparison import number, table_of
 from scalesim.workloads.configurations import CONFIGURATIONS, Configuration, Lane, passes
-from scalesim.workloads.engines import EngineUnfit
+from scalesim.workloads.engines import EngineUnfit, Facts
 from scalesim.workloads.fleet import ChildProcesses
 from scalesim.workloads.links import Sizes as LinkSizes
 from scalesim.workloads.links import link
