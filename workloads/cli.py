@@ -27,6 +27,7 @@ from . import (
     soak_cli,
     study_cli,
     tables_cli,
+    validate_cli,
 )
 from .builds import Flavour
 from .command_line import DEFAULT
@@ -79,6 +80,7 @@ soak_cli.add_to(app)
 scaling_cli.add_to(app)
 study_cli.add_to(app)
 tables_cli.add_to(app)
+validate_cli.add_to(app)
 
 
 @app.command("compare")
