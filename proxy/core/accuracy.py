@@ -88,6 +88,10 @@ class Accuracy:
     def sample(self) -> tuple[AgentName, ...]:
         return tuple(self._sample)
 
+    def has(self, agent: AgentName) -> bool:
+        """Whether it is in the sample."""
+        return agent in self._sample
+
     @property
     def scores(self) -> dict[Source, Score]:
         """Of those that ever told anything of an agent in the sample."""

@@ -135,7 +135,9 @@ class Activations:
         """What gaps tell of an agent changes while it is away: what they tell now is compared with what comes."""
         simulation = agent.simulation
         accuracy = simulation.accuracy
-        for name in accuracy.sample if agent.name in accuracy.sample else ():
+        if not accuracy.has(agent.name):
+            return
+        for name in accuracy.sample:
             known = gap.estimate(simulation.agents[name], at)
             if known is not None:
                 accuracy.predicted(name, [(known.source, known.moment)])

@@ -23,6 +23,8 @@ class Average:
             self.mean, self.deviation = sample, sample / 2
             return
         # Few samples are averaged plainly, or the first one would dominate.
-        weight = max(_WEIGHT, 1 / self.count)
-        self.deviation += weight * (abs(sample - self.mean) - self.deviation)
-        self.mean += weight * (sample - self.mean)
+        weight, strays = 1 / self.count, sample - self.mean
+        if weight < _WEIGHT:
+            weight = _WEIGHT
+        self.deviation += weight * (abs(strays) - self.deviation)
+        self.mean += weight * strays

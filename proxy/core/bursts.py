@@ -39,6 +39,7 @@ class Bursts:
         "_barrier_s",
         "_before_turn",
         "_last_at",
+        "_recognised",
         "_repeats",
         "_span",
         "_within",
@@ -65,6 +66,8 @@ class Bursts:
         self._span = Average()
         """Seconds from the first beginning of a step to its last."""
         self._repeats = Mean(1 / 64)
+        self._recognised: bool | None = None
+        """None: not worked out since the last beginning."""
 
     @property
     def step(self) -> int:
@@ -77,6 +80,12 @@ class Bursts:
 
     @property
     def recognised(self) -> bool:
+        # Asked a dozen times in a call.
+        if self._recognised is None:
+            self._recognised = self._is_recognised()
+        return self._recognised
+
+    def _is_recognised(self) -> bool:
         return (
             self.size.count >= _BURSTS_NEEDED
             and self.size.mean >= 2.0
@@ -93,7 +102,7 @@ class Bursts:
     def began(self, turn: int, at: float) -> bool:
         """True if a step begins with it. `at` never goes back."""
         pause = at - self._last_at
-        self._last_at = at
+        self._last_at, self._recognised = at, None
         if self.clock.ticked:
             if not self._is_barrier(pause):
                 self._within.add(math.log(max(pause, _RESOLUTION_S)))
@@ -107,6 +116,7 @@ class Bursts:
     def repeated(self, is_repeat: bool) -> None:
         """Whether who began did so in the same step before."""
         self._repeats.add(is_repeat)
+        self._recognised = None
         if is_repeat:
             # A barrier was missed, perhaps because the simulation runs faster now: half of one is looked for after a burst.
             self._barrier_s *= 0.5 ** (1 / max(self.size.mean, 1.0))

@@ -177,8 +177,11 @@ class Guard:
         self._missing -= hit_lru and not hit_guarded
         lost = _CALLS_PER_HIT * (hit_lru - hit_guarded) - 1
         self._behind = max(self._behind + lost, -_CALLS_PER_HIT * self._fits)
-        if not locked or any(
-            len(cache) > MEMORY_LIMIT for cache in (self._lru, self._distance, self._guarded)
+        if (
+            not locked
+            or len(self._lru) > MEMORY_LIMIT
+            or len(self._distance) > MEMORY_LIMIT
+            or len(self._guarded) > MEMORY_LIMIT
         ):
             self.go_on()
         if self._in_charge is InCharge.DISTANCE:
@@ -194,15 +197,18 @@ class Guard:
         if calls is None:
             return
         self.go_on()
+        size = None
         if size_tokens is not None:
             self._usual_size.add(size_tokens)
-            for cache in (self._lru, self._distance, self._guarded):
-                cache.take(owner, max(1, size_tokens))
+            size = max(1, size_tokens)
         if calls > 1:
             self._running[owner] = calls - 1
+            if size is not None:
+                for cache in (self._lru, self._distance, self._guarded):
+                    cache.take(owner, size)
         else:
             del self._running[owner]
-            self._release(owner)
+            self._release(owner, size)
             if failed:
                 for cache in (self._lru, self._distance, self._guarded):
                     cache.drop(owner)
@@ -290,9 +296,9 @@ class Guard:
 
     # The caches
 
-    def _release(self, owner: Owner) -> None:
+    def _release(self, owner: Owner, size: int | None = None) -> None:
         for cache in (self._lru, self._distance, self._guarded):
-            cache.release(owner)
+            cache.release(owner, size)
 
     def _make_room(self) -> None:
         while self._lru.overfull:
@@ -300,7 +306,8 @@ class Guard:
             self._lru.drop(victim)
             self._missing -= victim not in self._guarded
             self._held = len(self._lru)
-        self._fits = max(self._fits, len(self._lru))
+        if (held := len(self._lru)) > self._fits:
+            self._fits = held
         while self._distance.overfull:
             self._distance.drop(self._distance.farthest(self._ranks))
         while self._guarded.overfull:

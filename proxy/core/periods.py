@@ -73,10 +73,12 @@ class Period:
         it did not come when it was due."""
         if self.day is None or not _fits(hours):
             return None
-        last = hours.steps[-1]
-        return next(
-            (due for one in hours.steps if (due := self._again(hours, one)) > last and due >= step), None
-        )
+        # The least that it may be in: after its last beginning, and not before now.
+        least = max(hours.steps[-1] + 1, step)
+        for one in hours.steps:
+            if one + self.day >= least and (due := self._again(hours, one)) >= least:
+                return due
+        return None
 
     def _again(self, hours: Hours, step: int) -> int:
         """A day after that beginning, or a step sooner if that one was late: it came a step sooner on the day before."""

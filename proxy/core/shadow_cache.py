@@ -57,8 +57,8 @@ class ShadowCache:
     @property
     def overfull(self) -> bool:
         """Whether something has to leave, and can."""
-        held = len(self._idle)
-        return held > 0 and (self._used > self.capacity or held + len(self._running) > MEMORY_LIMIT)
+        idle = self._idle
+        return bool(idle) and (self._used > self.capacity or len(idle) + len(self._running) > MEMORY_LIMIT)
 
     def take(self, owner: Owner, size: int) -> bool:
         """A call uses the memory, which has that size from now on; it is locked until released. True if it was there."""
@@ -69,9 +69,12 @@ class ShadowCache:
         self._used += size - (before or 0)
         return before is not None
 
-    def release(self, owner: Owner) -> None:
-        """The last of the calls that used it ended: nothing was used more recently."""
-        size = self._running.pop(owner)
+    def release(self, owner: Owner, size: int | None = None) -> None:
+        """The last of the calls that used it ended, and it has that size now, if one is told: nothing was used more recently."""
+        before = self._running.pop(owner)
+        if size is None:
+            size = before
+        self._used += size - before
         self._turn += 1
         self._idle[owner] = (size, self._turn)
         if self._farthest_first is not None and self._ranks is not None:

@@ -60,8 +60,7 @@ class Structure(StrEnum):
     SUCCESSION = "succession"
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """The number of the beginning that is the agent's; `Turns.turn` is that of the next one of all."""
 
     position: float
@@ -180,7 +179,13 @@ class Turns:
         known = self._agents.get(agent) if self.tells else None
         if known is None:
             return None
-        return self._in_round(known) or self._in_steps(known) or self._in_succession(agent)
+        in_round, in_steps, in_succession = self._held
+        found = self._in_round(known) if in_round else None
+        if found is None and in_steps:
+            found = self._in_steps(known)
+        if found is None and in_succession:
+            found = self._in_succession(agent)
+        return found
 
     def next_up(self) -> Collection[AgentName]:
         """Of whom succession tells, the next one first: others after each beginning, and never many."""
@@ -283,8 +288,6 @@ class Turns:
         return known.gap.mean if _is_regular(known.gap) else None
 
     def _in_round(self, known: int | Habit) -> Expected | None:
-        if not self._round_holds:
-            return None
         gap = self._round_gap(known)
         last = known.turn if isinstance(known, Habit) else known
         if gap is None or self.turn - last > 2 * gap:
@@ -293,8 +296,6 @@ class Turns:
 
     def _in_steps(self, known: int | Habit) -> Expected | None:
         if not isinstance(known, Habit) or known.period is None or known.step is None:
-            return None
-        if not self._steps_hold:
             return None
         steps, period = self.steps, known.period
         if not _is_regular(period) or steps.step - known.step > 2 * period.mean:

@@ -204,8 +204,9 @@ class Call:
         if agent is None or sent is None or listeners.mode_of(simulation) is not Mode.ON:
             return
         # A call from before a change of its agent's adapter tells nothing of the next one.
-        if listeners.assigned(simulation, agent) == self._assigned_then and listeners.recomputed(
-            simulation, agent
+        if (
+            listeners.recomputed(simulation, agent)
+            and listeners.assigned(simulation, agent) == self._assigned_then
         ):
             owner = owner_of(simulation, agent)
             listeners.remember(owner, self.request.path, sent, usage.prompt, self.outgoing.adapter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scalesim.proxy.access.keys import Keys
 from scalesim.proxy.access.rates import Rate, Rates, origin_of
@@ -39,8 +39,7 @@ class _Refused(ScaleSimError):
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(NamedTuple):
     key: str = ""
     origin: bytes | None = None
     host: bytes = b""

@@ -65,6 +65,8 @@ def name_of(
     if method != "POST" or parsed is None or parsed.get("stream"):
         return None
     found = {name: value for name, value in headers if name in _NAMING}
+    if not found:
+        return None  # as of nearly all
     header = next((name for name in (_KEY, *_REQUEST_IDS) if found.get(name)), None)
     if header is None or (header != _KEY and _RETRY_COUNT not in found):
         return None

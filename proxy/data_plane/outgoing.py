@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -83,11 +83,12 @@ class Writer:
         features: frozenset[str],
     ) -> tuple[dict[str, object], str | None]:
         """What the engine shall see besides, and the id by which it can abort the call."""
+        own_id = os.urandom(16).hex()  # nobody may guess by which id another client's call is aborted
         if path == RESPONSES:
             # The id is also the answer's own, by which clients continue it: engines know such ids by their prefix.
-            given, own_id = parsed.get("request_id"), f"resp_{secrets.token_hex(16)}"
+            given, own_id = parsed.get("request_id"), f"resp_{own_id}"
         else:
-            given, own_id = parsed.get("rid"), secrets.token_hex(16)
+            given = parsed.get("rid")
             if to.front is not None and owner is not None:
                 own_id = to.front.request_id(owner, own_id)
         request_id = given if isinstance(given, str) and given else own_id

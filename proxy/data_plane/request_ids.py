@@ -6,8 +6,8 @@ answer carries it. An engine that gives its answers ids of its own keeps them, u
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -38,7 +38,7 @@ class RequestIds:
         # The headers stay as they are: a client that names its retries is not to be taken for one by what is made here.
         given = [value for name, value in scope["headers"] if name == REQUEST_ID]
         fits = len(given) == 1 and _FIT.fullmatch(given[0]) is not None
-        own = given[0] if fits else secrets.token_hex(16).encode()
+        own = given[0] if fits else os.urandom(16).hex().encode()
         request_id.set(own.decode())
         answers = self._answers
 

@@ -20,6 +20,8 @@ class Stat:
 
     pid: int
     parent: int
+    session: int
+    """Kept for life, unlike a parent that ends and a process group that is left."""
     ticks: int
     """CPU time of it and of those of its children that have ended."""
     pages: int
@@ -38,9 +40,15 @@ def parsed(line: str) -> Stat:
     """The name, second of the fields, stands in brackets and may hold anything, brackets and spaces too."""
     pid, _, rest = line.partition(" (")
     fields = rest.rpartition(") ")[2].split()
-    # From the third field on: state, ppid, ...; utime, stime, cutime, cstime are the 14th to 17th, rss is the 24th.
+    # From the third field on: state, ppid, pgrp, session, ...; utime, stime, cutime, cstime are the 14th to 17th, rss is
+    # the 24th.
     return Stat(
-        int(pid), int(fields[1]), sum(map(int, fields[11:15])), int(fields[21]), zombie=fields[0] == "Z"
+        pid=int(pid),
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        ticks=sum(map(int, fields[11:15])),
+        pages=int(fields[21]),
+        zombie=fields[0] == "Z",
     )
 
 
@@ -56,6 +64,12 @@ def tree(root: int, stats: Iterable[Stat]) -> list[Stat]:
     for pid in found:
         found += children.get(pid, ())
     return [known[pid] for pid in found]
+
+
+def of_session(leader: int) -> list[int]:
+    """All processes that were started in it and have not ended, the one that leads it first."""
+    members = [one.pid for one in _all_stats() if one.session == leader and not one.zombie]
+    return sorted(members, key=lambda pid: (pid != leader, pid))
 
 
 def usage(root: int) -> Usage:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from scalesim.workloads.servers import Server, ServerFailed, Servers, free_port,
 from .contestants import Contestant, Place
 from .http1 import Malformed, Messages
 from .loads import Load, fault_of, requests
+from .processes import of_session
 
 HOST = "127.0.0.1"
 FIRST_ANSWER_S = 30.0
@@ -69,10 +70,13 @@ class Racer:
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _signal(self, number: signal.Signals) -> bool:
-        # Its group, since it may be several processes. As long as it was not waited for, nobody else has its id.
+        # Its session: it may be several processes, and workers are in groups of their own. As long as it was not waited for,
+        # nobody else has its id.
         if self.server is None or self.server.process.returncode is not None:
             return False
-        os.killpg(self.server.process.pid, number)
+        for pid in of_session(self.server.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         return True
 
 

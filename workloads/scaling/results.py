@@ -13,6 +13,14 @@ from scalesim.workloads.machine import provenance
 from .figures import Hits, Rate, linear
 
 SCHEMA = 1
+_ABOUT_RATES = (
+    "their cap: calls/s that the engines could answer together. linear: calls/s over as many times those of the first line; not where the core of "
+    "the proxy, or that of engines and clients (others), is full: engines cannot help there. most/mean: calls of the busiest engine."
+)
+_ABOUT_HITS = (
+    "hits: prompt tokens found in a cache. of Belady: over the most that could be found, with each engine's own calls and cache; prefixes that were "
+    "computed ahead of calls may lift it over 1. moved: prompts computed anew because their agent changed engines."
+)
 
 
 @dataclass(slots=True)
@@ -52,6 +60,7 @@ def show(measured: Measured, console: Console) -> None:
         "others busy",
         "most/mean",
         "errors",
+        "calls by engine",
     )
     for column in columns:
         table.add_column(column, justify="right")
@@ -61,9 +70,10 @@ def show(measured: Measured, console: Console) -> None:
             *(str(one.engines), f"{one.cap_rps:,.0f}", f"{one.rps:,.0f}", f"{one.of_cap:.2f}"),
             "a core is full" if share is None else f"{share:.2f}",
             *(f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.proxy_busy:.0%}", f"{one.ends_busy:.0%}"),
-            *(f"{one.imbalance:.2f}", str(sum(one.errors.values()))),
+            *(f"{one.imbalance:.2f}", str(sum(one.errors.values())), " ".join(map(str, one.calls.values()))),
         )
     console.print(table)
+    console.print(_ABOUT_RATES, highlight=False, soft_wrap=True)
     table = Table(title="What their caches are worth")
     for column in (
         "engines",
@@ -82,6 +92,7 @@ def show(measured: Measured, console: Console) -> None:
             *(f"{found.moved_bytes / 1e6:,.1f}", f"{found.ahead_bytes / 1e6:,.1f}", calls),
         )
     console.print(table)
+    console.print(_ABOUT_HITS, highlight=False, soft_wrap=True)
     for one in measured.rates:
         for fault, times in one.errors.items():
             console.print(

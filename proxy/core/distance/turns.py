@@ -10,7 +10,8 @@ from ..turns import Structure
 
 def estimate(agent: Agent, at: float) -> Estimate | None:
     simulation = agent.simulation
-    expected = None if simulation.turns.alone else simulation.turns.expected(agent.name)
+    turns = simulation.turns
+    expected = turns.expected(agent.name) if turns.tells and not turns.alone else None
     if expected is None:
         return None
     # Steps that a simulation tells of are known better than such as are read off its traffic: there gaps count in them.

@@ -16,7 +16,10 @@ import pytest
 
 from tests.support.patience import PATIENCE_S
 
-BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
+BINARY = (
+    os.environ.get("SCALESIM_TEST_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
+)
+"""The variable chooses one of several: `make test-valkey`."""
 
 
 def free_port() -> int:

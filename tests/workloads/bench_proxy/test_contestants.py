@@ -20,6 +20,12 @@ def test_all_are_found_in_the_order_of_the_table() -> None:
     assert all(one.about for one in contestants())
 
 
+def test_several_workers_need_a_redis_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(NotThere, match="apt-get install redis-server"):
+        BY_NAME["ours, 4 workers"].start(_place(tmp_path, tmp_path))
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_one_that_was_not_made_says_how_to_make_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

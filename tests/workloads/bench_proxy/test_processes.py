@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scalesim.workloads.bench_proxy.processes import Gone, Stat, parsed, tree, usage
+from scalesim.workloads.bench_proxy.processes import Gone, Stat, of_session, parsed, tree, usage
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -17,11 +17,11 @@ LINE = (
 
 
 def _stat(pid: int, parent: int, *, zombie: bool = False) -> Stat:
-    return Stat(pid, parent, 1, 1, zombie)
+    return Stat(pid, parent, 1, 1, 1, zombie)
 
 
 def test_a_line_of_stat_is_read_whatever_the_name_of_the_process() -> None:
-    assert parsed(LINE) == Stat(1234, 1, 111 + 22 + 3 + 4, 4321, False)
+    assert parsed(LINE) == Stat(1234, 1, 1234, 111 + 22 + 3 + 4, 4321, False)
     assert parsed(LINE.replace(" S 1 ", " Z 1 ")).zombie
 
 
@@ -35,6 +35,22 @@ def test_who_has_ended_has_no_tree() -> None:
         tree(5, [_stat(1, 0)])
     with pytest.raises(Gone):
         tree(5, [_stat(5, 1, zombie=True)])
+
+
+def test_a_session_has_children_in_groups_of_their_own_too() -> None:
+    program = "import os, sys; child = os.fork(); child or os.setpgid(0, 0); print(os.getpid(), flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as leader:
+        assert leader.stdin is not None
+        assert leader.stdout is not None
+        pids = [int(leader.stdout.readline()) for _ in range(2)]
+        assert of_session(leader.pid) == [leader.pid, *(pid for pid in pids if pid != leader.pid)]
+        leader.stdin.close()
 
 
 def test_what_a_process_and_its_child_use_counts_together() -> None:

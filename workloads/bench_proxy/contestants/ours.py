@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
+from dataclasses import replace
 
 from scalesim.workloads.servers import ROOT
 
@@ -10,6 +11,8 @@ from .base import Contestant, NotThere, Place, Start
 
 _SCALESIM = ROOT / ".venv" / "bin" / "scalesim"
 WORKERS = 4
+_WITH_REDIS = '"$0" --bind "$1" --port "$2" --dir "$3" --save "" --appendonly no --loglevel warning & shift 3; exec "$@"'
+"""For a shell. Both are of one process group, which is what ends them; and what Redis uses counts as the proxy's."""
 
 
 def _start(place: Place, *options: str) -> Start:
@@ -25,11 +28,17 @@ def _start(place: Place, *options: str) -> Start:
 
 
 def _with_workers(place: Place) -> Start:
-    start = _start(place, "--mode", "on", "--workers", str(WORKERS))
-    told = subprocess.run([str(_SCALESIM), "serve", "--help"], capture_output=True, text=True, check=False)
-    if "--workers" not in told.stdout:
-        raise NotThere("`scalesim serve` has no --workers")
-    return start
+    redis = shutil.which("redis-server") or shutil.which("valkey-server")
+    if redis is None:
+        raise NotThere(
+            "redis-server is missing: several workers share what they know by it; apt-get install redis-server"
+        )
+    port = str(place.other_port())
+    start = _start(
+        place, "--mode", "on", "--workers", str(WORKERS), "--redis", f"redis://{place.host}:{port}/0"
+    )
+    beside = ["sh", "-c", _WITH_REDIS, redis, place.host, port, str(place.folder)]
+    return replace(start, command=[*beside, *start.command])
 
 
 def _off(place: Place) -> Start:
@@ -45,5 +54,7 @@ CONTESTANTS = (
         "ours, off", _off, about="a plain proxy: it plans nothing, and reads no prompt for whose it is"
     ),
     Contestant("ours, on", _on, about="recognition, events, metrics, plans, orders and pins"),
-    Contestant(f"ours, {WORKERS} workers", _with_workers, about="on, all workers on the one core"),
+    Contestant(
+        f"ours, {WORKERS} workers", _with_workers, about="on, all workers and their Redis on the one core"
+    ),
 )
