@@ -39,8 +39,8 @@ class LoadTotal:
 
 
 def describe(capabilities: Capabilities) -> str:
-    """One line."""
+    """What it is, and whether it takes orders; a short line."""
     name = f"{capabilities.kind} {capabilities.version}".strip()
     if capabilities.extended:
-        return f"{name}, extended ({', '.join(sorted(capabilities.features)) or 'no features'})"
+        return f"{name}, extended"
     return f"{name}, not extended: {capabilities.reason or 'no reason given'}"

@@ -568,7 +568,8 @@ class Runtime:
         else:
             capabilities = replace(capabilities, extended=False, features=frozenset(), reason=line.problem)
         engine = line.adapter.engine
-        log.info("%s found: %s", engine, describe(capabilities))
+        features = ", ".join(sorted(capabilities.features)) or "nothing"
+        log.info("%s found: %s; it can do: %s", engine, describe(capabilities), features)
         if self._tells(line):
             self.post(EngineFound(self._clock(), engine, capabilities))
 

@@ -207,10 +207,10 @@ class AgentAnswer(BaseModel):
 
     @classmethod
     def of(cls, known: AgentSnapshot, now: float) -> AgentAnswer:
-        finite = known.distance is not None and known.distance != float("inf")
+        distance = known.distance
         return cls(
             name=known.name,
-            distance=known.distance if finite else None,
+            distance=None if distance is None or math.isinf(distance) else round(distance, 4),
             unit=known.clock,
             source=known.source,
             running=known.in_activation,

@@ -24,7 +24,7 @@ ENGINE_EXAMPLE: dict[str, JsonValue] = {
     "for_s": 812.5,
     "commanded": True,
     "extended": True,
-    "description": "sglang 0.5.23, extended (evict, order, pin, residency)",
+    "description": "sglang 0.5.23, extended",
     "features": ["evict", "order", "pin", "residency"],
     "capacity_tokens": 11000,
     "agents": 24,

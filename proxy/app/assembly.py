@@ -69,9 +69,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTROL = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+CONTROL = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2.0)
 """Who uses these connections has bounds of its own for each engine. A common one would let an engine that does not answer keep
-orders and questions from all others."""
+orders and questions from all others. uvicorn, and so SGLang, closes a connection after 5 s without a request: one that is about to be
+closed is not to be used, or a question is lost."""
 OPERATORS = 512
 """Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
 RECIPES_EVERY_S = 3.0
