@@ -27,6 +27,18 @@ class EngineStatus:
     problem: str
     """Why it is lost, not extended or not commanded, or the last control call that failed; empty if all is well."""
 
+    @property
+    def about(self) -> str:
+        """One line for people."""
+        return "not found yet" if self.capabilities is None else describe(self.capabilities)
+
+    @property
+    def capacity_tokens(self) -> int | None:
+        """As it last reported, or else as it says of itself."""
+        if self.report is not None:
+            return self.report.capacity_tokens
+        return None if self.capabilities is None else self.capabilities.capacity_tokens
+
 
 @dataclass(slots=True)
 class LoadTotal:

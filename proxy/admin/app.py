@@ -33,7 +33,8 @@ from .gate import Gate
 from .graphs import graph_routes
 from .hints import hint_routes
 from .keys import key_routes
-from .live import Live, live_routes
+from .live import Live
+from .live_routes import live_routes
 from .loads import load_routes
 from .office import Office
 from .operation_routes import operation_routes

@@ -107,6 +107,7 @@ class Desk:
     _turns: WeakValueDictionary[SimulationId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def post(self, event: Event) -> None:
+        """What the group is to know, if there is one. What is only asked of this process goes to its runtime."""
         (self.tell or self.runtime.post)(event)
 
     @property

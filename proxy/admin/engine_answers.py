@@ -196,7 +196,6 @@ class EngineAnswer(BaseModel):
     ) -> EngineAnswer:
         entry = placed.entry
         found = status.capabilities
-        capacity = found.capacity_tokens if found else None
         return cls(
             engine=status.engine,
             url=status.base_url,
@@ -204,9 +203,9 @@ class EngineAnswer(BaseModel):
             for_s=round(now - status.since, 3),
             commanded=status.commanded,
             extended=found is not None and found.extended,
-            description=describe(found) if found else "not found yet",
+            description=status.about,
             features=sorted(found.features) if found else [],
-            capacity_tokens=status.report.capacity_tokens if status.report else capacity,
+            capacity_tokens=status.capacity_tokens,
             agents=known.agents if known else 0,
             ordered_agents=len(known.order) if known and known.order is not None else None,
             pinned_agents=len(known.pins) if known else 0,

@@ -143,8 +143,7 @@ class PressureAnswer(BaseModel):
     def of(
         cls, status: EngineStatus, known: EngineSnapshot | None, placed_calls: int, held_tokens: int
     ) -> PressureAnswer:
-        report, found = status.report, status.capabilities
-        capacity = report.capacity_tokens if report else found.capacity_tokens if found else None
+        report, capacity = status.report, status.capacity_tokens
         loads = None if known is None else known.loads
         return cls(
             engine=status.engine,

@@ -11,18 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
 import orjson
-from fastapi import APIRouter, Header, Query
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from scalesim.proxy.core.events import (
     ActionStarted,
@@ -35,16 +29,16 @@ from scalesim.proxy.core.events import (
     Moved,
     SimulationEnded,
 )
-from scalesim.proxy.core.model import KV_PREFIX, AgentName, EngineId, Owner, SimulationId, owner_of
+from scalesim.proxy.core.model import KV_PREFIX, AgentName, Owner, SimulationId
 from scalesim.proxy.dashboard.actions import row
-from scalesim.proxy.dashboard.field import Field, seen
+from scalesim.proxy.dashboard.field import seen
 from scalesim.proxy.dashboard.meter import Meter
 from scalesim.proxy.dashboard.patch import Json, patch
 
-from .bodies import SIMULATION_PATTERN
+from . import channels
+from .channels import Channel, Listener
 from .desk import Desk
 from .overview import overview
-from .problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +46,8 @@ EVERY_S = 1.0
 SOON_S = 0.02
 """Before the first beat: the picture that is there at once goes first."""
 LISTENERS = 32
-QUEUED = 30
-"""Messages that wait for one listener; with one more it is dropped."""
-KEPT = 30
-"""Messages that are kept for those who come again."""
 LINGER_S = 10.0
 """A field without listeners is kept up for so long: a page that lost its connection is back by then."""
-AGENTS = 20_000
-"""Of one simulation that are shown: those that became known first."""
 LOOKS = 1_000
 """At agents in one beat, of each simulation that is shown."""
 ROUND = 250
@@ -68,80 +56,6 @@ PIECE = 25
 """Looks between two turns for everybody else: about half a millisecond."""
 ROWS = 500
 """Of a field that is filled, in one message."""
-
-_EXAMPLE = (
-    'id: 5f0c-1\nevent: picture\ndata: {"at":812.5,"overview":{"simulations":{"town":{"mode":"on","agents":24}}},'
-    '"field":{"words":[[0,"engine-0"],[1,"device"],[2,"steps"],[3,"hinted"]],'
-    '"agents":[[0,0,0,1,2,17.0,3,null,"Ann"]]}}\n\n'
-    'id: 5f0c-2\nevent: change\ndata: {"at":813.5,"overview":{"simulations":{"town":{"calls":311}}}}\n\n'
-)
-
-
-class Listener:
-    """One page that looks on."""
-
-    def __init__(self, first: Iterable[bytes]) -> None:
-        """`first` is made bit by bit, as it is taken: a whole field at once would hold up everybody else."""
-        self.first = first
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED + 1)
-        self.is_over = False
-
-    def put(self, message: bytes) -> bool:
-        """False: it takes too little, and gets no more."""
-        if self._queue.qsize() >= QUEUED:
-            self.end()
-            return False
-        self._queue.put_nowait(message)
-        return True
-
-    def end(self) -> None:
-        """What waits is given up if there is no room even for the end."""
-        self.is_over = True
-        if self._queue.empty():
-            self._queue.put_nowait(None)
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        for piece in self.first:
-            yield piece
-            await asyncio.sleep(0)
-        while not self.is_over:
-            message = await self._queue.get()
-            if message is None:
-                return
-            yield message
-
-
-@dataclass(slots=True, eq=False)
-class Channel:
-    """All who look at one simulation, or (None) at none."""
-
-    simulation: SimulationId | None
-    shown: Field = field(default_factory=Field)
-    listeners: list[Listener] = field(default_factory=list)
-    kept: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=KEPT))
-    touched: dict[AgentName, None] = field(default_factory=dict)
-    """Agents to be looked at."""
-    residents: dict[EngineId, frozenset[str]] = field(default_factory=dict)
-    """Owners of prefixes on each device, by the last beat."""
-    round: Iterator[AgentName] = field(default_factory=lambda: iter(()))
-    left_at: float = 0.0
-    """When the last listener left."""
-    identity: object = None
-    """Of the simulation: another one may have the same name."""
-
-    @property
-    def prefix(self) -> str:
-        """Of its owners."""
-        return "" if self.simulation is None else owner_of(self.simulation, AgentName(""))
-
-    def touch(self, names: Iterable[AgentName]) -> None:
-        """Whom there is no room for comes in turn, or is not shown at all."""
-        for name in names:
-            if len(self.touched) < AGENTS and (name in self.shown or len(self.shown) < AGENTS):
-                self.touched[name] = None
-
-    def put(self, message: bytes) -> None:
-        self.listeners = [one for one in self.listeners if one.put(message)]
 
 
 class Live:
@@ -163,11 +77,11 @@ class Live:
         self._beats: asyncio.Task[None] | None = None
 
     def sizes(self) -> dict[str, int]:
-        channels = self._channels.values()
+        known = self._channels.values()
         return {
-            "live_listeners": sum(len(one.listeners) for one in channels),
-            "live_agents": sum(len(one.shown) for one in channels),
-            "live_touched": sum(len(one.touched) for one in channels),
+            "live_listeners": sum(len(one.listeners) for one in known),
+            "live_agents": sum(len(one.shown) for one in known),
+            "live_touched": sum(len(one.touched) for one in known),
             **self._meter.sizes(),
         }
 
@@ -208,9 +122,7 @@ class Live:
                 told["actions"] = actions
             if channel.simulation is not None:
                 told["field"] = {**channel.shown.changes(), **self._standing(channel, channel.simulation)}
-            message = self._message("change", told, self._number)
-            channel.kept.append((self._number, message))
-            channel.put(message)
+            channel.tell(self._number, self._message("change", told, self._number))
         if self._desk.is_ending():
             self._end_all()
         self._leave_alone(now)
@@ -270,7 +182,7 @@ class Live:
         controller = self._desk.controller
         channel.identity = controller.identity(simulation)
         channel.touch(channel.shown.names)
-        channel.touch(controller.names(simulation, AGENTS))
+        channel.touch(controller.names(simulation, channels.AGENTS))
 
     # What is told
 
@@ -362,7 +274,7 @@ class Live:
         channel.touch(channel.shown.active)
         if not is_filling:
             channel.touch(self._next_of_all(channel))
-        looks = AGENTS if is_filling else LOOKS
+        looks = channels.AGENTS if is_filling else LOOKS
         sent = 0
         while channel.touched and looks > 0:
             for _ in range(min(PIECE, len(channel.touched))):
@@ -378,16 +290,14 @@ class Live:
                     "at": round(self._desk.clock(), 3),
                     "field": {**channel.shown.changes(), **self._standing(channel, simulation)},
                 }
-                message = self._message("change", told, self._number)
-                channel.kept.append((self._number, message))
-                channel.put(message)
+                channel.tell(self._number, self._message("change", told, self._number))
             await self._wait(0)
 
     def _look_at(self, channel: Channel, simulation: SimulationId, name: AgentName) -> None:
         glance = self._desk.controller.glance(simulation, name)
         if glance is None:
             channel.shown.forget(name)
-        elif name in channel.shown or len(channel.shown) < AGENTS:
+        elif channel.may_show(name):
             explained = self._desk.callers.explained(simulation, name)
             channel.shown.see(name, seen(glance, None if explained is None else explained.confidence))
 
@@ -422,61 +332,3 @@ class Live:
 def _tell_of_failure(beats: asyncio.Task[None]) -> None:
     if not beats.cancelled() and (failure := beats.exception()) is not None:
         log.error("the live feed failed", exc_info=failure)
-
-
-class _Stream(StreamingResponse):
-    """Begins to listen when it is sent, and not before; whatever ends it, it listens no more."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, live: Live, simulation: SimulationId | None, last_id: str) -> None:
-        super().__init__(_nothing(), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
-        self._listening = live.listening(simulation, last_id)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._listening as listener:
-            self.body_iterator = listener.messages()
-            await super().__call__(scope, receive, send)
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
-def live_routes(live: Live) -> APIRouter:
-    router = APIRouter(tags=["live"])
-
-    @router.get(
-        "/admin/v1/live",
-        response_class=StreamingResponse,
-        responses={
-            200: {
-                "description": "Events, until the client leaves.",
-                "content": {"text/event-stream": {"example": _EXAMPLE}},
-            },
-            503: {"description": "There are as many listeners as there may be. None was dropped."},
-        },
-    )
-    async def changes(
-        simulation: Annotated[
-            str | None,
-            Query(pattern=SIMULATION_PATTERN, description="Whose agents are told; none: nobody's."),
-        ] = None,
-        last_event_id: Annotated[
-            str | None, Header(max_length=64, description="Of the last event that came: go on after it.")
-        ] = None,
-    ) -> _Stream:
-        """Server-sent events: a `picture` first, then a `change` each second. `overview` of a change is a JSON merge patch (RFC
-        7396) of that of the picture. `field` holds a row for each agent that is new or not as it was: number, engine, state (0
-        idle, 1 between two calls of an activation, 2 calling), place of its prefix, clock, moment on that clock at which its
-        next call is expected, who says so, how sure it is who calls, and, if it is new, its name. Words stand in `words`, by
-        their numbers; `clocks` are where each clock stands now, and how many seconds one unit of it takes. A simulation that
-        is not known yet is waited for."""
-        if live.is_full:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"{LISTENERS} listeners are there already", limit=LISTENERS
-            )
-        return _Stream(live, None if simulation is None else SimulationId(simulation), last_event_id or "")
-
-    return router

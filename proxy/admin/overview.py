@@ -7,7 +7,7 @@ from typing import Any
 import scalesim
 from scalesim.proxy.core.snapshot import EngineSnapshot, SimulationSnapshot
 from scalesim.proxy.dashboard.patch import Json, without_none
-from scalesim.proxy.engine_status import EngineStatus, describe
+from scalesim.proxy.engine_status import EngineStatus
 from scalesim.proxy.engines.breaker import State as Breaker
 from scalesim.proxy.engines.fleet import EngineState
 
@@ -99,14 +99,14 @@ def _of_engine(
         "since": round(status.since, 1),
         "commanded": status.commanded,
         "extended": found is not None and found.extended,
-        "about": describe(found) if found else "not found yet",
+        "about": status.about,
         "problem": status.problem or (placed.problem if placed else "") or None,
         "state": placed.entry.state.value if placed else None,
         "calls": placed.running if placed else None,
         "breaker": None if breaker is Breaker.CLOSED else breaker.value,
         "actions": status.waiting,
         "loads": status.loads,
-        "capacity_tokens": report.capacity_tokens if report else found.capacity_tokens if found else None,
+        "capacity_tokens": status.capacity_tokens,
         "pinned_tokens": report.pinned_tokens if report else None,
         "pools": {
             pool.name: {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +35,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 SHOWN = 20
 """Of a long list of wrong things, as many are named."""
+
+
+Refusals = Mapping[type[Exception], HTTPStatus]
+"""By what is raised. Whatever another one is a kind of stands behind it."""
 
 
 class Problem(Exception):
@@ -71,6 +76,16 @@ def invalid(errors: Sequence[Any], where: str = "") -> Problem:
     shown = [_one(error) for error in errors[:SHOWN]]
     detail = where + "; ".join(f"{one['at']}: {one['says']}" for one in shown)
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, ProblemType.INVALID, errors=shown)
+
+
+@contextmanager
+def refused(by: Refusals, says: str = "{}; nothing was changed") -> Iterator[None]:
+    """What is raised of these becomes a problem, with the status of the first that fits."""
+    try:
+        yield
+    except tuple(by) as exc:
+        status = next(status for kind, status in by.items() if isinstance(exc, kind))
+        raise Problem(status, says.format(exc)) from exc
 
 
 def some(names: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -19,12 +21,11 @@ from scalesim.proxy.recognition.recipes.book import (
 from scalesim.proxy.recognition.recipes.choosing import Chooser, Index
 from scalesim.proxy.recognition.recipes.recipe import RecipeError
 from scalesim.proxy.recognition.recipes.shelf import MAX_FILES
-from scalesim.proxy.recording_status import TraceFailed, TraceRefused, UnknownTrace
 
 from .audit import audit
 from .desk import Desk
 from .office import Office
-from .problems import Problem
+from .problems import Problem, Refusals, refused
 from .recipe_answers import (
     CheckedAnswer,
     RecipeAnswer,
@@ -34,8 +35,14 @@ from .recipe_answers import (
     TrialBody,
     WholeRecipeAnswer,
 )
+from .traces import REFUSALS as OF_TRACES
 
 RecipePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,39}$", examples=["oasis"])]
+_REFUSALS: Refusals = {
+    UnknownRecipe: HTTPStatus.NOT_FOUND,
+    CannotWrite: HTTPStatus.SERVICE_UNAVAILABLE,
+    BookRefused: HTTPStatus.CONFLICT,
+}
 _DISK: dict[int | str, dict[str, Any]] = {
     503: {"description": "A file cannot be read or written; the text says why. Nothing was changed."}
 }
@@ -59,27 +66,21 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
     @router.post("/validate")
     async def validate(body: RecipeBody) -> CheckedAnswer:
         """Reads a recipe, and keeps nothing. One that is wrong is a 422 that says why, and on which line."""
-        try:
+        with _readable():
             return CheckedAnswer.of(await asyncio.to_thread(checked, body.text))
-        except RecipeError as exc:
-            raise _wrong(exc) from exc
 
     @router.post("/test", responses=_DISK)
     async def test(body: TrialBody) -> TrialAnswer:
         """What recipes find in a piece of text, in a request, or in a recorded trace. Nothing is kept, and nothing counted."""
         index = book.shelf.index
         if body.recipe is not None:
-            try:
+            with _readable():
                 index = with_recipe(index, await asyncio.to_thread(checked, body.recipe))
-            except RecipeError as exc:
-                raise _wrong(exc) from exc
         if body.trace is None:
             return _tried(index, body)
-        try:
+        with refused(OF_TRACES, "trace: {}"):
             async with traces_tried:
                 tried = await office.try_trace(body.trace, index)
-        except TraceRefused as exc:
-            raise Problem(_status_of(exc), f"trace: {exc}") from exc
         if not tried.trial.calls:
             raise Problem(
                 HTTPStatus.CONFLICT,
@@ -90,10 +91,8 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
     @router.get("/{recipe}", responses=_DISK)
     async def one_recipe(recipe: RecipePath) -> WholeRecipeAnswer:
         """All that it says, and its text."""
-        try:
+        with refused(_REFUSALS):
             return await _whole(recipe)
-        except BookRefused as exc:
-            raise _problem(exc) from exc
 
     @router.put(
         "/{recipe}", responses={201: {"description": "It was new.", "model": WholeRecipeAnswer}, **_DISK}
@@ -103,24 +102,18 @@ def recipe_routes(desk: Desk, office: Office) -> APIRouter:
     ) -> WholeRecipeAnswer:
         """Keeps it in the user's folder; from the next call on it is in force. One of the name of a built-in one takes its place. The
         text must say the same name."""
-        try:
+        with _readable(), refused(_REFUSALS):
             is_new = await book.put(recipe, body.text)
             audit(request, f"the recipe {recipe!r} was {'put' if is_new else 'replaced'}")
             if is_new:
                 response.status_code = HTTPStatus.CREATED
             return await _whole(recipe)
-        except RecipeError as exc:
-            raise _wrong(exc) from exc
-        except BookRefused as exc:
-            raise _problem(exc) from exc
 
     @router.delete("/{recipe}", status_code=HTTPStatus.NO_CONTENT, responses=_DISK)
     async def delete(recipe: RecipePath, request: Request) -> None:
         """One of the user's. A built-in one whose place it took is in force again."""
-        try:
+        with refused(_REFUSALS):
             await book.delete(recipe)
-        except BookRefused as exc:
-            raise _problem(exc) from exc
         audit(request, f"the recipe {recipe!r} was deleted")
 
     async def _whole(name: str) -> WholeRecipeAnswer:
@@ -149,27 +142,12 @@ def _tried(index: Index, body: TrialBody) -> TrialAnswer:
     return TrialAnswer.of_one(fitting, read)
 
 
-def _wrong(exc: RecipeError) -> Problem:
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, f"{exc}; nothing was changed", line=exc.line, key=exc.key or None
-    )
-
-
-def _problem(exc: BookRefused) -> Problem:
-    match exc:
-        case UnknownRecipe():
-            status = HTTPStatus.NOT_FOUND
-        case CannotWrite():
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-        case _:
-            status = HTTPStatus.CONFLICT
-    return Problem(status, f"{exc}; nothing was changed")
-
-
-def _status_of(exc: TraceRefused) -> HTTPStatus:
-    match exc:
-        case UnknownTrace():
-            return HTTPStatus.NOT_FOUND
-        case TraceFailed():
-            return HTTPStatus.SERVICE_UNAVAILABLE
-    return HTTPStatus.CONFLICT
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A text that is no recipe becomes a problem that says where."""
+    try:
+        yield
+    except RecipeError as exc:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"{exc}; nothing was changed", line=exc.line, key=exc.key or None
+        ) from exc

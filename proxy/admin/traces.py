@@ -18,7 +18,7 @@ from .audit import audit
 from .desk import Desk
 from .gate import LINES
 from .office import Office, TraceBook
-from .problems import Problem
+from .problems import Refusals, refused
 from .recording_answers import RECORDING_EXAMPLE, RecordingAnswer
 
 _TRACE: dict[str, JsonValue] = {
@@ -35,6 +35,13 @@ TraceName = Annotated[str, StringConstraints(pattern=TRACE_PATTERN)]
 TracePath = Annotated[str, Path(pattern=TRACE_PATTERN, examples=["monday"])]
 _DISK: dict[int | str, dict[str, object]] = {
     503: {"description": "The folder cannot be read or written; the text says why."}
+}
+
+
+REFUSALS: Refusals = {
+    UnknownTrace: HTTPStatus.NOT_FOUND,
+    TraceFailed: HTTPStatus.SERVICE_UNAVAILABLE,
+    TraceRefused: HTTPStatus.CONFLICT,
 }
 
 
@@ -86,10 +93,8 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
     async def traces() -> TracesAnswer:
         """Those of the folder, and what is being recorded now."""
         book = office.traces
-        try:
+        with refused(REFUSALS):
             kept = [] if book is None else await book.all_kept()
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
         status = None if book is None else book.status()
         return TracesAnswer(
             full_text_allowed=desk.settings.traces_full_text,
@@ -100,10 +105,8 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
     @router.post("", status_code=HTTPStatus.CREATED, responses=_DISK)
     async def start(body: TraceBody, request: Request, response: Response) -> TraceAnswer:
         """Calls that end from now on are recorded, until it is stopped or the proxy ends. One trace at a time."""
-        try:
+        with refused(REFUSALS):
             kept = await _book().start(body.name, full_text=body.full_text)
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
         what = "in full text" if body.full_text else "as hashes"
         audit(request, f"the trace {body.name!r} was begun, {what}")
         response.headers["location"] = f"/admin/v1/traces/{body.name}"
@@ -112,18 +115,14 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
     @router.get("/{trace}", responses=_DISK)
     async def one_trace(trace: TracePath) -> TraceAnswer:
         """How large it is, and how it is doing while it is being recorded."""
-        try:
+        with refused(REFUSALS):
             return _answer(await _book().kept(trace))
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
 
     @router.post("/{trace}/stop", responses=_DISK)
     async def stop(trace: TracePath, request: Request) -> TraceAnswer:
         """No call is recorded any more, and what was is on the disk. Again: no harm."""
-        try:
+        with refused(REFUSALS):
             kept = await _book().stop(trace)
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
         audit(request, f"the trace {trace!r} was stopped")
         return _answer(kept)
 
@@ -140,10 +139,8 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
     )
     async def content(trace: TracePath, request: Request) -> StreamingResponse:
         """The trace itself. It may still be recorded."""
-        try:
+        with refused(REFUSALS):
             pieces = await _book().content(trace)
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
         audit(request, f"the trace {trace!r} is fetched")
         named = {"content-disposition": f'attachment; filename="{trace}.jsonl"'}
         return StreamingResponse(pieces, media_type=LINES, headers=named)
@@ -151,10 +148,8 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
     @router.delete("/{trace}", status_code=HTTPStatus.NO_CONTENT, responses=_DISK)
     async def delete(trace: TracePath, request: Request) -> None:
         """With all its files and the key of its hashes. Not while it is being recorded."""
-        try:
+        with refused(REFUSALS):
             await _book().delete(trace)
-        except TraceRefused as exc:
-            raise _problem(exc) from exc
         audit(request, f"the trace {trace!r} was deleted")
 
     def _book() -> TraceBook:
@@ -177,17 +172,6 @@ def trace_routes(desk: Desk, office: Office) -> APIRouter:
         )
 
     return router
-
-
-def _problem(exc: TraceRefused) -> Problem:
-    match exc:
-        case UnknownTrace():
-            status = HTTPStatus.NOT_FOUND
-        case TraceFailed():
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-        case _:
-            status = HTTPStatus.CONFLICT
-    return Problem(status, f"{exc}; nothing was changed")
 
 
 _CONTENT = '{"schema":"scalesim.trace","version":1,"text":false}\n{"timestamp":12.5,"request_id":"1"}\n'

@@ -414,9 +414,5 @@ def _forget(*_: object) -> None:
 
 
 def _bytes_per_token(runtime: Runtime, engine: EngineId) -> int | None:
-    """Of a prefix, as far as the engine reports it."""
     report = next((one.report for one in runtime.engines() if one.engine == engine), None)
-    if report is None or not report.capacity_tokens:
-        return None
-    pools = (pool for pool in report.pools if pool.kinds == {KV_PREFIX})
-    return next((pool.capacity_bytes // report.capacity_tokens for pool in pools), None)
+    return None if report is None else report.bytes_per_token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -75,8 +74,7 @@ def retry_rules(settings: Settings) -> RetryRules:
 
 
 def breaker_rules(settings: Settings) -> BreakerRules:
-    return replace(
-        BreakerRules(),
+    return BreakerRules(
         failures_in_a_row=settings.breaker_failures,
         rest_s=settings.breaker_rest_s,
         longest_rest_s=settings.breaker_longest_rest_s,

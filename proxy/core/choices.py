@@ -64,8 +64,7 @@ def restore(plain: Plain, world: World, planner: Planner, shift: float, at: floa
         if of is not None and name in choosing.names():
             of.estimator = choosing.find(name)
     for simulation, agent, pin in known.agents:
-        of = world.population.simulations.get(simulation)
-        pinned = None if of is None else of.agents.get(agent)
+        pinned = world.population.find(simulation, agent)
         if pinned is not None:
             world.pins.restore(pinned, min(pin.since, at), pin.until, pin.reason, at)
     for adapter_name, pin in known.adapters:

@@ -364,14 +364,12 @@ class Controller:
         return [self._agent(agent) for agent in page]
 
     def agent(self, simulation: SimulationId, name: AgentName) -> AgentSnapshot | None:
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         return None if agent is None else self._agent(agent)
 
     def pin_room(self, simulation: SimulationId, name: AgentName) -> PinRoom | None:
         """Whether an operator may pin the agent; None of an unknown one."""
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         return None if agent is None else self._world.pins.room_of(agent)
 
     def adapter_pin_room(self, name: str) -> PinRoom | None:
@@ -381,8 +379,7 @@ class Controller:
     def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
         """How far each memory of the agent is from being on the device of its engine; nothing where that cannot be reached. None
         of an unknown agent, or of one without memory."""
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         if agent is None or agent.engine is None:
             return None
         if not agent.engine.reachable:
@@ -429,8 +426,7 @@ class Controller:
 
     def estimates(self, simulation: SimulationId, name: AgentName) -> list[EstimateSnapshot]:
         """What each source says of an agent, whether or not it is believed; nothing of an unknown one."""
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         if agent is None:
             return []
         at = self._now
@@ -438,8 +434,7 @@ class Controller:
 
     def story(self, simulation: SimulationId, name: AgentName) -> StorySnapshot | None:
         """What happened to the agent of late, empty if it did not call; None of an unknown one."""
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         return None if agent is None else self._world.stories.of(agent)
 
     @property
@@ -457,8 +452,7 @@ class Controller:
 
     def glance(self, simulation: SimulationId, name: AgentName) -> Glance | None:
         """None of an unknown agent."""
-        known = self._simulations.get(simulation)
-        agent = None if known is None else known.agents.get(name)
+        agent = self._world.population.find(simulation, name)
         return None if agent is None else at_agent(agent, self._estimate(agent, self._now), self._now)
 
     def clocks(self, simulation: SimulationId) -> dict[Clock, Reckoning]:

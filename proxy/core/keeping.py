@@ -273,8 +273,7 @@ class Keeping:
 
     def engine_of(self, simulation: SimulationId, agent: AgentName) -> EngineId | None:
         """Where its memory is; None if that is not known."""
-        of = self._population.simulations.get(simulation)
-        known = None if of is None else of.agents.get(agent)
+        known = self._population.find(simulation, agent)
         return None if known is None or known.engine is None else known.engine.id
 
     def edges(self, simulation: SimulationId) -> int | None:
@@ -310,11 +309,10 @@ class Keeping:
 
     def agent(self, simulation: SimulationId, name: AgentName, shift: float, at: float) -> Plain:
         """Without its running calls; None of an unknown one."""
-        of = self._population.simulations.get(simulation)
-        agent = None if of is None else of.agents.get(name)
-        if of is None or agent is None:
+        agent = self._population.find(simulation, name)
+        if agent is None:
             return None
-        assigned = agent.assigned
+        of, assigned = agent.simulation, agent.assigned
         beside = _Beside(
             None if agent.engine is None else agent.engine.id,
             None if assigned is None or assigned.forgotten else assigned.name,

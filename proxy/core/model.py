@@ -212,3 +212,11 @@ class EngineReport:
     """On their way to the device ahead of a call."""
     running_adapters: frozenset[AdapterName] = frozenset()
     """Of the calls that are being computed."""
+
+    @property
+    def bytes_per_token(self) -> int | None:
+        """Of a prefix; None where it does not tell."""
+        prefixes = next((pool for pool in self.pools if KV_PREFIX in pool.kinds), None)
+        if prefixes is None or not self.capacity_tokens:
+            return None
+        return prefixes.capacity_bytes // self.capacity_tokens

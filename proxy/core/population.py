@@ -96,6 +96,11 @@ class Population:
                 self.quiet.move_to_end(name)
         return simulation
 
+    def find(self, simulation: SimulationId, name: AgentName) -> Agent | None:
+        """Of those who are known: nobody becomes so by it."""
+        known = self.simulations.get(simulation)
+        return None if known is None else known.agents.get(name)
+
     def agent(self, simulation: Simulation, name: AgentName) -> Agent | None:
         """The one of that name, seen now. None if it is new and all there is room for have calls running, assigned
         adapters or pins."""

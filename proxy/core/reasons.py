@@ -69,8 +69,7 @@ def expected(agent: Agent, estimate: Estimator, seconds: float, at: float) -> st
 
 def agent_of(owner: Owner, world: World) -> Agent | None:
     simulation, _, name = owner.partition("/")
-    known = world.population.simulations.get(SimulationId(simulation))
-    return None if known is None else known.agents.get(AgentName(name))
+    return world.population.find(SimulationId(simulation), AgentName(name))
 
 
 def some(names: Collection[str]) -> str:

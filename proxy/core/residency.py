@@ -164,11 +164,5 @@ class Residency:
 
 
 def _view(report: EngineReport, adapters: Iterable[MemoryId]) -> EngineView:
-    prefixes = next((pool for pool in report.pools if KV_PREFIX in pool.kinds), None)
     sizes = [sum(report.memories[adapter]) for adapter in adapters]
-    return EngineView(
-        bytes_per_token=None
-        if prefixes is None or not report.capacity_tokens
-        else prefixes.capacity_bytes // report.capacity_tokens,
-        adapter_bytes=max(sizes, default=None),
-    )
+    return EngineView(bytes_per_token=report.bytes_per_token, adapter_bytes=max(sizes, default=None))

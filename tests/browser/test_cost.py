@@ -10,8 +10,9 @@ from statistics import mean
 import pytest
 
 from scalesim.proxy.action_log import ActionLog
+from scalesim.proxy.admin.channels import AGENTS
 from scalesim.proxy.admin.desk import Desk
-from scalesim.proxy.admin.live import AGENTS, LOOKS, Live
+from scalesim.proxy.admin.live import LOOKS, Live
 from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.events import DistanceHinted, Event
 from scalesim.proxy.core.model import Clock

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from scalesim.proxy.action_log import ActionLog
+from scalesim.proxy.admin import channels, live_routes
 from scalesim.proxy.admin import live as feed
 from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.live import Live
@@ -90,7 +91,7 @@ class Beats:
             await self.live.beat()
 
 
-def queued(listener: feed.Listener, page: Page) -> list[dict[str, Any]]:
+def queued(listener: channels.Listener, page: Page) -> list[dict[str, Any]]:
     messages: deque[bytes | None] = listener._queue._queue  # type: ignore[attr-defined]
     messages.extendleft(reversed(list(listener.first)))
     listener.first = ()
@@ -194,12 +195,12 @@ async def test_each_message_is_made_once_for_all(proxy: Proxy, beats: Beats) -> 
 async def test_who_takes_nothing_is_dropped_and_the_others_are_not(proxy: Proxy, beats: Beats) -> None:
     town, page = proxy.simulation("Ann"), Page()
     with beats.live.listening(town) as slow, beats.live.listening(town) as quick:
-        for _ in range(feed.QUEUED + 2):
+        for _ in range(channels.QUEUED + 2):
             await beats.beat()
             queued(quick, page)
         assert (slow.is_over, quick.is_over) == (True, False)
         assert beats.live.sizes()["live_listeners"] == 1
-        assert slow._queue.qsize() <= feed.QUEUED
+        assert slow._queue.qsize() <= channels.QUEUED
 
 
 async def test_who_comes_again_goes_on_where_it_was(proxy: Proxy, beats: Beats) -> None:
@@ -219,7 +220,7 @@ async def test_who_comes_again_goes_on_where_it_was(proxy: Proxy, beats: Beats) 
 async def test_who_missed_too_much_gets_a_whole_picture(proxy: Proxy, beats: Beats, last: str) -> None:
     town, page = proxy.simulation("Ann"), Page()
     with beats.live.listening(town):
-        await beats.beat(feed.KEPT + 2)
+        await beats.beat(channels.KEPT + 2)
         with beats.live.listening(town, last) as listener:
             (first,) = queued(listener, page)
             assert (first["event"], page.names) == ("picture", {"Ann"})
@@ -287,7 +288,7 @@ async def test_much_that_is_told_at_once_is_shown_bit_by_bit(
 
 
 async def test_a_field_is_bounded(proxy: Proxy, beats: Beats, monkeypatch: Any) -> None:
-    monkeypatch.setattr(feed, "AGENTS", 3)
+    monkeypatch.setattr(channels, "AGENTS", 3)
     town, page = proxy.simulation("Ann", "Bob"), Page()
     with beats.live.listening(town) as listener:
         await beats.beat()
@@ -375,7 +376,8 @@ async def test_over_http_it_begins_with_the_picture_and_ends_with_the_client(pro
 
 
 async def test_no_more_than_a_few_may_listen(proxy: Proxy, monkeypatch: Any) -> None:
-    monkeypatch.setattr(feed, "LISTENERS", 1)
+    for module in (feed, live_routes):
+        monkeypatch.setattr(module, "LISTENERS", 1)
     town = proxy.simulation("Ann")
     async with streamed(proxy, town) as events:
         await soon(anext(events), PATIENCE_S)
