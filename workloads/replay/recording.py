@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from scalesim.workloads.belady import Cut, RecordedCall, minimum
 from scalesim.workloads.deadlines import Load, in_time
 
-from .costs import Costs
 from .link import SLICE_S
+from .prices import Prices
 from .world import Ended
 
 
@@ -52,7 +52,7 @@ class Hidden:
 
 @dataclass(slots=True)
 class Recording:
-    costs: Costs
+    costs: Prices
     ended: list[Ended] = field(default_factory=list)
 
     def note(self, ended: Ended) -> None:

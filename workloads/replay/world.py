@@ -24,12 +24,13 @@ from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.telling import Duration
 
+from .causes import Idleness, causes
 from .clock import Clock
-from .costs import Costs
 from .engine import Call, Engine, Sizes
 from .foresight import Foresight
 from .kvflow import StepPrefetch
 from .paths import Path
+from .prices import Prices
 from .proxy import PLAN_EVERY_S, Proxy
 from .results import Control, Hits, Moved, Results, Shares, StepTime, spread
 from .rules import LOADS_AHEAD, OWN
@@ -41,13 +42,17 @@ SIMULATION = SimulationId("town")
 class Setting:
     """What plays; `sizes` of each engine."""
 
-    costs: Costs
+    costs: Prices
     sizes: Sizes
     policy: str = "nearest_first"
     """One of `policy_names()`."""
     engines: int = 1
     placement: str = placement.DEFAULT
     plan_every_s: float = PLAN_EVERY_S
+    front_s: float = 0.0
+    """From a call's leaving the client until it stands in an engine's queue."""
+    after_s: float = 0.0
+    """From a call's end until its client knows it."""
     config: ControllerConfig = field(default_factory=ControllerConfig)
     """But for its policy."""
 
@@ -69,10 +74,9 @@ class Setting:
             "engines": self.engines,
             "placement": self.placement,
             "plan_every_s": self.plan_every_s,
-            "gpu": asdict(self.costs.gpu),
-            "model": asdict(self.costs.model),
-            "server": asdict(self.costs.server),
-            "devices": self.costs.devices,
+            "front_s": self.front_s,
+            "after_s": self.after_s,
+            **self.costs.told(),
             "sizes": asdict(self.sizes),
         }
 
@@ -124,9 +128,19 @@ class World:
         self._progress = progress
         self._watch = watch
         rule = setting.policy if setting.policy in OWN else None
+        self._idleness = Idleness()
         self.engines = {
-            EngineId(name): Engine(name, self.clock, setting.costs, setting.sizes, rule, foresight)
-            for name in (f"engine-{number}" for number in range(setting.engines))
+            EngineId(f"engine-{number}"): Engine(
+                f"engine-{number}",
+                self.clock,
+                setting.costs,
+                setting.sizes,
+                rule,
+                foresight,
+                self._idleness,
+                number,
+            )
+            for number in range(setting.engines)
         }
         self._usable = frozenset(self.engines)
         self._placer = Placer(placement.find(setting.placement), agent_limit=max(1, agents))
@@ -175,16 +189,25 @@ class World:
 
         def ended(call: Call) -> None:
             self._end(asked, call, engine, is_new)
-            then(call)
+            self._later(self._setting.after_s, lambda: then(call))
 
         number, owner = next(self._numbers), owner_of(SIMULATION, agent)
-        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended, ends)
+        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended, ends, asked_s=now)
         if self.proxy is not None:
             self.proxy.post(CallStarted(now, CallId(number), SIMULATION, agent, engine, adapter))
+        self._later(self._setting.front_s, lambda: self._submit(engine, call))
+
+    def _submit(self, engine: EngineId, call: Call) -> None:
         try:
             self.engines[engine].submit(call)
         except ValueError as exc:
             raise Impossible(str(exc)) from exc
+
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        if seconds:
+            self.clock.after(seconds, do)
+        else:
+            do()
 
     def _end(self, asked: Asked, call: Call, engine: EngineId, is_new: bool) -> None:
         usage = Usage(call.prompt_tokens, call.cached, call.output_tokens)
@@ -200,8 +223,8 @@ class World:
 
     def _note(self, call: Call, *, counts_as_first: bool) -> None:
         self.ended += 1
-        self._ttft.append(call.first_s - call.arrived_s)
-        self._took.append(call.ended_s - call.arrived_s)
+        self._ttft.append(call.first_s - call.asked_s)
+        self._took.append(call.ended_s - call.asked_s)
         self._queued.append(call.began_s - call.arrived_s)
         self._cached += call.cached
         self._from_host += call.from_host
@@ -258,6 +281,11 @@ class World:
             control=self._control(engines),
             evicted_tokens=sum(engine.cache.counts.evicted for engine in engines),
             most_running=max(engine.counts.most_running for engine in engines),
+            causes=causes(
+                [engine.account for engine in engines],
+                max(0.0, whole - sum(engine.spent.busy for engine in engines)),
+                self._idleness.seconds,
+            ),
             engines=tuple(
                 {
                     **asdict(engine.spent),
