@@ -41,7 +41,8 @@ def draw(result: Result, path: Path) -> None:
     figure.suptitle(result["title"])
     commit = str(result["commit"])[:12]
     told = [
-        f"Predicted by a model of engines on an H100 with Qwen2.5-7B. {result['about']}",
+        f"Predicted by a model of engines with the speeds of an H100 and Qwen2.5-7B; {result['settings']['agents']} agents,"
+        f" {result['settings']['steps']} steps. {result['about']}",
         f"{result['command']} · commit {commit} · seed {result['seed']}",
     ]
     width = int(figure.get_figwidth() * 13)
@@ -172,7 +173,15 @@ def budgets(result: Result) -> Figure:
         (adapters, "adapters", "calls that found their adapter"),
         (prefixes, "on_device", "prompt tokens found on the device"),
     ):
-        _lines(axes, result["rows"], "policy", "slots", key)
+        split = [row for row in result["rows"] if not isinstance(row["slots"], str)]
+        _lines(axes, split, "policy", "slots", key)
+        for number, policy in enumerate(_values(split, "policy")):
+            for row in result["rows"]:
+                if row["policy"] == policy and isinstance(row["slots"], str):
+                    axes.axhline(
+                        row[key], color=COLOURS[number], linestyle=":", label=f"{policy}, {row['slots']}"
+                    )
+        axes.legend(fontsize=8)
         axes.set_xlabel("slots for adapters; the rest is for prefixes")
         axes.set_ylabel(label)
     return figure

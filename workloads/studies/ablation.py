@@ -43,8 +43,8 @@ def _variants(seed: int) -> Sequence[Variant]:
 
 STUDY = Study(
     "What each part of memory control is worth",
-    "Independent agents with an adapter each, 125 slots, 80 GB of host memory for prefixes, exact distances; 100 ms for each load as in"
-    " the paper's baseline, and 1 ms as of the bare wire.",
+    "Independent agents with an adapter each, room for a quarter of adapters and prefixes, copies in host memory, exact distances; 100 ms"
+    " for each load as in the paper's baseline, and 1 ms as of the bare wire.",
     _variants,
     ("step_s", "ttft_s", "adapters", "on_device", "load", "hidden", "demand_gb", "ahead_gb", "wasted_gb"),
 )

@@ -21,7 +21,7 @@ def _variants(seed: int) -> Sequence[Variant]:
 
 STUDY = Study(
     "How near each policy comes to an eviction that knows the future",
-    "No host memory, no adapters, exact distances. Belady: token-level MIN with the same room, on the very calls of each play.",
+    "Room for a quarter of the prefixes, no host memory, no adapters, exact distances. Belady: token-level MIN with the same room, on the very calls of each play.",
     _variants,
     ("first_calls", "first_of_belady", "all_calls", "all_of_belady", "step_s", "ttft_s"),
 )

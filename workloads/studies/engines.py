@@ -19,8 +19,8 @@ def _variants(seed: int) -> Sequence[Variant]:
 
 STUDY = Study(
     "More engines for the same agents",
-    "500 independent agents with an adapter each; on each engine 125 slots and 80 GB of host memory for prefixes; 0.1 s for each load;"
-    " placement by memory in both.",
+    "Independent agents with an adapter each; on each engine room for a quarter of the adapters and prefixes, and copies in host memory;"
+    " 0.1 s for each load; placement by memory in both.",
     _variants,
     ("step_s", "ttft_s", "adapters", "first_calls", "load", "demand_gb", "ahead_gb", "wasted_gb"),
 )

@@ -19,8 +19,8 @@ def _variants(seed: int) -> Sequence[Variant]:
 
 STUDY = Study(
     "How much loading each policy hides",
-    "An adapter of rank 64 for each agent, 125 slots, 80 GB of host memory for prefixes, 0.1 s for each load as in the paper's"
-    " baseline. Hidden: of the link's time for what calls needed, that before they came. Bound: earliest deadline first, of the same loads.",
+    "An adapter of rank 64 for each agent, room for a quarter of adapters and prefixes, copies in host memory, 0.1 s for each load as in the"
+    " paper's baseline. Hidden: of the link's time for what calls needed, that before they came. Bound: earliest deadline first, of the same loads.",
     _variants,
     (
         "step_s",

@@ -26,7 +26,7 @@ def _variants(seed: int) -> Iterator[Variant]:
 
 STUDY = Study(
     "What each source of distances is worth",
-    "No host memory, no adapters, nearest_first. Its own state: how long actions last, where agents are and go, or who knows whom,"
+    "Room for a quarter of the prefixes, no host memory, no adapters, nearest_first. Its own state: how long actions last, where agents are and go, or who knows whom,"
     " whichever the scenario has. Told exactly: the step of each agent's next activation.",
     lambda seed: list(_variants(seed)),
     ("first_calls", "first_of_belady", "all_calls", "step_s", "ttft_s"),

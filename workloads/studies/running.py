@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from scalesim.workloads.machine import provenance
 
-from .variant import HOST_GB, PERSONA_TOKENS, STEPS, Study, measured
+from .variant import AGENTS, HOST_GB, ROOM, STEPS, Study, measured
 
 SCHEMA = 1
 
@@ -33,8 +33,9 @@ def as_json(name: str, study: Study, seed: int, rows: Sequence[Row]) -> dict[str
     settings = {
         "gpu": "h100",
         "model": "qwen2.5-7b",
+        "agents": AGENTS,
         "steps": STEPS,
-        "persona_tokens_without_host": PERSONA_TOKENS,
+        "room": ROOM,
         "host_gb": HOST_GB,
     }
     return {

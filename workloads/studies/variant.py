@@ -1,4 +1,4 @@
-"""One play of a study, what is measured of it, and the two grounds that studies are played on."""
+"""One play of a study, what is measured of it, and the two grounds that studies are played on: the speeds of an H100, and room for a quarter."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from scalesim.workloads.replay.world import Setting
 from scalesim.workloads.scenarios import scenario as scenario_of
 
 SCENARIOS = ("independent", "interaction", "diffusion")
-AGENTS = 500
-"""As in the paper's middle."""
-PERSONA_TOKENS = 4000
-"""The upper end of what its workloads have, so that half of the agents' prefixes fit on an H100."""
+AGENTS = 200
 STEPS = 12
 """Twice the mean time between an agent's activations, and a little more."""
+ROOM = 0.25
+"""For this share of the agents' prefixes, and of their adapters: of 500 agents, as many as in the paper."""
+PREFIX_TOKENS = 2300
+"""Of an agent, in the middle of a play: its persona, and its history."""
 OPTIONS: Mapping[str, Mapping[str, float]] = {"diffusion": {"waves": 10, "apart": 2}}
 """News every other step: with fewer waves, few agents are reached twice."""
 RANK = 64
-SLOTS = 125
 HOST_GB = 80.0
-"""As in the paper and its release."""
+"""Both as in the paper and its release."""
 WIRE_S = 1e-3
 SOFTWARE_S = 0.1
 """For each load: what the wire takes to set about it, and what an adapter took in the paper's baseline (85 to 125 ms)."""
@@ -61,37 +61,30 @@ class Study:
     """Of what is measured, those that its table shows; see `result_tables`."""
 
 
-def recomputed(
-    seed: int, scenario: str = "independent", *, policy: str = "nearest_first", agents: int = AGENTS
-) -> Variant:
+def recomputed(seed: int, scenario: str = "independent", *, policy: str = "nearest_first") -> Variant:
     """Without host memory and adapters: what is not on the device is computed again."""
-    costs = h100()
-    options = OPTIONS.get(scenario, {})
-    wishes = Wishes(agents, STEPS, seed, persona_tokens=PERSONA_TOKENS, sketched=True, options=options)
-    return Variant({}, scenario, wishes, Setting(costs, Sizes(costs.capacity_tokens()), policy))
+    wishes = Wishes(AGENTS, STEPS, seed, sketched=True, options=OPTIONS.get(scenario, {}))
+    return Variant({}, scenario, wishes, Setting(h100(), Sizes(prefixes_for(ROOM)), policy))
 
 
 def loaded(
-    seed: int,
-    scenario: str = "independent",
-    *,
-    policy: str = "nearest_first",
-    agents: int = AGENTS,
-    load_s: float = SOFTWARE_S,
-    slots: int = SLOTS,
+    seed: int, scenario: str = "independent", *, policy: str = "nearest_first", load_s: float = SOFTWARE_S
 ) -> Variant:
     """With an adapter for each agent, and host memory for prefixes."""
     costs = h100(load_s)
-    adapter_bytes = costs.model.adapter_bytes(RANK)
     sizes = Sizes(
-        costs.capacity_tokens(slots, adapter_bytes),
+        prefixes_for(ROOM),
         int(HOST_GB * 1e9) // costs.bytes_per_token,
-        slots,
-        adapter_bytes,
+        int(ROOM * AGENTS),
+        costs.model.adapter_bytes(RANK),
     )
-    options = OPTIONS.get(scenario, {})
-    wishes = Wishes(agents, STEPS, seed, adapters=True, sketched=True, options=options)
+    wishes = Wishes(AGENTS, STEPS, seed, adapters=True, sketched=True, options=OPTIONS.get(scenario, {}))
     return Variant({}, scenario, wishes, Setting(costs, sizes, policy))
+
+
+def prefixes_for(share: float) -> int:
+    """Tokens, of so many of the agents."""
+    return int(share * AGENTS * PREFIX_TOKENS)
 
 
 def h100(load_s: float = WIRE_S) -> Costs:
@@ -109,13 +102,14 @@ def measured(variant: Variant) -> dict[str, object]:
     recording = Recording(setting.costs)
     results = play(program, setting, told, watch=recording.note)
     everything, firsts = recording.found(setting.sizes.capacity_tokens)
+    # What is found in host memory is no matter of eviction.
+    beside_belady = not setting.sizes.host_tokens
     return {
         **variant.names,
         **_times(results),
         **_hits(results),
-        "all_of_belady": everything.of_belady,
-        "first_of_belady": firsts.of_belady,
-        "belady_first_calls": firsts.belady / firsts.prompt if firsts.prompt else None,
+        "all_of_belady": everything.of_belady if beside_belady else None,
+        "first_of_belady": firsts.of_belady if beside_belady else None,
         **_loads(results, recording.hidden()),
         "calls": results.calls,
         "told": told.value,

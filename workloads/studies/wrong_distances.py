@@ -37,7 +37,7 @@ def _variants(seed: int) -> Iterator[Variant]:
 
 STUDY = Study(
     "What wrong distances cost",
-    "No host memory, no adapters; nearest_first with errors in what is told: a lognormal factor (sigma), agents back early (its"
+    "Room for a quarter of the prefixes, no host memory, no adapters; nearest_first with errors in what is told: a lognormal factor (sigma), agents back early (its"
     " probability), told only every so many steps, a share of agents never told of, and the order reversed.",
     lambda seed: list(_variants(seed)),
     ("first_calls", "first_of_belady", "all_calls", "step_s", "ttft_s"),

@@ -39,6 +39,7 @@ def result_of(name: str) -> dict[str, Any]:
         "command": "python -m workloads study",
         "commit": "0" * 40,
         "seed": 1,
+        "settings": {"agents": 200, "steps": 12},
         "rows": rows,
     }
 

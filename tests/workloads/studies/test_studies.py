@@ -16,7 +16,7 @@ from scalesim.workloads.studies.variant import Study, Variant, loaded, measured,
 
 
 def small(variant: Variant) -> Variant:
-    wishes = replace(variant.wishes, agents=20, steps=3, persona_tokens=200)
+    wishes = replace(variant.wishes, agents=20, steps=3)
     return replace(variant, wishes=wishes)
 
 
