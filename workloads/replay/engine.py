@@ -17,6 +17,7 @@ from scalesim.proxy.core.model import KV_PREFIX, LORA, MemoryId
 
 from .ahead import Ahead, Store
 from .cache import Cache, Entry, Held
+from .cache import Counts as CacheCounts
 from .causes import Account, Cause, Idleness
 from .clock import Clock
 from .costs import Costs
@@ -164,6 +165,13 @@ class Engine:
         """What those who wait lack; None: nobody waits."""
         self._idleness = idleness or Idleness()
         self._mark = 1 << number
+
+    def begin_measuring(self) -> None:
+        """What is counted begins anew; what is held stays."""
+        self.spent, self.account, self.counts = Spent(), Account(), Counts()
+        self.cache.counts = CacheCounts()
+        self.slots.wasted = self.ahead.moved_bytes = 0
+        self.link.busy_s = 0.0
 
     def _is_copied(self, entry: Entry) -> bool:
         return not any(owner in self.ledger.no_host_copy for owner in entry.owners)
