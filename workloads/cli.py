@@ -25,7 +25,9 @@ from . import (
     scaling_cli,
     scenarios,
     soak_cli,
+    study_cli,
     tables_cli,
+    validate_cli,
 )
 from .builds import Flavour
 from .command_line import DEFAULT
@@ -76,7 +78,9 @@ placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
+study_cli.add_to(app)
 tables_cli.add_to(app)
+validate_cli.add_to(app)
 
 
 @app.command("compare")

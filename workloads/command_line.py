@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -83,8 +84,7 @@ def wishes(
     calls: int = 0,
 ) -> Wishes:
     """Raises `Impossible`."""
-    gap = {} if active is None else {"mean_gap_steps": gap_of(active)}
-    return Wishes(
+    wishes = Wishes(
         agents,
         steps,
         seed,
@@ -92,8 +92,8 @@ def wishes(
         growth_tokens,
         calls_per_activation=calls,
         options=named_numbers(option or ()),
-        **gap,
     )
+    return wishes if active is None else replace(wishes, mean_gap_steps=gap_of(active))
 
 
 @contextmanager
