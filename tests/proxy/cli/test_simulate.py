@@ -140,3 +140,8 @@ def test_help_names_what_there_is() -> None:
     said = " ".join(help_of(("simulate",)).replace("│", " ").split())
     listed = [*profiles.names("gpu"), *profiles.names("model"), *scenarios.names()]
     assert [name for name in listed if name not in said] == []
+
+
+@pytest.mark.slow
+def test_a_bar_is_for_terminals_alone() -> None:
+    assert invoke("simulate", *SMALL, "--no-what-if", "--policy", "stock").stderr == ""
