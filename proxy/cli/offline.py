@@ -49,5 +49,7 @@ class Bar:
 @contextmanager
 def bar() -> Iterator[Bar]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Where that is a file, even a bar that is taken away leaves lines.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Bar(progress)

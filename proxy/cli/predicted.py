@@ -83,6 +83,7 @@ def _figures(results: Results) -> dict[str, str]:
     found = {
         "room of each engine": f"{sizes['capacity_tokens']:,} tokens, and {sizes['host_tokens']:,} in host memory",
         "played": f"{results.calls:,} calls in {results.seconds:,.1f} s of virtual time",
+        "first calls ever": f"of {results.new_agents:,} agents: nothing of them was in memory",
         "step": _spread(results.step_s),
         "TTFT": _spread(results.ttft_s),
         "in the queue": _spread(results.queued_s),

@@ -25,6 +25,10 @@ def simulate_command(
     ] = "independent",
     agents: Annotated[int, typer.Option(help="How many there are.", metavar="N", min=1)] = 1000,
     steps: Annotated[int, typer.Option(help="Of the simulation.", metavar="N", min=1)] = 10,
+    lead_in: Annotated[
+        int,
+        typer.Option(help="Steps before these, that fill memory and are not told of.", metavar="N", min=0),
+    ] = 10,
     seed: Annotated[int, typer.Option(help="The same seed asks for the same.", metavar="N")] = 1,
     active: Annotated[
         float | None,
@@ -85,6 +89,7 @@ def simulate_command(
             scenario,
             agents,
             steps,
+            lead_in,
             seed,
             persona_tokens,
             growth_tokens,

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from scalesim.workloads.player import Target
-from scalesim.workloads.program import Impossible, Told
+from scalesim.engine_adapters.emulated import EmulatedEngine
+from scalesim.proxy.app import running
+from scalesim.workloads.player import Target, play_program
+from scalesim.workloads.program import Impossible, Told, Wishes
 from scalesim.workloads.replay.trace_player import Pace
-from scalesim.workloads.replay.traces import Trace, read
+from scalesim.workloads.replay.traces import Trace, read, read_files
+from scalesim.workloads.scenarios.independent import generate
 from scalesim.workloads.traced import play_trace, text_of
+from tests.proxy.test_app import settings_for
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine
 
@@ -92,3 +97,36 @@ async def test_a_trace_has_nothing_to_tell_but_names() -> None:
     target = Target("http://127.0.0.1:1", simulation="town", admin_url="http://127.0.0.1:1", told=Told.EXACT)
     with pytest.raises(Impossible, match="nothing to tell but names"):
         await play_trace(trace(CALL), target)
+
+
+def shape(path: Path) -> list[tuple[object, ...]]:
+    """Of each call in the order in which they came: how long it was, and the numbers of its blocks by their first appearance."""
+    lines = (json.loads(line) for line in path.read_text().splitlines())
+    calls = sorted((one for one in lines if "hash_ids" in one), key=lambda one: one["timestamp"])
+    numbers: dict[int, int] = {}
+    return [
+        (
+            one["output_length"],
+            len(one["hash_ids"]),
+            *(numbers.setdefault(block, len(numbers)) for block in one["hash_ids"][:-2]),
+        )
+        for one in calls
+    ]
+
+
+@pytest.mark.slow
+async def test_what_is_recorded_of_a_played_trace_has_the_shape_of_the_trace(tmp_path: Path) -> None:
+    """Through the proxy that records, both times. Roles and model stand before a prompt, so that its last blocks are cut elsewhere."""
+    program = generate(Wishes(agents=1, steps=12, persona_tokens=200, mean_gap_steps=2))
+    async with serve(EmulatedEngine().app) as url:
+        first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+        async with running(settings_for(url, record=str(first))) as proxy:
+            await play_program(program, Target(proxy.data, simulation="town"))
+        async with running(settings_for(url, record=str(second))) as proxy:
+            traced = await play_trace(
+                read_files([first]), Target(proxy.data, simulation="town"), Pace(speed=1e6, closed=True)
+            )
+    assert {record.error for record in traced.played.calls} == {None}
+    recorded = shape(first)
+    assert len(recorded) == sum(1 for _ in program.calls()) > 5
+    assert shape(second) == recorded

@@ -20,6 +20,8 @@ class Town:
     scenario: str = "independent"
     agents: int = 1000
     steps: int = 10
+    lead_in: int = 10
+    """Steps before these, of which nothing is told: what they left in memory is there all the same."""
     seed: int = 1
     persona_tokens: int = 2000
     growth_tokens: int = 64
@@ -33,9 +35,11 @@ class Town:
 
     def program(self, *, adapters: bool) -> Program:
         """Raises `Impossible`."""
+        if self.steps < 1 or self.lead_in < 0:
+            raise Impossible(f"steps is {self.steps} after a lead_in of {self.lead_in}; there has to be one")
         wishes = Wishes(
             self.agents,
-            self.steps,
+            self.lead_in + self.steps,
             self.seed,
             self.persona_tokens,
             self.growth_tokens,

@@ -59,7 +59,8 @@ class Plays:
         setting = case.machine.setting(case.town.agents)
         program = self._program(case)
         calls = sum(1 for _ in program.calls())
-        results = play(program, setting, case.town.told, self._progress(name, calls))
+        progress = self._progress(name, calls)
+        results = play(program, setting, case.town.told, progress, lead_in=case.town.lead_in)
         return Played(name, case, results)
 
     def _program(self, case: Case) -> Program:

@@ -18,6 +18,7 @@ from scalesim.proxy.core.model import KV_PREFIX, LORA, MemoryId
 
 from .ahead import Ahead, Store
 from .cache import Cache, Entry, Held
+from .cache import Counts as CacheCounts
 from .causes import Account, Cause, Idleness
 from .clock import Clock
 from .foresight import Foresight
@@ -178,6 +179,13 @@ class Engine:
         self._idleness = idleness or Idleness()
         self._mark = 1 << number
 
+    def begin_measuring(self) -> None:
+        """What is counted begins anew; what is held stays."""
+        self.spent, self.account, self.counts = Spent(), Account(), Counts()
+        self.cache.counts = CacheCounts()
+        self.slots.wasted = self.ahead.moved_bytes = 0
+        self.link.busy_s = 0.0
+
     def _is_copied(self, entry: Entry) -> bool:
         return not any(owner in self.ledger.no_host_copy for owner in entry.owners)
 
@@ -256,7 +264,7 @@ class Engine:
         both = self._costs.beside_s(moment - self._clock.now, seconds)
         self.spent.load += both - seconds
         self.spent.prefill += seconds
-        self.account.load(moment - self._clock.now)
+        self.account.load(both - seconds)
         self.account.prefill(seconds, self._costs.prefill_s(0, 0.0), again / tokens, elsewhere / tokens)
         self.counts.steps += 1
         self.counts.computed_tokens += tokens

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scalesim.proxy.core.model import AgentName, owner_of
-from scalesim.workloads.program import Activation, Program, Step, Told
+from scalesim.workloads.program import Activation, Impossible, Program, Step, Told
 from scalesim.workloads.records import CallKey
 from scalesim.workloads.telling import Teller
 
@@ -25,10 +25,11 @@ def play(
     chars_per_token: float = 4.0,
     watch: Callable[[Ended], None] = lambda ended: None,
     paths: Mapping[CallKey, Path] | None = None,
+    lead_in: int = 0,
 ) -> Results:
-    """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Raises
-    `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token, watch, paths).run()
+    """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Of the
+    first steps, so many as `lead_in`, results tell nothing. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    return _Play(program, setting, told, progress, chars_per_token, watch, paths).run(lead_in)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,12 +61,20 @@ class _Play:
         self._open = 0
         """Chains of the present step that go on."""
 
-    def run(self) -> Results:
+    def run(self, lead_in: int) -> Results:
+        if not 0 <= lead_in < max(1, len(self._program.steps)):
+            raise Impossible(
+                f"lead_in is {lead_in}, and has to be less than the {len(self._program.steps)} steps"
+            )
         world, proxy = self._world, self._world.proxy
-        clock, steps = world.clock, []
+        clock = world.clock
+        steps: list[StepTime] = []
         if proxy is not None:
             proxy.post_all(self._teller.begin(clock.now))
-        for step in self._program.steps:
+        for number, step in enumerate(self._program.steps):
+            if number == lead_in:
+                world.begin_measuring()
+                steps.clear()
             began, calls = clock.now, world.ended
             self._foresight.begin_step(step)
             if proxy is not None:
@@ -81,7 +90,8 @@ class _Play:
         played: dict[str, object] = {
             "scenario": self._program.scenario,
             "agents": len(self._program.agents),
-            "steps": len(self._program.steps),
+            "steps": len(steps),
+            "lead_in": lead_in,
             "told": self._told.value,
         }
         return world.results(tuple(steps), played)

@@ -97,6 +97,8 @@ class Results:
     seconds: float
     """Of virtual time, from the first call to the last answer."""
     calls: int
+    new_agents: int
+    """That called for the first time: nothing of them could be found."""
     prompt_tokens: int
     computed_tokens: int
     output_tokens: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import count
 
 from scalesim.proxy.core import placement, policies
@@ -160,10 +160,24 @@ class World:
         self._last: dict[str, EngineId] = {}
         """By agent, where its last call went."""
         self._moves = 0
+        self._control_before: Control | None = None
+        self._begin_counting()
+
+    def begin_measuring(self) -> None:
+        """Results tell of what comes from now on. Memory, and what the proxy has learned, stay as they are."""
+        self._control_before = self._control_so_far()
+        self._begin_counting()
+        self._idleness.seconds = 0.0
+        for engine in self.engines.values():
+            engine.begin_measuring()
+
+    def _begin_counting(self) -> None:
+        self._began_s, self._ended_before = self.clock.now, self.ended
         self._ttft, self._took, self._queued = array("d"), array("d"), array("d")
         self._cached = self._from_host = self._ahead = 0
         self._first_prompt = self._first_cached = 0
         self._with_adapter = self._adapter_hits = 0
+        self._new_agents = 0
 
     def begin_step(self) -> None:
         """A step of a program began."""
@@ -184,6 +198,7 @@ class World:
         assert placed is not None, "engines are always up"
         engine = placed.engine
         is_new = asked.agent not in self._last
+        self._new_agents += is_new
         self._moves += self._last.get(agent, engine) != engine
         self._last[agent] = engine
 
@@ -241,7 +256,7 @@ class World:
 
     def results(self, steps: tuple[StepTime, ...], played: dict[str, object]) -> Results:
         """`played` says what, in words and numbers."""
-        engines, seconds = list(self.engines.values()), self.clock.now
+        engines, seconds = list(self.engines.values()), self.clock.now - self._began_s
         whole = seconds * len(engines) or 1.0
         prompt = sum(engine.counts.prompt_tokens for engine in engines)
         decode = sum(engine.spent.decode for engine in engines) / whole
@@ -251,7 +266,8 @@ class World:
         return Results(
             setting={**played, **self._setting.told()},
             seconds=seconds,
-            calls=self.ended,
+            calls=self.ended - self._ended_before,
+            new_agents=self._new_agents,
             prompt_tokens=prompt,
             computed_tokens=sum(engine.counts.computed_tokens for engine in engines),
             output_tokens=sum(engine.counts.output_tokens for engine in engines),
@@ -278,7 +294,7 @@ class World:
                 ),
                 link_share=sum(engine.link.busy_s for engine in engines) / whole,
             ),
-            control=self._control(engines),
+            control=self._control(),
             evicted_tokens=sum(engine.cache.counts.evicted for engine in engines),
             most_running=max(engine.counts.most_running for engine in engines),
             causes=causes(
@@ -297,10 +313,16 @@ class World:
             ),
         )
 
-    def _control(self, engines: list[Engine]) -> Control | None:
+    def _control(self) -> Control | None:
+        control, before = self._control_so_far(), self._control_before
+        if control is None or before is None:
+            return control
+        return Control(*(now - then for now, then in zip(astuple(control), astuple(before), strict=True)))
+
+    def _control_so_far(self) -> Control | None:
         if self.proxy is None:
             return None
-        totals = self.proxy.core.totals()
+        totals, engines = self.proxy.core.totals(), self.engines.values()
         return Control(
             plans=self.proxy.plans,
             orders=totals.orders,

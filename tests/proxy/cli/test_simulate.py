@@ -12,7 +12,7 @@ from tests.support.command_page import help_of
 
 from .running import invoke
 
-SMALL = ("--agents", "12", "--steps", "2", "--persona-tokens", "200")
+SMALL = ("--agents", "12", "--steps", "2", "--persona-tokens", "200", "--lead-in", "1")
 
 
 def told(*words: str) -> Any:
@@ -82,7 +82,14 @@ def test_every_option_arrives() -> None:
         *("--sweep", "seed=3"),
     )["cases"]
     assert case["town"] == {
-        **{"scenario": "interaction", "agents": 12, "steps": 2, "seed": 3, "persona_tokens": 200},
+        **{
+            "scenario": "interaction",
+            "agents": 12,
+            "steps": 2,
+            "lead_in": 1,
+            "seed": 3,
+            "persona_tokens": 200,
+        },
         **{
             "growth_tokens": 7,
             "mean_gap_steps": 2.0,
@@ -133,3 +140,8 @@ def test_help_names_what_there_is() -> None:
     said = " ".join(help_of(("simulate",)).replace("│", " ").split())
     listed = [*profiles.names("gpu"), *profiles.names("model"), *scenarios.names()]
     assert [name for name in listed if name not in said] == []
+
+
+@pytest.mark.slow
+def test_a_bar_is_for_terminals_alone() -> None:
+    assert invoke("simulate", *SMALL, "--no-what-if", "--policy", "stock").stderr == ""

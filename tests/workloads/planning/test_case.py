@@ -7,7 +7,7 @@ from scalesim.workloads.planning.machine import HOST_RATIO, Machine
 from scalesim.workloads.planning.plays import MOST_CASES, Plays, sweep, what_ifs
 from scalesim.workloads.program import Impossible, Told
 
-SMALL = Case(Town(agents=12, steps=2, persona_tokens=200), Machine(policy="stock"))
+SMALL = Case(Town(agents=12, steps=2, lead_in=0, persona_tokens=200), Machine(policy="stock"))
 
 
 def test_figures_are_changed_as_they_are_written() -> None:

@@ -47,6 +47,26 @@ def test_with_adapters_too() -> None:
     assert json.loads(one)["moved"]["ahead"] > 0
 
 
+def test_of_a_lead_in_nothing_is_told_and_all_that_it_left_is_there() -> None:
+    def part(first: int, last: int, results: Results) -> float:
+        return sum(step.seconds for step in results.steps[first:last])
+
+    asked, setting = program(), Setting(H100, Sizes(8_000, 30_000), "nearest_first")
+    whole, after = play(asked, setting), play(asked, setting, lead_in=3)
+    assert after.steps == whole.steps[3:]
+    assert after.seconds == pytest.approx(part(3, 5, whole))
+    assert after.calls == sum(step.calls for step in whole.steps[3:])
+    cached = round(after.hits.all_calls * after.prompt_tokens)
+    assert after.computed_tokens + cached == after.prompt_tokens
+    assert after.new_agents < whole.new_agents
+    assert sum(after.causes.values()) == pytest.approx(1)
+    assert after.control is not None
+    assert whole.control is not None
+    assert 0 < after.control.plans < whole.control.plans
+    with pytest.raises(Impossible, match="lead_in is 5"):
+        play(asked, setting, lead_in=5)
+
+
 @pytest.mark.parametrize("policy", policy_names())
 def test_every_call_is_played_and_all_tokens_are_accounted_for(policy: str) -> None:
     asked, results = program(), played(policy)
