@@ -31,6 +31,17 @@ def test_bursts_with_barriers_between_them_are_steps(size: int, inside: float) -
     assert bursts.clock.pace_s == pytest.approx(5.0 + (size - 1) * inside)
 
 
+@given(st.lists(st.tuples(st.sampled_from((0.01, 0.02, 5.0)), st.booleans()), max_size=60))
+def test_who_asks_after_each_beginning_hears_what_is_so_by_then(beginnings: list[tuple[float, bool]]) -> None:
+    often, at = Bursts(), 0.0
+    for turn, (pause, repeats) in enumerate(beginnings):
+        at += pause
+        if not often.began(turn, at):
+            assert often.recognised == often._is_recognised()
+            often.repeated(repeats)
+        assert often.recognised == often._is_recognised()
+
+
 def test_a_sequence_without_barriers_has_no_steps() -> None:
     bursts = _told([1.0, 3.0, 0.5, 2.0] * 50)
     assert not bursts.recognised

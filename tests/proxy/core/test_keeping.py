@@ -275,8 +275,8 @@ def test_all_that_is_learned_is_written(kind: type) -> None:
     """Whoever adds a field says here that it is kept, or why not."""
     made = keeping.LEARNED[kind].made()
     declared = {name for one in kind.__mro__ for name in getattr(one, "__slots__", ())}
-    left_out = {"_agents", "_chain"} if kind.__name__ == "Turns" else set()
-    assert set(keeping.LEARNED[kind].types) == declared - left_out
+    worked_out_anew = {"Turns": {"_agents", "_chain"}, "Bursts": {"_recognised"}}
+    assert set(keeping.LEARNED[kind].types) == declared - worked_out_anew.get(kind.__name__, set())
     assert all(hasattr(made, name) for name in declared)
 
 

@@ -36,6 +36,18 @@ def test_the_oldest_was_released_longest_ago() -> None:
     assert cache.oldest() == B
 
 
+def test_what_is_released_may_be_larger_than_when_it_was_taken() -> None:
+    cache = _filled(A, B)
+    cache.take(B, 10)
+    cache.release(B, 20)
+    assert not cache.overfull
+    cache.take(B, 20)
+    cache.release(B, 21)
+    assert cache.overfull
+    cache.drop(A)
+    assert not cache.overfull
+
+
 def test_what_is_locked_is_neither_old_nor_far() -> None:
     cache = _filled(A, B, C)
     order = {C: 0, B: 1, A: 2}
