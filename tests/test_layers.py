@@ -17,7 +17,8 @@ PLUGIN = f"{ADAPTERS}.sglang_plugin"
 SHELL = "scalesim.proxy"
 RECOGNITION = f"{SHELL}.recognition"
 ACCESS = f"{SHELL}.access"
-TOML = f"{SHELL}.toml_text"
+TOML, WHOLE_FILE = f"{SHELL}.toml_text", f"{SHELL}.whole_file"
+"""Of use to any part of the shell."""
 WORKLOADS = "scalesim.workloads"
 OFFLINE = tuple(
     f"{SHELL}.cli.{name}" for name in ("calibrate", "machines", "offline", "predicted", "replay", "simulate")
@@ -104,9 +105,11 @@ def allowed(module: str, name: str) -> bool:
     if within(name, WORKLOADS):
         return module in OFFLINE
     if within(module, RECOGNITION):
-        return within(name, RECOGNITION, TOML, *(f"{CORE}.{part}" for part in ("durations", "model")))
+        return within(
+            name, RECOGNITION, TOML, WHOLE_FILE, *(f"{CORE}.{part}" for part in ("durations", "model"))
+        )
     if within(module, ACCESS):
-        return within(name, ACCESS, TOML, f"{CORE}.model", f"{SHELL}.errors")
+        return within(name, ACCESS, TOML, WHOLE_FILE, f"{CORE}.model", f"{SHELL}.errors")
     return within(name, CORE, f"{ADAPTERS}.base", RECOGNITION, ACCESS, *_shell_of(module)) or within(
         module, f"{SHELL}.app", f"{SHELL}.cli", f"{SHELL}.__main__"
     )

@@ -6,12 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from scalesim.proxy import whole_file
 from scalesim.proxy.core.model import SimulationId
 
 from ..errors import ScaleSimError
@@ -81,26 +81,8 @@ def read(path: Path) -> tuple[StoredKey, ...]:
 
 def write(path: Path, keys: Sequence[StoredKey]) -> None:
     """What was there before stays whole until all of it is on the disk. Raises `BadKeyFile`."""
-    new = path.with_name(f".{path.name}.new")
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(new)  # from a run that was killed right here
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(fd, "wb") as file:
-                file.write(text_of(keys).encode())
-                file.flush()
-                os.fsync(fd)
-            os.replace(new, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(new)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        whole_file.replace(path, text_of(keys).encode(), 0o600)
     except OSError as exc:
         raise BadKeyFile(f"keys_file: {path}: it cannot be written: {exc.strerror}") from exc
 

@@ -7,7 +7,6 @@ adapters and addresses of engines stand in it, so only its owner may read it; pr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -18,6 +17,7 @@ from typing import NamedTuple, cast
 
 import orjson
 
+from scalesim.proxy import whole_file
 from scalesim.proxy.core import keeping as kept_form
 from scalesim.proxy.core.keeping import Keeping
 from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
@@ -32,9 +32,6 @@ _PIECE = 50
 """Agents that are written or restored between two turns of the loop."""
 _ADAPTERS, _SIMULATION, _AGENT, _CHOICES, _ENGINES = "adapters", "simulation", "agent", "choices", "engines"
 
-Write = Callable[[int, bytes], int]
-"""As `os.write`."""
-
 
 class Registered(NamedTuple):
     """An engine that an operator registered while the proxy ran."""
@@ -48,7 +45,7 @@ _REGISTERED = Forms().of(list[Registered])
 
 
 class StateFile:
-    def __init__(self, path: Path, write: Write = os.write) -> None:
+    def __init__(self, path: Path, write: whole_file.Write = os.write) -> None:
         self.path = path
         self._write = write
 
@@ -73,26 +70,8 @@ class StateFile:
     def save(self, lines: Sequence[bytes]) -> None:
         """Raises `OSError`; the old file is then as it was."""
         text = b"\n".join(lines)
-        new = self.path.with_name(f"{self.path.name}.new")
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            try:
-                rest = orjson.dumps([FORMAT, zlib.crc32(text)]) + b"\n" + text
-                while rest:
-                    rest = rest[self._write(file, rest) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.replace(new, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):  # what is told is why it was not written
-                new.unlink(missing_ok=True)
-            raise
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        content = orjson.dumps([FORMAT, zlib.crc32(text)]) + b"\n" + text
+        whole_file.replace(self.path, content, 0o600, self._write)
 
 
 class Keeper:

@@ -4,10 +4,10 @@ time, and every change is in force once it was answered."""
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+
+from scalesim.proxy import whole_file
 
 from .choosing import Index
 from .recipe import MAX_BYTES, Recipe, RecipeError, parse
@@ -137,18 +137,4 @@ async def _to_disk(act: Callable[..., None], *arguments: object) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """What was there before stays whole until all of it is on the disk. Hidden files are not read."""
-    new = path.with_name(f".{path.name}.new")
-    with suppress(FileNotFoundError):
-        os.unlink(new)
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        with open(fd, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-            file.flush()
-            os.fsync(fd)
-        os.replace(new, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(new)
-        raise
+    whole_file.replace(path, text.encode("utf-8", "replace"), 0o644)  # what is new is hidden, and not read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -13,14 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence
+from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.proxy.core.actions import Action, Load, StopLoad
+from scalesim.proxy.core.actions import Load, StopLoad
 from scalesim.proxy.core.model import (
     AdapterName,
-    Capabilities,
     EngineId,
-    EngineReport,
     LoadResult,
     LoadState,
     MemoryId,
@@ -28,6 +26,7 @@ from scalesim.proxy.core.model import (
 )
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 from scalesim.proxy.warm_up.slices import AIM_TOKENS, LIMIT_TOKENS
+from tests.support.fake_adapter import FakeAdapter
 from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 
@@ -39,14 +38,8 @@ MEMORY = MemoryId("kv_prefix", ANN)
 CHAT = "/v1/chat/completions"
 
 
-class Near:
-    """The adapter's part that a warm-up uses."""
-
-    def __init__(self, base_url: str) -> None:
-        self.engine = ENGINE
-        self.base_url = base_url
-        self.front = None
-        self.aborted: list[str] = []
+class Near(FakeAdapter):
+    """It adds to requests what SGLang's does."""
 
     def additions(
         self,
@@ -61,21 +54,6 @@ class Near:
     def adapter_of(self, path: str, body: Mapping[str, object]) -> AdapterName | None:
         _, _, name = str(body.get("model", "")).partition(":")
         return AdapterName(name) if name else None
-
-    async def abort(self, request_id: str) -> None:
-        self.aborted.append(request_id)
-
-    async def probe(self) -> Capabilities:
-        raise NotImplementedError
-
-    async def carry_out(self, action: Action, fence: Fence) -> LoadResult | None:
-        raise NotImplementedError
-
-    async def report(self) -> EngineReport:
-        raise NotImplementedError
-
-    async def models(self) -> Sequence[object]:
-        raise NotImplementedError
 
 
 @dataclass
@@ -136,7 +114,7 @@ async def rig(
     app: Callable[..., Any], features: frozenset[str] = frozenset({"owners"})
 ) -> AsyncIterator[Rig]:
     async with serve(app) as base_url, httpx.AsyncClient(timeout=20.0, trust_env=False) as client:
-        made = Rig(Near(base_url), client, PrefixStore(1_000_000))
+        made = Rig(Near(base_url, engine=ENGINE), client, PrefixStore(1_000_000))
         client.event_hooks["response"].append(made.saw)
         made.warm_up = WarmUp(
             made.store,
@@ -426,7 +404,7 @@ async def test_a_slice_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyP
     async with rig(made_up(answer)) as made:
         knows_ann(made)
         assert await made.load() == LoadResult(LoadState.STOPPED)
-        assert len(made.near.aborted) == 1
+        assert len(made.near.aborts) == 1
         held.set()
 
 
