@@ -18,25 +18,21 @@ from rich.table import Table
 from scalesim.proxy.core import placement
 
 from . import command_line as common
+from .planning.machine import Machine
 from .program import Told
 from .replay import profiles
-from .replay.costs import Costs
-from .replay.engine import Sizes
 from .replay.player import play
 from .replay.proxy import PLAN_EVERY_S
 from .replay.results import Results, Spread
 from .replay.trace_player import Pace, play_trace
 from .replay.traces import read_files
-from .replay.world import Setting, policy_names
+from .replay.world import policy_names
 from .scenarios import scenario as scenario_of
 
 Progressed = Callable[[int, float], None]
 
 SHOWN_EVERY = 200
 """Calls between two looks at the bar."""
-MOST_SLOTS = 125
-SLOT_SHARE = 0.25
-"""Of the agents: the paper's cap on residents is the smaller of the two."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -95,18 +91,19 @@ def replay_command(
     What comes out is a prediction: docs/replay.md says what of it was measured.
     """
     with common.understood():
-        costs = Costs(profiles.gpu(gpu), profiles.model(model), profiles.server(), tensor_parallel)
-        adapter_bytes = costs.model.adapter_bytes(adapter_rank)
-        places = 0
-        if adapter_rank:
-            places = slots or max(1, min(int(agents * SLOT_SHARE), MOST_SLOTS))
-        sizes = Sizes(
-            costs.capacity_tokens(places, adapter_bytes),
-            int(host_gb * 1e9) // costs.bytes_per_token,
-            places,
-            adapter_bytes,
+        machine = Machine(
+            gpu,
+            model,
+            engines,
+            tensor_parallel,
+            host_gb=host_gb,
+            adapter_rank=adapter_rank,
+            slots=slots,
+            policy=policy,
+            placement=placement_rule,
+            plan_every_s=plan_every,
         )
-        setting = Setting(costs, sizes, policy, engines, placement_rule, plan_every)
+        setting = machine.setting(agents)
         asked = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
         wishes = replace(asked, adapters=bool(adapter_rank), sketched=told is not Told.ANSWERS)
         began = time.perf_counter()
