@@ -20,6 +20,7 @@ from scalesim.proxy.core import placement
 from . import command_line as common
 from .program import Told
 from .replay import profiles
+from .replay.collecting import seldom
 from .replay.costs import Costs
 from .replay.engine import Sizes
 from .replay.player import play
@@ -116,7 +117,8 @@ def replay_command(
             pace, calls = Pace(speed, closed), len(recorded.calls)
             played = partial(play_trace, recorded, setting, pace)
         else:
-            program = scenario_of(scenario).generate(wishes)
+            with seldom():
+                program = scenario_of(scenario).generate(wishes)
             calls = sum(1 for _ in program.calls())
             played = partial(play, program, setting, told)
         made_s = time.perf_counter() - began

@@ -9,6 +9,7 @@ from scalesim.proxy.core.model import AgentName, owner_of
 from scalesim.workloads.program import Activation, Program, Step, Told
 from scalesim.workloads.telling import Teller
 
+from .collecting import seldom
 from .foresight import Foresight
 from .results import Results, StepTime
 from .work import Prompts
@@ -23,7 +24,8 @@ def play(
     chars_per_token: float = 4.0,
 ) -> Results:
     """`progress` as of `World`. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token).run()
+    with seldom():
+        return _Play(program, setting, told, progress, chars_per_token).run()
 
 
 @dataclass(slots=True, eq=False)
