@@ -326,7 +326,7 @@ def _is_sound(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> bool
     """As nearly every order of a good policy is: then it needs no sorting."""
     order = wanted.order
     owners, distances = [owner for owner, _ in order], [away for _, away in order]
-    if not (len(order) <= view.plan_limit and 0.0 <= distances[0] and distances[-1] < math.inf):
+    if not (len(order) <= view.plan_limit and distances[0] >= 0.0 and distances[-1] < math.inf):
         return False
     # Each of them compared with the next one, so that what is no number is found as well.
     if not all(map(le, distances, islice(distances, 1, None))):
