@@ -40,8 +40,8 @@ from scalesim.proxy.core.model import (
 )
 
 from .clock import Clock
-from .costs import Costs
 from .engine import Engine
+from .prices import Prices
 
 PLAN_EVERY_S = 0.05
 RENEW_S = 1.0
@@ -58,7 +58,7 @@ class Proxy:
         self,
         clock: Clock,
         engines: Mapping[EngineId, Engine],
-        costs: Costs,
+        costs: Prices,
         config: ControllerConfig,
         plan_every_s: float = PLAN_EVERY_S,
     ) -> None:
