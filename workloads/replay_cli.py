@@ -21,6 +21,7 @@ from . import command_line as common
 from .planning.machine import Machine
 from .program import Told
 from .replay import profiles
+from .replay.collecting import seldom
 from .replay.player import play
 from .replay.proxy import PLAN_EVERY_S
 from .replay.results import Results, Spread
@@ -113,7 +114,8 @@ def replay_command(
             pace, calls = Pace(speed, closed), len(recorded.calls)
             played = partial(play_trace, recorded, setting, pace)
         else:
-            program = scenario_of(scenario).generate(wishes)
+            with seldom():
+                program = scenario_of(scenario).generate(wishes)
             calls = sum(1 for _ in program.calls())
             played = partial(play, program, setting, told)
         made_s = time.perf_counter() - began

@@ -191,8 +191,11 @@ class Agenda:
             epoch = self._epochs.setdefault(simulation, simulation.epoch)
             if epoch != simulation.epoch:
                 self._epochs[simulation] = simulation.epoch
-                # A copy: who becomes known later is noted for that.
-                self._waiting[simulation] = iter(list(simulation.agents.values()))
+                # All of it that are here are among both. A copy: who becomes known later, comes or goes is noted for that.
+                known, here = simulation.agents, engine.agents
+                self._waiting[simulation] = iter(
+                    list(here) if len(here) < len(known) else list(known.values())
+                )
         for gone in [one for one in self._epochs if one not in engine.simulations]:
             del self._epochs[gone]
             self._waiting.pop(gone, None)

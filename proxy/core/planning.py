@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from operator import itemgetter
+from operator import itemgetter, le
 from typing import NamedTuple
 
 from .agenda import AT_ONCE, Agenda
@@ -121,12 +121,10 @@ def look(
     limit = _horizon(engine, plan_limit)
     # Who began to call first is served first, and the engine cannot hold more of them than of all others.
     active = list(islice(_counted(agenda.active, modes), limit))
-    for begin in range(0, len(active), AT_ONCE):
-        if begin:
+    for number, agent in enumerate(active, 1):
+        if number % AT_ONCE == 0:
             yield AT_ONCE
-        candidates += [
-            _seen(sight, agent, 0.0, 0.0, True, has_host_tier) for agent in active[begin : begin + AT_ONCE]
-        ]
+        candidates.append(_seen(sight, agent, 0.0, 0.0, True, has_host_tier))
     sight.active.update(sight.agents)
     if reach.seconds > 0.0:
         near |= sight.active
@@ -326,19 +324,20 @@ def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tu
 
 def _is_sound(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> bool:
     """As nearly every order of a good policy is: then it needs no sorting."""
-    last, waits = 0.0, False
-    for owner, away in wanted.order:
-        candidate = known.get(owner)
-        if candidate is None or not last <= away < math.inf:
-            return False
-        if not candidate.in_activation:
-            waits = True
-        elif away or waits:
-            return False
-        last = away
-    owners = dict(wanted.order)
-    return len(owners) == len(wanted.order) <= view.plan_limit and all(
-        one.owner in owners for one in view.candidates if one.in_activation
+    order = wanted.order
+    owners, distances = [owner for owner, _ in order], [away for _, away in order]
+    if not (len(order) <= view.plan_limit and distances[0] >= 0.0 and distances[-1] < math.inf):
+        return False
+    # Each of them compared with the next one, so that what is no number is found as well.
+    if not all(map(le, distances, islice(distances, 1, None))):
+        return False
+    active = {one.owner for one in view.candidates if one.in_activation}
+    number = len(active)
+    return (
+        len(set(owners)) == len(owners)
+        and known.keys() >= set(owners)
+        and set(owners[:number]) == active
+        and (not number or distances[number - 1] == 0.0)
     )
 
 

@@ -51,6 +51,10 @@ def granted(
     Asking again for what was granted grants it. O(n) beside sorting the simulations.
     """
     sized = [(one.owner, one.simulation, one.size_tokens) for one in asked if one.size_tokens is not None]
+    if sum([size for _, _, size in sized]) <= budget_tokens:
+        return tuple(
+            [owner for owner, _, _ in sized]
+        )  # where there is enough for all, nobody's share is too small
     wishes: dict[SimulationId, int] = {}
     for _, simulation, size in sized:
         wishes[simulation] = wishes.get(simulation, 0) + size

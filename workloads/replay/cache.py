@@ -136,6 +136,11 @@ class Cache:
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
+        if path and not self.host_capacity:
+            # What is ready was computed with all that is before it; only a copy may be back sooner than that.
+            last = self._entries.get(path[-1].number)
+            if last is not None and last.ready:
+                return path[-1].end
         return sum([entry.tokens for entry in self._here(path) if entry.ready])
 
     def absent(self, path: Path) -> list[Entry]:
@@ -462,6 +467,7 @@ class Cache:
         for entry in there:
             if entry.parent is not None:
                 assert entry.parent.on_device
+                assert entry.parent.ready or not entry.ready or self.host_capacity
                 assert entry.parent.locks >= min(1, entry.locks)
                 kids[entry.parent.number] = kids.get(entry.parent.number, 0) + 1
         for entry in there:

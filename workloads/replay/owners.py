@@ -54,6 +54,11 @@ class Owners:
         known = self._owners.get(owner)
         return known is not None and known.path[-1] is piece
 
+    def most_tokens(self, owner: str) -> int:
+        """As `memory`, if all of it were there."""
+        memory = self.memory(owner)
+        return memory[-1].end if memory else 0
+
     def memory(self, owner: str) -> Path:
         """What is expected to come back of the owner's last prompt."""
         known = self._owners.get(owner)

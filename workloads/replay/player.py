@@ -10,6 +10,7 @@ from scalesim.workloads.program import Activation, Impossible, Program, Step, To
 from scalesim.workloads.records import CallKey
 from scalesim.workloads.telling import Teller
 
+from .collecting import seldom
 from .foresight import Foresight
 from .paths import Path
 from .results import Results, StepTime
@@ -29,7 +30,8 @@ def play(
 ) -> Results:
     """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Of the
     first steps, so many as `lead_in`, results tell nothing. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token, watch, paths).run(lead_in)
+    with seldom():
+        return _Play(program, setting, told, progress, chars_per_token, watch, paths).run(lead_in)
 
 
 @dataclass(slots=True, eq=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalesim.workloads.program import Impossible
 
+from .collecting import seldom
 from .foresight import Foresight
 from .paths import Path, Pieces
 from .results import Results
@@ -41,7 +42,8 @@ def play_trace(
     """Raises `Impossible` for a rule that has to know a program, and for calls that fit nowhere."""
     if setting.policy in FORESEEN:
         raise Impossible(f"{setting.policy} knows the future of a program, and not of a trace")
-    return _Play(trace, setting, pace or Pace(), progress).run()
+    with seldom():
+        return _Play(trace, setting, pace or Pace(), progress).run()
 
 
 class _Play:
