@@ -48,6 +48,12 @@ def replay_command(
     agents: common.Agents = 1000,
     gpu: Annotated[str, typer.Option(help=f"One of: {', '.join(profiles.names('gpu'))}.")] = "h100",
     model: Annotated[str, typer.Option(help=f"One of: {', '.join(profiles.names('model'))}.")] = "qwen2.5-7b",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"What a step takes beside its kernels; one of: {', '.join(profiles.names('engine'))}."
+        ),
+    ] = "sglang",
     policy: Annotated[
         str,
         typer.Option(help=f"By which memory leaves; one of: {', '.join(policy_names())}."),
@@ -76,6 +82,12 @@ def replay_command(
             min=0.0, help="Host memory for prefixes of each engine; 0: none, they are computed again."
         ),
     ] = 0.0,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of a scenario: agents of a step that call side by side at most (all of them)."
+        ),
+    ] = None,
     plan_every: Annotated[
         float, typer.Option(help="Seconds between two plans of the proxy, at least.")
     ] = PLAN_EVERY_S,
@@ -95,7 +107,7 @@ def replay_command(
     What comes out is a prediction: docs/replay.md says what of it was measured.
     """
     with common.understood():
-        costs = Costs(profiles.gpu(gpu), profiles.model(model), profiles.server(), tensor_parallel)
+        costs = Costs(profiles.gpu(gpu), profiles.model(model), profiles.server(engine), tensor_parallel)
         adapter_bytes = costs.model.adapter_bytes(adapter_rank)
         places = 0
         if adapter_rank:
@@ -118,7 +130,7 @@ def replay_command(
         else:
             program = scenario_of(scenario).generate(wishes)
             calls = sum(1 for _ in program.calls())
-            played = partial(play, program, setting, told)
+            played = partial(play, program, setting, told, most_at_once=at_once)
         made_s = time.perf_counter() - began
         began = time.perf_counter()
         results = _watched(played, calls)

@@ -29,6 +29,11 @@ from .stores import Adapters, Prefixes
 
 LOOKED_AT = 64
 """Calls whose adapter finds no slot are passed by so many others, as SGLang's scheduler passes them."""
+MOST_OVERTAKEN = 8
+"""Where calls whose adapter is there go first, a call is passed by such so often; then its turn has come."""
+WAITED_FOR = -1.0
+"""The distance of what a waiting call needs: nearer than all that is loaded ahead."""
+LONG_S = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +59,8 @@ class Call:
     ahead: int = 0
     adapter_missed: bool = False
     adapter_ahead: bool = False
+    overtaken: int = 0
+    """How often others went before it because their adapter was there."""
     left: int = 0
     """Of its prompt, to be computed."""
     held: Held | None = None
@@ -84,6 +91,8 @@ class Sizes:
     slots: int = 0
     adapter_bytes: int = 0
     pin_share: float = 0.5
+    ready_first: bool = False
+    """Calls whose adapter is in a slot go before others, whoever orders memory."""
 
 
 @dataclass(slots=True)
@@ -179,9 +188,11 @@ class Engine:
             self._cut_short()
 
     def _look_again(self) -> None:
-        """A load ahead has ended: there may be room now."""
+        """A load ahead has ended: there may be room now, or a call that waited for it may begin."""
         if self.waiting and not self._busy:
             self._clock.after(0.0, lambda: None if self._busy else self._begin())
+        elif self.waiting and self._run_steps and self.ledger.ready_first:
+            self._cut_short()
 
     # Steps
 
@@ -202,7 +213,9 @@ class Engine:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
         done: list[Call] = []
+        adapters: set[str | None] = set()
         for call in self._prefilling:
+            adapters.add(call.adapter)
             part = min(call.left, budget - tokens)
             begins = call.prompt_tokens - call.left
             attended += part * (begins + (part + 1) / 2)
@@ -211,7 +224,8 @@ class Engine:
             if call.left:
                 break
             done.append(call)
-        seconds = self._costs.prefill_s(tokens, attended)
+        size = len(adapters - {None}) * self.sizes.adapter_bytes
+        seconds = self._costs.prefill_s(tokens, attended, size)
         self.spent.load += moment - self._clock.now
         self.spent.prefill += seconds
         self.counts.steps += 1
@@ -239,16 +253,23 @@ class Engine:
         self._run_steps = self._ends[0][0] - self._decoded
         self._await_run()
 
+    @property
+    def _adapter_bytes(self) -> int:
+        """Of those that the running calls need."""
+        return self.slots.in_use * self.sizes.adapter_bytes
+
     def _await_run(self) -> None:
         self._step += 1
         step = self._step
-        seconds = self._costs.decode_s(len(self._ends), self._context, self._run_steps)
+        seconds = self._costs.decode_s(len(self._ends), self._context, self._run_steps, self._adapter_bytes)
         self._clock.at(self._run_since + seconds, lambda: self._end_run(step))
 
     def _cut_short(self) -> None:
         """Somebody came: what is under way ends with its present step."""
         elapsed = self._clock.now - self._run_since
-        steps = self._costs.decode_steps(len(self._ends), self._context, elapsed, self._run_steps)
+        steps = self._costs.decode_steps(
+            len(self._ends), self._context, elapsed, self._run_steps, self._adapter_bytes
+        )
         if steps < self._run_steps:
             self._run_steps = steps
             self._await_run()
@@ -257,7 +278,7 @@ class Engine:
         if step != self._step:
             return
         running, steps = len(self._ends), self._run_steps
-        self.spent.decode += self._costs.decode_s(running, self._context, steps)
+        self.spent.decode += self._costs.decode_s(running, self._context, steps, self._adapter_bytes)
         self.counts.steps += steps
         self._decoded += steps
         self._context += running * steps
@@ -289,12 +310,17 @@ class Engine:
         tokens = sum(call.left for call in self._prefilling)
         passed: list[Call] = []
         self._blocked = False
+        if self.sizes.slots and (self.ledger.ready_first or self.sizes.ready_first):
+            self._put_ready_first()
         while self.waiting and self.running < server.max_running and tokens < server.chunk_tokens:
             call = self.waiting.popleft()
             if call.adapter is not None and not self.slots.has_place(call.adapter):
                 passed.append(call)
                 if len(passed) >= LOOKED_AT:
                     break
+                continue
+            if self._is_held_back(call):
+                passed.append(call)
                 continue
             if self.cache.needed(call.path, call.output_tokens) > self.cache.free + self.cache.loose:
                 ready = None
@@ -308,6 +334,42 @@ class Engine:
             tokens += call.left
         self.waiting.extendleft(reversed(passed))
         return moment
+
+    def _put_ready_first(self) -> None:
+        """Keeps the order among the ready and among the others, as SGLang's plugin does."""
+        ready = [self._may_go(call) for call in self.waiting]
+        if all(ready) or not any(ready):
+            return
+        last_ready = max(place for place, is_ready in enumerate(ready) if is_ready)
+        both = list(zip(self.waiting, ready, strict=True))
+        for call, is_ready in both[:last_ready]:
+            call.overtaken += not is_ready
+        first = [call for call, is_ready in both if is_ready]
+        self.waiting = deque([*first, *(call for call, is_ready in both if not is_ready)])
+
+    def _may_go(self, call: Call) -> bool:
+        return call.overtaken >= MOST_OVERTAKEN or call.adapter is None or self.slots.has(call.adapter)
+
+    def _is_held_back(self, call: Call) -> bool:
+        """Whether it waits for a later step, because loading its adapter would hold up others that have theirs. It is brought
+        beside their steps meanwhile, where there is a slot that no call wants."""
+        if not self.ledger.ready_first or call.adapter is None or not self.running or self._may_go(call):
+            return False
+        memory = MemoryId(LORA, call.adapter)
+        if memory not in self.ahead.under_way:
+            if call.adapter in self.slots.held or not self._has_place_beside(call.adapter):
+                return False
+            self.ahead.load(memory, WAITED_FOR, LONG_S, lambda _: None)
+        call.overtaken += 1
+        return memory in self.ahead.under_way
+
+    def _has_place_beside(self, adapter: str) -> bool:
+        held = self.slots.held
+        wanted = {name for name, slot in held.items() if slot.locks}
+        wanted.update(call.adapter for call in self.waiting if call.adapter is not None)
+        if len(wanted - {adapter}) >= self.sizes.slots:
+            return False
+        return self.slots.free > 0 or any(name not in wanted for name in held)
 
     def _start(self, call: Call) -> float | None:
         """Takes what it needs; the moment at which that is here. None: there is no room."""
@@ -338,12 +400,12 @@ class Engine:
         call.adapter_ahead = known is not None and known.ahead
         call.adapter_missed = self.slots.begin(adapter, call.owner)
         if call.adapter_missed:
-            return self._copy(call, self.sizes.adapter_bytes, 1)
+            return self._copy(call, self.sizes.adapter_bytes, 1, adapters=1)
         return self._clock.now if late is None else self._copy(call, late, 0)
 
-    def _copy(self, call: Call, size_bytes: int, loads: int) -> float:
+    def _copy(self, call: Call, size_bytes: int, loads: int, adapters: int = 0) -> float:
         """The moment at which it is here."""
         self.counts.demand_bytes += size_bytes
-        moment = self.link.take(size_bytes, loads)
+        moment = self.link.take(size_bytes, loads, adapters)
         call.load_s = max(call.load_s, moment - self._clock.now)
         return moment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from scalesim.workloads.program import Activation, Program, Step, Told
 from scalesim.workloads.telling import Teller
 
 from .foresight import Foresight
-from .results import Results, StepTime
+from .results import Results
 from .work import Prompts
 from .world import SIMULATION, Asked, Setting, World
 
@@ -21,9 +22,11 @@ def play(
     told: Told = Told.EXACT,
     progress: Callable[[int, float], None] = lambda calls, seconds: None,
     chars_per_token: float = 4.0,
+    most_at_once: int | None = None,
 ) -> Results:
-    """`progress` as of `World`. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token).run()
+    """`progress` as of `World`. `most_at_once`: so many agents call side by side, and the others of a step wait for
+    their turn. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    return _Play(program, setting, told, progress, chars_per_token, most_at_once).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +44,7 @@ class _Play:
         told: Told,
         progress: Callable[[int, float], None],
         chars_per_token: float,
+        most_at_once: int | None,
     ) -> None:
         self._program = program
         self._told = told
@@ -49,8 +53,11 @@ class _Play:
         self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
         self._foresight = Foresight(program.steps, self._owners)
         self._world = World(setting, len(program.agents), self._foresight, progress)
+        self._most_at_once = most_at_once
         self._open = 0
-        """Chains of the present step that go on."""
+        """Chains of the present step that are not over."""
+        self._later: deque[_Chain] = deque()
+        """Those of them that have not begun."""
 
     def run(self) -> Results:
         world, proxy = self._world, self._world.proxy
@@ -58,17 +65,18 @@ class _Play:
         if proxy is not None:
             proxy.post_all(self._teller.begin(clock.now))
         for step in self._program.steps:
-            began, calls = clock.now, world.ended
+            before = world.look()
             self._foresight.begin_step(step)
             if proxy is not None:
-                proxy.post_all(self._teller.begin_step(began, step))
-                proxy.post_all(self._teller.tell(began, step))
+                proxy.post_all(self._teller.begin_step(clock.now, step))
+                proxy.post_all(self._teller.tell(clock.now, step))
             chains = [_Chain(step, activation) for activation in step.activations if activation.calls]
             self._open = len(chains)
-            for chain in chains:
-                self._call(chain)
+            self._later.extend(chains)
+            for _ in chains[: self._most_at_once]:
+                self._call(self._later.popleft())
             clock.run_until(lambda: not self._open)
-            steps.append(StepTime(step.index, clock.now - began, world.ended - calls, len(step.activations)))
+            steps.append(world.step_time(step.index, len(step.activations), before))
         played: dict[str, object] = {
             "scenario": self._program.scenario,
             "agents": len(self._program.agents),
@@ -103,3 +111,5 @@ class _Play:
             self._call(chain)
         else:
             self._open -= 1
+            if self._later:
+                self._call(self._later.popleft())
