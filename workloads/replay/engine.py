@@ -59,6 +59,8 @@ class Call:
     ahead: int = 0
     adapter_missed: bool = False
     adapter_ahead: bool = False
+    is_held: bool = False
+    """It waits for its adapter, which comes beside the steps of others."""
     overtaken: int = 0
     """How often others went before it because their adapter was there."""
     left: int = 0
@@ -212,6 +214,9 @@ class Engine:
     def _prefill(self, moment: float) -> None:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
+        for call in self.waiting:
+            call.overtaken += call.is_held
+            call.is_held = False
         done: list[Call] = []
         adapters: set[str | None] = set()
         for call in self._prefilling:
@@ -360,8 +365,8 @@ class Engine:
             if call.adapter in self.slots.held or not self._has_place_beside(call.adapter):
                 return False
             self.ahead.load(memory, WAITED_FOR, LONG_S, lambda _: None)
-        call.overtaken += 1
-        return memory in self.ahead.under_way
+        call.is_held = memory in self.ahead.under_way
+        return call.is_held
 
     def _has_place_beside(self, adapter: str) -> bool:
         held = self.slots.held

@@ -23,7 +23,7 @@ MACHINES = {
     "32B, 8 GPUs": ("qwen2.5-32b", 8),
 }
 ON_MACHINES = 500
-SPARSE = {250: (25, 75, 125, 150, 200), 500: (50, 100, 125, 150, 200, 300, 400)}
+SPARSE = {250: (25, 125, 150, 200), 500: (50, 125, 150, 200)}
 """Of the agents, so many are active on average: those of the paper's points that are played."""
 CROWD = 1000
 

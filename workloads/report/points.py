@@ -32,7 +32,7 @@ PLAN_EVERY_S = 0.1
 """Twice as long as the proxy's own, to play faster; with 200 agents, steps take the same within 0.1 %."""
 LEAD_IN = 2
 """Steps that are played, and not counted: in them nothing is on the device yet."""
-STEPS = {25: 60, 50: 40, 100: 24, 200: 14, 500: 8, 1000: 6}
+STEPS = {25: 60, 50: 40, 100: 24, 200: 14, 500: 6, 1000: 4}
 """Counted, by number of agents, so that chance is about equal; of others, those of the next smaller."""
 WAVES_APART = 5
 """In the scenario of news: each wave reaches everybody once, so a fifth of the agents is active in a step..."""
