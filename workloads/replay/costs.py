@@ -8,7 +8,7 @@ twice a layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from scalesim.workloads.program import Impossible
 
@@ -50,11 +50,15 @@ class Costs:
             )
         return tokens
 
+    @property
+    def has_one_rank(self) -> bool:
+        return self.devices == 1
+
     # Time
 
-    def prefill_s(self, tokens: int, attended: float, adapter_bytes: int = 0) -> float:
-        """One step that computes so many tokens of prompts. `attended`: with how many others, summed over all of them;
-        `adapter_bytes`: of all adapters that its calls run on, here and below."""
+    def prefill_s(self, tokens: int, attended: float, calls: int = 1, adapter_bytes: int = 0) -> float:
+        """One step that computes so many tokens of prompts, of however many calls. `attended`: with how many others, summed over
+        all of them; `adapter_bytes`: of all adapters that its calls run on, here and below."""
         model = self.model
         flops = 2.0 * model.parameters * tokens + 4.0 * model.layers * model.heads * model.head_dim * attended
         computing = flops / (self.gpu.flops * self.server.compute_share * self.devices)
@@ -91,6 +95,18 @@ class Costs:
         """`loads` that begin, of which so many are of adapters."""
         overhead = loads * self.server.load_overhead_s + adapters * self.server.adapter_overhead_s
         return size_bytes / self.link_bytes_per_s + overhead
+
+    def beside_s(self, copying_s: float, computing_s: float) -> float:
+        """One after the other: what overlaps is left out."""
+        return copying_s + computing_s
+
+    def told(self) -> dict[str, object]:
+        return {
+            "gpu": asdict(self.gpu),
+            "model": asdict(self.model),
+            "server": asdict(self.server),
+            "devices": self.devices,
+        }
 
     def _decode_step_s(self, running: int, context: int) -> float:
         model = self.model
