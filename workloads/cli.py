@@ -21,6 +21,7 @@ from . import (
     proxy_cli,
     recognition_cli,
     replay_cli,
+    report_cli,
     robustness_cli,
     scaling_cli,
     scenarios,
@@ -74,6 +75,7 @@ core_cli.add_to(app)
 robustness_cli.add_to(app)
 recognition_cli.add_to(app)
 replay_cli.add_to(app)
+report_cli.add_to(app)
 placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)

@@ -45,6 +45,12 @@ def replay_command(
     agents: common.Agents = 1000,
     gpu: Annotated[str, typer.Option(help=f"One of: {', '.join(profiles.names('gpu'))}.")] = "h100",
     model: Annotated[str, typer.Option(help=f"One of: {', '.join(profiles.names('model'))}.")] = "qwen2.5-7b",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"What a step takes beside its kernels; one of: {', '.join(profiles.names('engine'))}."
+        ),
+    ] = "sglang",
     policy: Annotated[
         str,
         typer.Option(help=f"By which memory leaves; one of: {', '.join(policy_names())}."),
@@ -73,6 +79,12 @@ def replay_command(
             min=0.0, help="Host memory for prefixes of each engine; 0: none, they are computed again."
         ),
     ] = 0.0,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of a scenario: agents of a step that call side by side at most (all of them)."
+        ),
+    ] = None,
     plan_every: Annotated[
         float, typer.Option(help="Seconds between two plans of the proxy, at least.")
     ] = PLAN_EVERY_S,
@@ -103,6 +115,7 @@ def replay_command(
             policy=policy,
             placement=placement_rule,
             plan_every_s=plan_every,
+            server=engine,
         )
         setting = machine.setting(agents)
         asked = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
@@ -117,7 +130,7 @@ def replay_command(
             with seldom():
                 program = scenario_of(scenario).generate(wishes)
             calls = sum(1 for _ in program.calls())
-            played = partial(play, program, setting, told)
+            played = partial(play, program, setting, told, most_at_once=at_once)
         made_s = time.perf_counter() - began
         began = time.perf_counter()
         results = _watched(played, calls)

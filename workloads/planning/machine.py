@@ -37,6 +37,8 @@ class Machine:
     policy: str = "nearest_first"
     placement: str = placement.DEFAULT
     plan_every_s: float = PLAN_EVERY_S
+    server: str = "sglang"
+    """What a step takes beside its kernels: one of `profiles.names("engine")`."""
 
     @property
     def devices(self) -> int:
@@ -54,7 +56,7 @@ class Machine:
             raise Impossible(f"host_gb is {self.host_gb:g}, and has to be from 0 to 1e+06")
         gpu = profiles.gpu(self.gpu)
         gpu = replace(gpu, link_bytes_per_s=gpu.link_bytes_per_s * self.link)
-        costs = Costs(gpu, profiles.model(self.model), profiles.server(), self.tensor_parallel)
+        costs = Costs(gpu, profiles.model(self.model), profiles.server(self.server), self.tensor_parallel)
         slots = self._slots(agents)
         adapter_bytes = costs.model.adapter_bytes(self.adapter_rank)
         capacity = costs.capacity_tokens(slots, adapter_bytes)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from scalesim.proxy.core.model import LoadResult, LoadState, MemoryId
+from scalesim.proxy.core.model import LORA, LoadResult, LoadState, MemoryId
 
 from .clock import Clock
 from .link import SLICE_S, Link
@@ -144,7 +144,8 @@ class Ahead:
     def _send_slice(self, load: _Load, size: int) -> None:
         begins = load is not self._last
         self._last, load.flying, self._flying = load, size, True
-        self._clock.at(self._link.take(size, int(begins)), lambda: self._end_slice(load, size))
+        ends_at = self._link.take(size, int(begins), int(begins and load.memory.kind == LORA))
+        self._clock.at(ends_at, lambda: self._end_slice(load, size))
 
     def _end_slice(self, load: _Load, size: int) -> None:
         self._flying, load.flying = False, 0

@@ -1,7 +1,8 @@
 """What the steps of an engine take, and what fits on it, by the figures of its machine and its model. Pure.
 
 A step takes what its kernels take, and a fixed overhead. The weights are read once while every token is computed with: whichever is
-slower counts. Decoding then reads all that the running calls hold. Several devices share that evenly, and exchange activations
+slower counts. Decoding then reads all that the running calls hold. Where calls have adapters, kernels of their own read each adapter of
+the step once. Several devices share that evenly, and exchange activations
 twice a layer.
 """
 
@@ -49,29 +50,37 @@ class Costs:
             )
         return tokens
 
+    @property
+    def has_one_rank(self) -> bool:
+        return self.devices == 1
+
     # Time
 
-    def prefill_s(self, tokens: int, attended: float, calls: int = 1) -> float:
+    def prefill_s(self, tokens: int, attended: float, calls: int = 1, adapter_bytes: int = 0) -> float:
         """One step that computes so many tokens of prompts, of however many calls. `attended`: with how many others, summed over
-        all of them."""
+        all of them; `adapter_bytes`: of all adapters that its calls run on, here and below."""
         model = self.model
         flops = 2.0 * model.parameters * tokens + 4.0 * model.layers * model.heads * model.head_dim * attended
         computing = flops / (self.gpu.flops * self.server.compute_share * self.devices)
-        return self._fixed_s + max(computing, self._weights_s) + self._exchange_s(tokens)
+        kernels = max(computing, self._weights_s) + adapter_bytes / self._bytes_per_s
+        return self._fixed_s + self.server.prefill_overhead_s + kernels + self._exchange_s(tokens)
 
-    def decode_s(self, running: int, context: int, steps: int) -> float:
+    def decode_s(self, running: int, context: int, steps: int, adapter_bytes: int = 0) -> float:
         """So many steps, each of which makes one token for each of the running calls; these hold `context` tokens in
         the beginning."""
         return (
-            steps * self._decode_step_s(running, context) + self._growth_s(running) * steps * (steps - 1) / 2
+            steps * (self._decode_step_s(running, context) + adapter_bytes / self._bytes_per_s)
+            + self._growth_s(running) * steps * (steps - 1) / 2
         )
 
-    def decode_steps(self, running: int, context: int, seconds: float, most: int) -> int:
+    def decode_steps(
+        self, running: int, context: int, seconds: float, most: int, adapter_bytes: int = 0
+    ) -> int:
         """How many steps have ended or are under way after that time; at least one, at most so many."""
         low, high = 1, most
         while low < high:
             middle = (low + high) // 2
-            if self.decode_s(running, context, middle) >= seconds:
+            if self.decode_s(running, context, middle, adapter_bytes) >= seconds:
                 high = middle
             else:
                 low = middle + 1
@@ -82,8 +91,10 @@ class Costs:
         """Each device loads its part over a link of its own."""
         return self.gpu.link_bytes_per_s * self.devices
 
-    def load_s(self, size_bytes: float, loads: int = 1) -> float:
-        return size_bytes / self.link_bytes_per_s + loads * self.server.load_overhead_s
+    def load_s(self, size_bytes: float, loads: int = 1, adapters: int = 0) -> float:
+        """`loads` that begin, of which so many are of adapters."""
+        overhead = loads * self.server.load_overhead_s + adapters * self.server.adapter_overhead_s
+        return size_bytes / self.link_bytes_per_s + overhead
 
     def beside_s(self, copying_s: float, computing_s: float) -> float:
         """One after the other: what overlaps is left out."""

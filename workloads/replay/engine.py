@@ -32,6 +32,11 @@ from .stores import Adapters, Prefixes
 
 LOOKED_AT = 64
 """Calls whose adapter finds no slot are passed by so many others, as SGLang's scheduler passes them."""
+MOST_OVERTAKEN = 8
+"""Where calls whose adapter is there go first, a call is passed by such so often; then its turn has come."""
+WAITED_FOR = -1.0
+"""The distance of what a waiting call needs: nearer than all that is loaded ahead."""
+LONG_S = 600.0
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +67,10 @@ class Call:
     """Copied before it came, and first needed by it."""
     adapter_missed: bool = False
     adapter_ahead: bool = False
+    is_held: bool = False
+    """It waits for its adapter, which comes beside the steps of others."""
+    overtaken: int = 0
+    """How often others went before it because their adapter was there."""
     left: int = 0
     """Of its prompt, to be computed."""
     again: float = 0.0
@@ -96,6 +105,8 @@ class Sizes:
     slots: int = 0
     adapter_bytes: int = 0
     pin_share: float = 0.5
+    ready_first: bool = False
+    """Calls whose adapter is in a slot go before others, whoever orders memory."""
     gathers: bool = False
     """When it had nothing to do, it begins with all calls that come at the same moment, and not with the first alone; and what
     the calls of a step find is locked for all of them before room is made for the first: as in SGLang."""
@@ -220,9 +231,11 @@ class Engine:
             self._cut_short()
 
     def _look_again(self) -> None:
-        """A load ahead has ended, and there may be room now; or calls have come."""
+        """A load ahead has ended, and there may be room now, or a call that waited for it may begin; or calls have come."""
         if self.waiting and not self._busy:
             self._clock.after(0.0, lambda: None if self._busy else self._begin())
+        elif self.waiting and self._run_steps and self.ledger.ready_first:
+            self._cut_short()
 
     # Steps
 
@@ -245,11 +258,16 @@ class Engine:
     def _prefill(self, moment: float) -> None:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
+        for call in self.waiting:
+            call.overtaken += call.is_held
+            call.is_held = False
         again = elsewhere = 0.0
         done: list[Call] = []
+        adapters: set[str | None] = set()
         calls = 0
         for call in self._prefilling:
             calls += 1
+            adapters.add(call.adapter)
             part = min(call.left, budget - tokens)
             begins = call.prompt_tokens - call.left
             attended += part * (begins + (part + 1) / 2)
@@ -260,7 +278,8 @@ class Engine:
             if call.left:
                 break
             done.append(call)
-        seconds = self._costs.prefill_s(tokens, attended, calls)
+        size = len(adapters - {None}) * self.sizes.adapter_bytes
+        seconds = self._costs.prefill_s(tokens, attended, calls, size)
         both = self._costs.beside_s(moment - self._clock.now, seconds)
         self.spent.load += both - seconds
         self.spent.prefill += seconds
@@ -294,16 +313,23 @@ class Engine:
         self._run_steps = self._ends[0][0] - self._decoded
         self._await_run()
 
+    @property
+    def _adapter_bytes(self) -> int:
+        """Of those that the running calls need."""
+        return self.slots.in_use * self.sizes.adapter_bytes
+
     def _await_run(self) -> None:
         self._step += 1
         step = self._step
-        seconds = self._costs.decode_s(len(self._ends), self._context, self._run_steps)
+        seconds = self._costs.decode_s(len(self._ends), self._context, self._run_steps, self._adapter_bytes)
         self._clock.at(self._run_since + seconds, lambda: self._end_run(step))
 
     def _cut_short(self) -> None:
         """Somebody came: what is under way ends with its present step."""
         elapsed = self._clock.now - self._run_since
-        steps = self._costs.decode_steps(len(self._ends), self._context, elapsed, self._run_steps)
+        steps = self._costs.decode_steps(
+            len(self._ends), self._context, elapsed, self._run_steps, self._adapter_bytes
+        )
         if steps < self._run_steps:
             self._run_steps = steps
             self._await_run()
@@ -312,7 +338,7 @@ class Engine:
         if step != self._step:
             return
         running, steps = len(self._ends), self._run_steps
-        seconds = self._costs.decode_s(running, self._context, steps)
+        seconds = self._costs.decode_s(running, self._context, steps, self._adapter_bytes)
         self.spent.decode += seconds
         self.account.decode(seconds, self._costs.decode_s(0, 0, steps), self._waits_for)
         self.counts.steps += steps
@@ -347,6 +373,8 @@ class Engine:
         passed: list[Call] = []
         self._blocked = False
         self._waits_for = None
+        if self.sizes.slots and (self.ledger.ready_first or self.sizes.ready_first):
+            self._put_ready_first()
         kept = self._hold_what_is_found(tokens) if self.sizes.gathers else []
         while self.waiting and self.running < server.max_running and tokens < server.chunk_tokens:
             call = self.waiting.popleft()
@@ -355,6 +383,9 @@ class Engine:
                 self._waits_for = Cause.SLOTS
                 if len(passed) >= LOOKED_AT:
                     break
+                continue
+            if self._is_held_back(call):
+                passed.append(call)
                 continue
             if self.cache.needed(call.path, call.output_tokens) > self.cache.free + self.cache.loose:
                 ready = None
@@ -373,6 +404,42 @@ class Engine:
         for entries in kept:
             self.cache.let_go(entries)
         return moment
+
+    def _put_ready_first(self) -> None:
+        """Keeps the order among the ready and among the others, as SGLang's plugin does."""
+        ready = [self._may_go(call) for call in self.waiting]
+        if all(ready) or not any(ready):
+            return
+        last_ready = max(place for place, is_ready in enumerate(ready) if is_ready)
+        both = list(zip(self.waiting, ready, strict=True))
+        for call, is_ready in both[:last_ready]:
+            call.overtaken += not is_ready
+        first = [call for call, is_ready in both if is_ready]
+        self.waiting = deque([*first, *(call for call, is_ready in both if not is_ready)])
+
+    def _may_go(self, call: Call) -> bool:
+        return call.overtaken >= MOST_OVERTAKEN or call.adapter is None or self.slots.has(call.adapter)
+
+    def _is_held_back(self, call: Call) -> bool:
+        """Whether it waits for a later step, because loading its adapter would hold up others that have theirs. It is brought
+        beside their steps meanwhile, where there is a slot that no call wants."""
+        if not self.ledger.ready_first or call.adapter is None or not self.running or self._may_go(call):
+            return False
+        memory = MemoryId(LORA, call.adapter)
+        if memory not in self.ahead.under_way:
+            if call.adapter in self.slots.held or not self._has_place_beside(call.adapter):
+                return False
+            self.ahead.load(memory, WAITED_FOR, LONG_S, lambda _: None)
+        call.is_held = memory in self.ahead.under_way
+        return call.is_held
+
+    def _has_place_beside(self, adapter: str) -> bool:
+        held = self.slots.held
+        wanted = {name for name, slot in held.items() if slot.locks}
+        wanted.update(call.adapter for call in self.waiting if call.adapter is not None)
+        if len(wanted - {adapter}) >= self.sizes.slots:
+            return False
+        return self.slots.free > 0 or any(name not in wanted for name in held)
 
     def _hold_what_is_found(self, tokens: int) -> list[list[Entry]]:
         """Of the calls that the next step begins with, before any of them takes room: none pushes out what another one found."""
@@ -435,13 +502,13 @@ class Engine:
             call.hidden_bytes += self.sizes.adapter_bytes - (late or 0)
         call.adapter_missed = self.slots.begin(adapter, call.owner)
         if call.adapter_missed:
-            return self._copy(call, self.sizes.adapter_bytes, 1)
+            return self._copy(call, self.sizes.adapter_bytes, 1, adapters=1)
         return self._clock.now if late is None else self._copy(call, late, 0)
 
-    def _copy(self, call: Call, size_bytes: int, loads: int) -> float:
+    def _copy(self, call: Call, size_bytes: int, loads: int, adapters: int = 0) -> float:
         """The moment at which it is here."""
         self.counts.demand_bytes += size_bytes
         call.waited_bytes += size_bytes
-        moment = self.link.take(size_bytes, loads)
+        moment = self.link.take(size_bytes, loads, adapters)
         call.load_s = max(call.load_s, moment - self._clock.now)
         return moment

@@ -11,16 +11,16 @@ SLICE_S = 1e-3
 
 
 class Link:
-    def __init__(self, clock: Clock, seconds: Callable[[float, int], float]) -> None:
-        """`seconds`: what so many bytes take, of which so many loads begin."""
+    def __init__(self, clock: Clock, seconds: Callable[[float, int, int], float]) -> None:
+        """`seconds`: what so many bytes take, with which so many loads begin, and so many of these are of adapters."""
         self._clock = clock
         self.seconds = seconds
         self.free_at = 0.0
         self.busy_s = 0.0
 
-    def take(self, size_bytes: int, loads: int) -> float:
+    def take(self, size_bytes: int, loads: int, adapters: int = 0) -> float:
         """A transfer behind what is on it now; returns the moment of its end."""
-        seconds = self.seconds(size_bytes, loads)
+        seconds = self.seconds(size_bytes, loads, adapters)
         self.free_at = max(self._clock.now, self.free_at) + seconds
         self.busy_s += seconds
         return self.free_at

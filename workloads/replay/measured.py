@@ -46,19 +46,26 @@ class MeasuredCosts:
             whole_nodes=True,
         )
 
-    def prefill_s(self, tokens: int, attended: float, calls: int = 1) -> float:
+    @property
+    def has_one_rank(self) -> bool:
+        return True
+
+    def prefill_s(self, tokens: int, attended: float, calls: int = 1, adapter_bytes: int = 0) -> float:
+        """What adapters cost was measured by token and by call: their bytes are of no account, here and below."""
         profile = self.server
         token_s = profile.prefill_token_s + (profile.adapted_token_s if self.adapted else 0.0)
         own = profile.prefill_call_s * calls + token_s * tokens + profile.attended_token_s * attended
         return profile.prefill_step_s + own
 
-    def decode_s(self, running: int, context: int, steps: int) -> float:
+    def decode_s(self, running: int, context: int, steps: int, adapter_bytes: int = 0) -> float:
         profile = self.server
         call_s = profile.decode_call_s + (profile.adapted_call_s if self.adapted else 0.0)
         first = profile.decode_step_s + call_s * running + profile.context_token_s * context
         return steps * first + profile.context_token_s * running * steps * (steps - 1) / 2
 
-    def decode_steps(self, running: int, context: int, seconds: float, most: int) -> int:
+    def decode_steps(
+        self, running: int, context: int, seconds: float, most: int, adapter_bytes: int = 0
+    ) -> int:
         """How many steps have ended or are under way after that time; at least one, at most so many."""
         low, high = 1, most
         while low < high:
@@ -69,7 +76,7 @@ class MeasuredCosts:
                 low = middle + 1
         return low
 
-    def load_s(self, size_bytes: float, loads: int = 1) -> float:
+    def load_s(self, size_bytes: float, loads: int = 1, adapters: int = 0) -> float:
         return size_bytes / self.link_bytes_per_s + loads * self.server.load_overhead_s
 
     def beside_s(self, copying_s: float, computing_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,11 +28,15 @@ def play(
     watch: Callable[[Ended], None] = lambda ended: None,
     paths: Mapping[CallKey, Path] | None = None,
     lead_in: int = 0,
+    most_at_once: int | None = None,
 ) -> Results:
     """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Of the
-    first steps, so many as `lead_in`, results tell nothing. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    first steps, so many as `lead_in`, results tell nothing. `most_at_once`: so many agents call side by side, and the others of a step
+    wait for their turn. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
     with seldom():
-        return _Play(program, setting, told, progress, chars_per_token, watch, paths).run(lead_in)
+        return _Play(program, setting, told, progress, chars_per_token, watch, paths, most_at_once).run(
+            lead_in
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +56,7 @@ class _Play:
         chars_per_token: float,
         watch: Callable[[Ended], None],
         paths: Mapping[CallKey, Path] | None,
+        most_at_once: int | None,
     ) -> None:
         self._program = program
         self._told = told
@@ -60,8 +66,11 @@ class _Play:
         self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
         self._foresight = Foresight(program.steps, self._owners)
         self._world = World(setting, len(program.agents), self._foresight, progress, watch)
+        self._most_at_once = most_at_once
         self._open = 0
-        """Chains of the present step that go on."""
+        """Chains of the present step that are not over."""
+        self._later: deque[_Chain] = deque()
+        """Those of them that have not begun."""
 
     def run(self, lead_in: int) -> Results:
         if not 0 <= lead_in < max(1, len(self._program.steps)):
@@ -77,18 +86,19 @@ class _Play:
             if number == lead_in:
                 world.begin_measuring()
                 steps.clear()
-            began, calls = clock.now, world.ended
+            before = world.look()
             self._foresight.begin_step(step)
             if proxy is not None:
-                proxy.post_all(self._teller.begin_step(began, step))
-                proxy.post_all(self._teller.tell(began, step))
+                proxy.post_all(self._teller.begin_step(clock.now, step))
+                proxy.post_all(self._teller.tell(clock.now, step))
             world.begin_step()
             chains = [_Chain(step, activation) for activation in step.activations if activation.calls]
             self._open = len(chains)
-            for chain in chains:
-                self._call(chain)
+            self._later.extend(chains)
+            for _ in chains[: self._most_at_once]:
+                self._call(self._later.popleft())
             clock.run_until(lambda: not self._open)
-            steps.append(StepTime(step.index, clock.now - began, world.ended - calls, len(step.activations)))
+            steps.append(world.step_time(step.index, len(step.activations), before))
         played: dict[str, object] = {
             "scenario": self._program.scenario,
             "agents": len(self._program.agents),
@@ -131,3 +141,5 @@ class _Play:
             self._call(chain)
         else:
             self._open -= 1
+            if self._later:
+                self._call(self._later.popleft())

@@ -36,16 +36,25 @@ class Prices(Protocol):
     @property
     def link_bytes_per_s(self) -> float: ...
 
-    def prefill_s(self, tokens: int, attended: float, calls: int = 1) -> float:
-        """One step that computes so many tokens of the prompts of so many calls. `attended`: with how many others, summed
-        over all of them."""
+    @property
+    def has_one_rank(self) -> bool:
+        """An engine on several devices loads no adapters ahead: each rank would see the end of a copy at its own time."""
         ...
 
-    def decode_s(self, running: int, context: int, steps: int) -> float: ...
+    def prefill_s(self, tokens: int, attended: float, calls: int = 1, adapter_bytes: int = 0) -> float:
+        """One step that computes so many tokens of the prompts of so many calls. `attended`: with how many others, summed
+        over all of them; `adapter_bytes`: of all adapters that its calls run on, here and below."""
+        ...
 
-    def decode_steps(self, running: int, context: int, seconds: float, most: int) -> int: ...
+    def decode_s(self, running: int, context: int, steps: int, adapter_bytes: int = 0) -> float: ...
 
-    def load_s(self, size_bytes: float, loads: int = 1) -> float: ...
+    def decode_steps(
+        self, running: int, context: int, seconds: float, most: int, adapter_bytes: int = 0
+    ) -> int: ...
+
+    def load_s(self, size_bytes: float, loads: int = 1, adapters: int = 0) -> float:
+        """`loads` that begin, of which so many are of adapters."""
+        ...
 
     def beside_s(self, copying_s: float, computing_s: float) -> float:
         """A step of prefill and the copies that its calls wait for, together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,6 +18,7 @@ _SHARES = frozenset({"memory_share", "compute_share", "bandwidth_share"})
 _MAY_BE_ZERO = frozenset(
     {
         *("step_overhead_s", "load_overhead_s", "peer_latency_s", "control_s"),
+        *("prefill_overhead_s", "adapter_overhead_s"),
         *(
             "host_tokens",
             "slots",
@@ -39,7 +40,9 @@ _RANGES = {
     "parameters": (1e5, 1e14),
     "weight_bytes": (1e5, 1e14),
     "step_overhead_s": (0, 10),
+    "prefill_overhead_s": (0, 10),
     "load_overhead_s": (0, 10),
+    "adapter_overhead_s": (0, 10),
     "peer_latency_s": (0, 1),
     "control_s": (0, 10),
     "report_every_s": (0.01, 60),
@@ -134,6 +137,10 @@ class Server:
     peer_latency_s: float
     report_every_s: float
     control_s: float
+    prefill_overhead_s: float = 0.0
+    """Of a step that computes prompts, beside that of every step: such steps run without CUDA graphs."""
+    adapter_overhead_s: float = 0.0
+    """Of each load of an adapter over the link, beside that of every load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +251,14 @@ def parsed(kind: type[Profile], text: str, whose: str) -> Profile:
     except tomllib.TOMLDecodeError as exc:
         raise Impossible(f"{whose}: {exc}") from exc
     known = {field.name: str(field.type) for field in fields(kind)}
+    usual = {field.name for field in fields(kind) if field.default is not MISSING}
     if unknown := sorted(figures.keys() - known.keys()):
         raise Impossible(f"{whose} has {', '.join(unknown)}, which nobody knows")
-    if missing := sorted(known.keys() - figures.keys()):
+    if missing := sorted(known.keys() - figures.keys() - usual):
         raise Impossible(f"{whose} lacks {', '.join(missing)}")
-    checked: dict[str, Any] = {name: _checked(whose, name, known[name], figures[name]) for name in known}
+    checked: dict[str, Any] = {
+        name: _checked(whose, name, known[name], figures[name]) for name in known if name in figures
+    }
     made = kind(**checked)
     if isinstance(made, Model):
         _check_model(made, whose)

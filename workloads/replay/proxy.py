@@ -50,7 +50,9 @@ MAX_TOLD = 512
 """Owners whose memory is told in a report: the nearest of the plan."""
 FEATURES = frozenset({"order", "pin", "evict", "residency", "owners", "by_recency"})
 HOST_FEATURES = frozenset({"load_kv_prefix", "host_copy"})
-ADAPTER_FEATURES = frozenset({"adapters", "load_lora"})
+ADAPTER_FEATURES = frozenset({"adapters"})
+ONE_RANK_FEATURES = frozenset({"load_lora", "ready_first"})
+"""With several, each would see the end of a copy at its own time: the plugin does neither there."""
 
 
 class Proxy:
@@ -128,6 +130,8 @@ class Proxy:
             features |= HOST_FEATURES
         if sizes.slots:
             features |= ADAPTER_FEATURES
+            if self._costs.has_one_rank:
+                features |= ONE_RANK_FEATURES
         return Capabilities(
             kind="modelled",
             version="1",
@@ -201,6 +205,7 @@ class Proxy:
                     {adapter: far for adapter, far in action.adapters if far < math.inf},
                     action.pinned_adapters,
                     action.no_host_copy,
+                    ready_first=action.ready_first,
                     by_recency=action.by_recency,
                 )
             case Renew():

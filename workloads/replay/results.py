@@ -12,6 +12,14 @@ class StepTime:
     seconds: float
     calls: int
     active_agents: int
+    decode_s: float
+    """Of all engines together, like the next two."""
+    prefill_s: float
+    load_s: float
+    loads: int
+    """Of adapters, for calls that waited."""
+    ttft_s: float
+    """Mean of the calls that ended in it; 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Slots:
         self.held: dict[str, Slot] = {}
         self.wasted = 0
         """Brought ahead, and gone before any call needed it."""
+        self.in_use = 0
+        """Calls run on so many of them."""
         self._rank = rank
         self._ticks = 0
 
@@ -56,11 +58,13 @@ class Slots:
         slot.owner, slot.used, slot.ahead = owner, self._ticks, False
         slot.uses += 1
         slot.locks += 1
+        self.in_use += slot.locks == 1
         return is_missing
 
     def end(self, adapter: str) -> None:
         slot = self.held[adapter]
         slot.locks -= 1
+        self.in_use -= slot.locks == 0
         self._ticks += 1
         slot.used = self._ticks
 

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import count
+from typing import NamedTuple
 
 from scalesim.proxy.core import placement, policies
 from scalesim.proxy.core.controller import ControllerConfig
@@ -100,6 +101,18 @@ class Asked:
     """What its request says of the time after it."""
     said: Duration | None = None
     """What its answer says of that."""
+
+
+class Look(NamedTuple):
+    """At what happened up to a moment."""
+
+    at: float
+    calls: int
+    decode_s: float
+    prefill_s: float
+    load_s: float
+    missed: int
+    """Adapters that calls had to bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +266,34 @@ class World:
         self._progress(self.ended, self.clock.now)
 
     # Results
+
+    def look(self) -> Look:
+        """How far things are; see `step_time`."""
+        engines = self.engines.values()
+        return Look(
+            self.clock.now,
+            self.ended,
+            sum(engine.spent.decode for engine in engines),
+            sum(engine.spent.prefill for engine in engines),
+            sum(engine.spent.load for engine in engines),
+            self._with_adapter - self._adapter_hits,
+        )
+
+    def step_time(self, step: int, active_agents: int, before: Look) -> StepTime:
+        """What happened since then."""
+        now = self.look()
+        waits = self._ttft[before.calls - self._ended_before : now.calls - self._ended_before]
+        return StepTime(
+            step,
+            now.at - before.at,
+            now.calls - before.calls,
+            active_agents,
+            now.decode_s - before.decode_s,
+            now.prefill_s - before.prefill_s,
+            now.load_s - before.load_s,
+            now.missed - before.missed,
+            sum(waits) / len(waits) if waits else 0.0,
+        )
 
     def results(self, steps: tuple[StepTime, ...], played: dict[str, object]) -> Results:
         """`played` says what, in words and numbers."""

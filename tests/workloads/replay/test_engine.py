@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 
 import pytest
@@ -8,8 +9,12 @@ from hypothesis import strategies as st
 
 from scalesim.proxy.core.model import KV_PREFIX, LORA, LoadResult, LoadState, MemoryId
 from scalesim.workloads.replay.clock import Clock
+from scalesim.workloads.replay.engine import MOST_OVERTAKEN, Call
 
 from .toy import COPY_S, HELD_S, OVERHEAD_S, STEP_S, TOKEN_S, Asking, costs, engine
+
+READ_S = 40_000 / 1e8
+"""In which an adapter of 40 kB is read on the device."""
 
 
 def asking(capacity: int = 10_000, *, chunk_tokens: int = 1000, max_running: int = 8, **sizes: int) -> Asking:
@@ -177,7 +182,7 @@ def test_a_call_takes_over_what_is_on_its_way() -> None:
     town.call_at(0.0075, [("persona", 100)], 1, "ann", "ad")
     town.clock.run_until(lambda: len(town.ended) == 1)
     # It waits for what is left of the load, and for nothing twice.
-    assert town.ended[0].first_s == pytest.approx(OVERHEAD_S + 0.01 + 0.1)
+    assert town.ended[0].first_s == pytest.approx(OVERHEAD_S + 0.01 + 0.1 + READ_S)
     assert [one.state for one in results] == [LoadState.LOADED]
 
 
@@ -187,7 +192,7 @@ def test_a_call_waits_for_one_slice_of_a_load_for_another() -> None:
     town.call_at(0.0065, [("persona", 100)], 1, "ann", "mine")
     town.clock.run_until(lambda: len(town.ended) == 1)
     # The first slice ends at 6 ms, the second at 7: then its own is copied.
-    assert town.ended[0].first_s == pytest.approx(0.007 + OVERHEAD_S + 0.01 + 0.1)
+    assert town.ended[0].first_s == pytest.approx(0.007 + OVERHEAD_S + 0.01 + 0.1 + READ_S)
 
 
 def test_a_prefix_is_brought_back_ahead_and_makes_no_room_of_nearer_ones() -> None:
@@ -209,6 +214,88 @@ def test_a_prefix_is_brought_back_ahead_and_makes_no_room_of_nearer_ones() -> No
     assert town.engine.prefixes.sizes("cid")[0] == 0
     assert town.engine.prefixes.sizes("bob")[0] > 0
     town.engine.cache.check()
+
+
+def test_each_adapter_is_read_once_a_step_by_the_calls_that_run() -> None:
+    town = asking(slots=2, adapter_bytes=400_000)
+    calls = [
+        town.call([(name, 100)], 3, name, adapter) for name, adapter in (("ann", "ad-1"), ("bob", "ad-2"))
+    ]
+    town.finish()
+    read = 2 * 400_000 / 1e8
+    assert calls[1].ended_s - calls[1].first_s == pytest.approx(2 * (STEP_S + read) + (202 + 204) * HELD_S)
+    town.call([("cid", 100)], 3, "cid", "ad-2")
+    town.call([("dan", 100)], 3, "dan", "ad-2")
+    town.finish()
+    last = town.ended[-1]
+    assert last.ended_s - last.first_s == pytest.approx(2 * (STEP_S + read / 2) + (202 + 204) * HELD_S)
+
+
+def test_an_adapter_has_an_overhead_that_a_prefix_has_not() -> None:
+    clock = Clock()
+    town = Asking(
+        clock, engine(clock, 10_000, costs=costs(adapter_overhead_s=0.1), slots=1, adapter_bytes=40_000)
+    )
+    call = town.call([("persona", 100)], 1, "ann", "ad")
+    town.finish()
+    assert call.load_s == pytest.approx(OVERHEAD_S + 0.1 + 0.01)
+    assert town.engine._costs.load_s(40_000) == pytest.approx(OVERHEAD_S + 0.01)
+
+
+def _ready_first(**sizes: int) -> Asking:
+    town = _ordered(slots=2, adapter_bytes=400_000, **sizes)
+    town.engine.ledger.set_plan({"ann": 0.0}, {"mine": 0.0}, ready_first=True)
+    return town
+
+
+def test_a_call_whose_adapter_is_there_goes_before_others() -> None:
+    town = _ready_first()
+    town.call([("persona", 100)], 1, "ann", "mine")
+    town.finish()
+    town.call([("plain", 100)], 1, "cid")
+    late = town.call([("late", 100)], 1, "bob", "other")
+    ready = town.call([("ready", 100)], 1, "ann", "mine")
+    town.finish()
+    assert ready.began_s < late.began_s
+
+
+def test_an_adapter_that_is_missing_is_brought_beside_the_steps_of_others() -> None:
+    town = _ready_first()
+    long = town.call([("persona", 100)], 100, "ann", "mine")
+    town.call_at(0.5, [("other", 100)], 1, "bob", "other")
+    town.finish()
+    waited = town.engine.spent.load
+    short = next(call for call in town.ended if call.owner == "bob")
+    # Only the first of all, beside which nothing ran, held up a step.
+    assert waited == pytest.approx(OVERHEAD_S + 0.1)
+    assert short.began_s > 0.5 + OVERHEAD_S + 0.1
+    assert short.began_s < long.ended_s
+
+
+def test_without_that_it_holds_up_the_step_that_needs_it() -> None:
+    town = _ready_first()
+    town.engine.ledger.set_plan({"ann": 0.0}, {"mine": 0.0}, ready_first=False)
+    town.call([("persona", 100)], 100, "ann", "mine")
+    town.call_at(0.5, [("other", 100)], 1, "bob", "other")
+    town.finish()
+    assert town.engine.spent.load == pytest.approx(2 * (OVERHEAD_S + 0.1))
+
+
+def test_who_was_overtaken_often_enough_is_not_any_more() -> None:
+    town = _ready_first()
+    town.call([("persona", 100)], 1, "ann", "mine")
+    town.finish()
+    waits = Call(99, "bob", town.path(("waits", 100)), 1, "other", lambda _: None, overtaken=MOST_OVERTAKEN)
+    ready = Call(100, "ann", town.path(("ready", 100)), 1, "mine", lambda _: None)
+    for order in ([waits, ready], [ready, waits]):
+        town.engine.waiting = deque(order)
+        town.engine._put_ready_first()
+        assert list(town.engine.waiting) == order
+    waits.overtaken = 0
+    town.engine.waiting = deque([waits, ready])
+    town.engine._put_ready_first()
+    assert list(town.engine.waiting) == [ready, waits]
+    assert waits.overtaken == 1
 
 
 def _three_who_called(capacity: int, host_tokens: int, first: int = 100) -> Asking:
