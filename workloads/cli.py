@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import command_line as common
 from . import (
+    calibrate_cli,
     core_cli,
     memory_cli,
     placement_cli,
@@ -27,6 +27,7 @@ from . import (
     tables_cli,
     validate_cli,
 )
+from . import command_line as common
 from .builds import Flavour
 from .command_line import DEFAULT
 from .compare import Order, compare
@@ -74,6 +75,7 @@ soak_cli.add_to(app)
 scaling_cli.add_to(app)
 tables_cli.add_to(app)
 validate_cli.add_to(app)
+calibrate_cli.add_to(app)
 
 
 @app.command("compare")
