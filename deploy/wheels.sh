@@ -23,7 +23,8 @@ def read(path):
         return tomllib.load(file)
 
 root = read("pyproject.toml")
-needed = {*root["project"]["dependencies"], *root["project"]["optional-dependencies"]["workloads"], *root["build-system"]["requires"]}
+extras = root["project"]["optional-dependencies"]
+needed = {*root["project"]["dependencies"], *extras["otel"], *extras["workloads"], *root["build-system"]["requires"]}
 for path in sys.argv[1:]:
     needed.update(read(path)["build-system"]["requires"])
 print(*sorted(needed), sep="\n")

@@ -111,7 +111,7 @@ def choice_routes(desk: Desk) -> APIRouter:
         knows nothing, nothing is known."""
         name = SimulationId(simulation)
         desk.check_simulation(name)
-        desk.runtime.post(EstimatorSet(desk.clock(), name, body.name))
+        desk.post(EstimatorSet(desk.clock(), name, body.name))
         return SimulationAnswer.of(desk.simulation(name))
 
     @router.get(of_a_simulation + "/policy", tags=["simulations"])
@@ -129,22 +129,22 @@ def choice_routes(desk: Desk) -> APIRouter:
 
     @router.put("/policy", tags=["engines"])
     async def set_policy(body: PolicyBody) -> PoliciesAnswer:
-        """Of all engines that have none of their own. Until the proxy ends: it starts with the one of its settings."""
-        desk.runtime.post(PolicySet(desk.clock(), None, body.name))
+        """Of all engines that have none of their own, until the settings are given another."""
+        desk.post(PolicySet(desk.clock(), None, body.name))
         return _policies()
 
     @router.put(of_an_engine, tags=["engines"])
     async def set_policy_of_an_engine(engine: EnginePath, body: PolicyBody) -> PoliciesAnswer:
         """Of one engine, until it is taken back or the engine is removed."""
         desk.check_engine(engine)
-        desk.runtime.post(PolicySet(desk.clock(), EngineId(engine), body.name))
+        desk.post(PolicySet(desk.clock(), EngineId(engine), body.name))
         return _policies()
 
     @router.delete(of_an_engine, status_code=HTTPStatus.NO_CONTENT, tags=["engines"])
     async def take_back_policy_of_an_engine(engine: EnginePath) -> None:
         """It has that of all engines again."""
         desk.check_engine(engine)
-        desk.runtime.post(PolicySet(desk.clock(), EngineId(engine), None))
+        desk.post(PolicySet(desk.clock(), EngineId(engine), None))
 
     def _policies() -> PoliciesAnswer:
         return PoliciesAnswer(

@@ -124,7 +124,7 @@ def pin_routes(desk: Desk) -> APIRouter:
         name = SimulationId(simulation)
         desk.agent(name, agent)
         _check(controller.pin_room(name, AgentName(agent)), f"the memory of {agent!r}", "tokens")
-        desk.runtime.post(AgentPinned(desk.clock(), name, AgentName(agent), body.lasts_s, body.reason))
+        desk.post(AgentPinned(desk.clock(), name, AgentName(agent), body.lasts_s, body.reason))
         return AgentAnswer.of(desk.agent(name, agent), desk.clock())
 
     @router.delete(of_an_agent, status_code=HTTPStatus.NO_CONTENT)
@@ -132,21 +132,21 @@ def pin_routes(desk: Desk) -> APIRouter:
         """Takes an operator's pin back. Where there is none, nothing changes."""
         name = SimulationId(simulation)
         desk.agent(name, agent)
-        desk.runtime.post(AgentUnpinned(desk.clock(), name, AgentName(agent)))
+        desk.post(AgentUnpinned(desk.clock(), name, AgentName(agent)))
 
     @router.put(of_an_adapter)
     async def pin_adapter(name: AdapterPath, body: PinBody) -> AdapterAnswer:
         """Where it is in a slot, it leaves that last, until this is taken back or its time is over."""
         desk.adapter(name)
         _check(controller.adapter_pin_room(name), f"the adapter {name!r}", "slots")
-        desk.runtime.post(AdapterPinned(desk.clock(), name, body.lasts_s, body.reason))
+        desk.post(AdapterPinned(desk.clock(), name, body.lasts_s, body.reason))
         return AdapterAnswer.of(desk.adapter(name), desk.clock())
 
     @router.delete(of_an_adapter, status_code=HTTPStatus.NO_CONTENT)
     async def unpin_adapter(name: AdapterPath) -> None:
         """Takes an operator's pin back. Where there is none, nothing changes."""
         desk.adapter(name)
-        desk.runtime.post(AdapterUnpinned(desk.clock(), name))
+        desk.post(AdapterUnpinned(desk.clock(), name))
 
     return router
 

@@ -42,7 +42,7 @@ def simulation_routes(desk: Desk) -> APIRouter:
         if is_new or asked is not None:
             _set_mode(name, asked or desk.settings.mode)
         if body is not None and body.estimator is not None:
-            desk.runtime.post(EstimatorSet(desk.clock(), name, body.estimator))
+            desk.post(EstimatorSet(desk.clock(), name, body.estimator))
         if is_new:
             response.status_code = HTTPStatus.CREATED
         return SimulationAnswer.of(desk.simulation(name))

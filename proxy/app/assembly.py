@@ -58,7 +58,7 @@ from scalesim.proxy.warm_up import PrefixStore, WarmUp
 from . import making
 from .engines import fleet_of, kept_up
 from .forgetting import Forgetting
-from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, trusted
+from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, register_again, trusted
 from .limits import limits
 from .listeners import Listener, listening_socket, url_of
 from .reloading import Parts, Reloading
@@ -120,7 +120,7 @@ async def assembled(
             Operations(clock) as operations,
         ):
             controller = Controller(making.controller_config(settings))
-            keeper = keeper_of(settings, controller, clock)
+            keeper = keeper_of(settings, controller, lambda: fleet, clock)
             if keeper is not None:
                 log.info("%d agents are known from %s", await keeper.restore(), settings.state_file)
             timings, lag = Timings(), LoopLag(clock)
@@ -168,6 +168,8 @@ async def assembled(
             )
             for address in settings.addresses:
                 fleet.add(address, clock(), configured=True)
+            if keeper is not None:
+                register_again(keeper, fleet, clock())
             post, group = runtime.post, None
             if redis is not None:
                 from scalesim.proxy.state.member import Member
@@ -223,7 +225,7 @@ async def assembled(
                 trace=trace,
             )
             traces.record = relay.record
-            keyring = _keyring(settings)
+            keyring = Keyring(settings)
             entrance = _entrance(ModelList(relay, fleet.merged), settings, keyring, clock)
             keyring.changed = lambda: entrance.let_in(keyring.clients, closed=keyring.is_closed)
             door = Door(
@@ -385,16 +387,6 @@ async def _tracing(
         provider_of=provider_of,
     ) as traces:
         yield traces
-
-
-def _keyring(settings: Settings) -> Keyring:
-    """Raises `BadKeyFile`."""
-    return Keyring(
-        clients=settings.client_keys,
-        simulations=settings.simulation_keys,
-        admin_keys=settings.admin_keys,
-        file=None if settings.keys_file is None else Path(settings.keys_file),
-    )
 
 
 def _entrance(app: ModelList, settings: Settings, keyring: Keyring, clock: Callable[[], float]) -> Entrance:

@@ -64,6 +64,8 @@ class FleetOfGroup:
                 "weight": address.weight,
                 "drains": entry.state is State.DRAINING,
             }
+            if entry.configured:
+                one["configured"] = True
             if address.front is not None:
                 one["front"] = asdict(address.front)
             if entry.state is State.UP:
@@ -74,8 +76,8 @@ class FleetOfGroup:
         return found
 
     def told(self, engines: Mapping[EngineId, Mapping[str, object]]) -> None:
-        """Engines that operators registered or removed come and go here, too. Who runs with other settings than the leader keeps what
-        these name."""
+        """Engines that operators registered or removed come and go here, too. Those that the settings name each process knows by its
+        own: else one that was taken out of them would come back from whoever was started before."""
         fleet, now = self._fleet(), self._clock()
         for name, one in engines.items():
             url, weight = one.get("url"), one.get("weight")
@@ -84,7 +86,7 @@ class FleetOfGroup:
             if one.get("drains"):
                 if entry is not None and not drains:
                     fleet.remove(name, now)
-            elif (entry is None or drains) and isinstance(url, str):
+            elif (drains or (entry is None and not one.get("configured"))) and isinstance(url, str):
                 size = float(weight) if isinstance(weight, int | float) else None
                 try:
                     fleet.add(Address(name, url, size, _front_of(one.get("front"))), now)
@@ -149,13 +151,28 @@ async def opened(settings: Settings) -> AsyncIterator[Store | None]:
         await store.close()
 
 
-def keeper_of(settings: Settings, controller: Controller, clock: Callable[[], float]) -> Keeper | None:
+def keeper_of(
+    settings: Settings, controller: Controller, fleet: Callable[[], Fleet], clock: Callable[[], float]
+) -> Keeper | None:
     if settings.state_file is None:
         return None
-    from scalesim.proxy.state.file import Keeper, StateFile
+    from scalesim.proxy.state.file import Keeper, Registered, StateFile
+
+    def registered() -> list[Registered]:
+        stay = (one for one in fleet().registry if not one.configured and one.state is not State.DRAINING)
+        return [Registered(one.address.name, one.address.base_url, one.address.weight) for one in stay]
 
     file = StateFile(Path(settings.state_file))
-    return Keeper(file, lambda: controller.keeping, clock, every_s=settings.state_every_s)
+    return Keeper(file, lambda: controller.keeping, clock, engines=registered, every_s=settings.state_every_s)
+
+
+def register_again(keeper: Keeper, fleet: Fleet, at: float) -> None:
+    """Engines that operators had registered. Those that the settings name stand there already."""
+    for one in keeper.engines:
+        try:
+            fleet.add(Address(one.name, one.url, one.weight), at)
+        except EngineRejected as exc:
+            log.warning("an engine that was registered before cannot be used: %s", exc)
 
 
 def admin_url(settings: Settings, listener: socket.socket) -> str:

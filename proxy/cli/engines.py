@@ -43,7 +43,7 @@ def engines_add(
     as_json: Answered = False,
     config: Config = None,
 ) -> None:
-    """Register an engine, until the proxy ends: it gets calls as soon as it answers.
+    """Register an engine: it gets calls as soon as it answers.
 
     Again, with the same URL: changes its weight, or ends its draining.
     """

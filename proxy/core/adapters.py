@@ -100,8 +100,7 @@ class Adapters:
         if len(self.current) >= self.limit:
             return None
         before = self._forgotten.pop(name, None)
-        self._numbered += 1
-        adapter = Adapter(name, path, AdapterName(name), self._numbered)
+        adapter = self._numbered_one(name, path, AdapterName(name))
         if before is not None:
             adapter.key, adapter.version = before.key, before.version
         if (before is not None and before.path != path) or adapter.key in self.by_key:
@@ -150,16 +149,20 @@ class Adapters:
         """These are all there are. Whoever has one of them assigned keeps it, in its version."""
         before, self.current, self.by_key = self.current, {}, {}
         for one in kept.current[: self.limit]:
-            adapter = before.pop(one.name, None) or Adapter(one.name, one.path, one.key)
+            adapter = before.pop(one.name, None) or self._numbered_one(one.name, one.path, one.key)
             adapter.path, adapter.key, adapter.version = one.path, one.key, one.version
             self.current[one.name] = self.by_key[one.key] = adapter
         for gone in before.values():
             gone.forgotten = True
         self._forgotten = OrderedDict(
-            (one.name, Adapter(one.name, one.path, one.key, one.version, forgotten=True))
+            (one.name, Adapter(one.name, one.path, one.key, version=one.version, forgotten=True))
             for one in kept.forgotten[: self.limit]
         )
         self.leaving = OrderedDict.fromkeys(kept.leaving[-LEAVING_LIMIT:])
+
+    def _numbered_one(self, name: str, path: str, key: AdapterName) -> Adapter:
+        self._numbered += 1
+        return Adapter(name, path, key, self._numbered)
 
     def _leave(self, key: AdapterName) -> None:
         del self.by_key[key]

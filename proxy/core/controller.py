@@ -129,12 +129,12 @@ class Controller:
     def _begin(self) -> None:
         config, known = self._config, self._kinds
         self._world = World(config, kinds=[kind.name for kind in known], stories=Stories(self._estimate))
-        self.keeping = Keeping(self._world)
-        """What another process needs to go on from here."""
         self._simulations = self._world.population.simulations
         self._surroundings = Surroundings(self._world, config.edge_limit)
         self._loading = Loading(known, config.parts, self._world.adapters)
         self._planner = Planner(self._world, self._loading, config, self._policy, self._estimate)
+        self.keeping = Keeping(self._world, self._planner)
+        """What another process needs to go on from here."""
 
     def clear(self) -> None:
         """It knows nothing but the time any more. No engine may be reachable: what is in flight is not to be settled."""

@@ -4,7 +4,8 @@ Written are values as `plain.py` has them: of each agent some hundred bytes, of 
 agents together. `shift` leads from the clock of `at` to one that the reader has, too.
 
 Not kept are: what engines hold and were told (they report it, and are told anew), graphs and the waves on them (the events that
-told them can be kept), who met whom in space and how many meetings came, what the guards have judged, stories, and the totals.
+told them can be kept), who met whom in space and how many meetings came, what the guards have judged, what operators asked to have
+loaded now, stories, and the totals.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import NamedTuple, cast
 
+from . import choices
 from .accuracy import Accuracy, Followed, Measured
 from .adapters import Kept
 from .agent import Agent, Told
@@ -41,6 +43,7 @@ from .model import (
 )
 from .periods import Hours, Period
 from .plain import At, Fields, Form, Forms, Garbled, Plain
+from .planner import Planner
 from .recent import Recent
 from .residuals import Residuals
 from .simulation import Simulation
@@ -253,8 +256,9 @@ class Keeping:
     """Of one world. What is read is checked by its form alone: whoever writes it commands the engines anyway. Each `restore_`
     answers whether there was room for it, and raises `Garbled` where it cannot be read."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, planner: Planner) -> None:
         self._world = world
+        self._planner = planner
         self._population = world.population
 
     # Writing
@@ -291,6 +295,10 @@ class Keeping:
 
     def adapters(self) -> Plain:
         return _ADAPTERS.write(self._world.adapters.kept(), 0.0)
+
+    def choices(self, shift: float) -> Plain:
+        """Of operators: estimators, policies and pins."""
+        return choices.written(self._world, self._planner, shift)
 
     def simulation(self, name: SimulationId, shift: float) -> Plain:
         """None of an unknown one."""
@@ -333,6 +341,10 @@ class Keeping:
 
     def restore_adapters(self, plain: Plain) -> None:
         self._world.adapters.restore(_ADAPTERS.read(plain, 0.0))
+
+    def restore_choices(self, plain: Plain, shift: float, at: float) -> bool:
+        """To be done after all agents."""
+        return choices.restore(plain, self._world, self._planner, shift, at)
 
     def restore_simulation(self, name: SimulationId, plain: Plain, shift: float, at: float) -> bool:
         """To be done before its agents."""

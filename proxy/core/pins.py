@@ -8,7 +8,7 @@ only while its simulation is on; of one that rests it lasts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -86,6 +86,22 @@ class Pins:
         agent.mark()
         return True
 
+    def restore(self, agent: Agent, since: float, until: float, reason: str, at: float) -> None:
+        """It was pinned before this process began. Whether there is room its engine will say: all that is granted fits in."""
+        if until > at and len(self._agents) < LIMIT:
+            self._agents[agent] = self._restored(since, until, reason)
+            agent.pin(True)
+            agent.mark()
+
+    def restore_adapter(self, adapter: Adapter, since: float, until: float, reason: str, at: float) -> None:
+        if until > at and len(self._of_adapters) < LIMIT:
+            self._of_adapters[adapter] = self._restored(since, until, reason)
+
+    def _restored(self, since: float, until: float, reason: str) -> OperatorPin:
+        self._number += 1
+        self.next_end = min(self.next_end, until)
+        return OperatorPin(since, until, reason, self._number)
+
     def unpin(self, agent: Agent) -> None:
         """Nothing if it is not pinned, as after the agent was forgotten."""
         if self._agents.pop(agent, None) is not None:
@@ -136,6 +152,10 @@ class Pins:
     def agents_after(self, number: int, limit: int) -> list[tuple[Agent, OperatorPin]]:
         """In the order in which they were pinned first."""
         return list(islice((one for one in self._agents.items() if one[1].number > number), limit))
+
+    @property
+    def agents(self) -> Mapping[Agent, OperatorPin]:
+        return self._agents
 
     @property
     def adapters(self) -> dict[Adapter, OperatorPin]:

@@ -141,6 +141,11 @@ class Planner:
                 left = self._catch_up(desk, left)
         return actions
 
+    @property
+    def configured_policy(self) -> str:
+        """Of the settings: that of all engines until another is chosen."""
+        return self._config.policy
+
     def policy_of(self, engine: Engine | None) -> str:
         """None: of all engines that have none of their own."""
         return self._policy if engine is None or engine.policy is None else engine.policy

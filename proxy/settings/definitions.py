@@ -337,7 +337,7 @@ class Settings:
     )
     state_file: str | None = _setting(
         parsers.file_path,
-        "file that keeps what is known of agents over a restart, without Redis; empty: none",
+        "file that keeps what is known of agents, and what operators chose, over a restart, without Redis; empty: none",
         default=None,
     )
     state_every_s: float = _setting(

@@ -31,9 +31,11 @@ from .places import Engines, Places, home_by_rendezvous
 from .tables import Table
 
 SIMULATIONS, ADAPTERS, ASSIGNED, PLACES, ENGINES = "simulations", "adapters", "assigned", "places", "engines"
-LIMITS = {SIMULATIONS: 512, ADAPTERS: 1, ASSIGNED: 400_000, PLACES: 200_000, ENGINES: 256}
+CHOICES = "choices"
+"""Of operators, that the next leader needs: policies, estimators and pins."""
+LIMITS = {SIMULATIONS: 512, ADAPTERS: 1, ASSIGNED: 400_000, PLACES: 200_000, ENGINES: 256, CHOICES: 1}
 OPERATORS = (SIMULATIONS, ADAPTERS, ASSIGNED)
-"""Tables that hold what operators tell."""
+"""Tables that hold what operators tell, and each member's own core is to know."""
 _ALL = "all"
 _BETWEEN = "\0"
 _SETTINGS = Forms().of(Settings)
@@ -70,6 +72,8 @@ class Facts:
         self.unread = 0
         """Fields that could not be read."""
         self._adapters_changed = False
+        self._choices: object = None
+        """As they were noted last, on this process's clock."""
         self._up: tuple[object, Engines] = (None, Engines())
 
     def sizes(self) -> dict[str, int]:
@@ -123,11 +127,19 @@ class Facts:
             self._adapters_changed = False
             self.tables[ADAPTERS].put(_ALL, orjson.dumps(keeping.adapters()))
 
-    def note_all(self, keeping: Keeping) -> None:
+    def note_choices(self, keeping: Keeping, shift: float, *, surely: bool = False) -> None:
+        """`surely`: also where they are as before."""
+        found = keeping.choices(0.0)
+        if surely or found != self._choices:
+            self._choices = found
+            self.tables[CHOICES].put(_ALL, orjson.dumps(keeping.choices(shift)))
+
+    def note_all(self, keeping: Keeping, shift: float) -> None:
         """Nothing is known of what was noted before."""
         for simulation in keeping.simulations():
             self._note_settings(simulation, keeping)
         self.note_adapters(keeping, surely=True)
+        self.note_choices(keeping, shift, surely=True)
 
     def note_engines(self, engines: Mapping[EngineId, Mapping[str, object]]) -> None:
         """What is known of each, as JSON has it. `part`: of rendezvous; those without one are not up. `models`: what it serves,
@@ -169,11 +181,18 @@ class Facts:
 
     def adapters(self) -> object:
         """As `Keeping.restore_adapters` takes them; None if nothing is known. Raises `Garbled`."""
-        known = self.tables[ADAPTERS].get(_ALL)
+        return self._only_one(ADAPTERS)
+
+    def choices(self) -> object:
+        """As `Keeping.restore_choices` takes them; None if nothing is known. Raises `Garbled`."""
+        return self._only_one(CHOICES)
+
+    def _only_one(self, name: str) -> object:
+        known = self.tables[name].get(_ALL)
         try:
             return None if known is None else orjson.loads(known)
         except orjson.JSONDecodeError as exc:
-            raise Garbled(f"no adapters: {exc}") from exc
+            raise Garbled(f"no {name}: {exc}") from exc
 
     def all_events(self, at: float) -> Iterable[Event]:
         for name in (SIMULATIONS, ASSIGNED):

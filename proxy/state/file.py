@@ -1,7 +1,7 @@
 """What one process without Redis keeps over its end: a file, written now and then as a whole.
 
-The old file stays until the new one is on the disk, so neither a kill nor a full disk leaves half of one. Names of agents and paths of
-adapters stand in it, so only its owner may read it; prompts do not.
+The old file stays until the new one is on the disk, so neither a kill nor a full disk leaves half of one. Names of agents, paths of
+adapters and addresses of engines stand in it, so only its owner may read it; prompts do not.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 
 from scalesim.proxy.core import keeping as kept_form
 from scalesim.proxy.core.keeping import Keeping
-from scalesim.proxy.core.model import AgentName, SimulationId
-from scalesim.proxy.core.plain import Garbled
+from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
+from scalesim.proxy.core.plain import Forms, Garbled
 from scalesim.proxy.errors import CannotKeep
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,21 @@ FORMAT = 1
 EVERY_S = 5.0
 _PIECE = 50
 """Agents that are written or restored between two turns of the loop."""
-_ADAPTERS, _SIMULATION, _AGENT = "adapters", "simulation", "agent"
+_ADAPTERS, _SIMULATION, _AGENT, _CHOICES, _ENGINES = "adapters", "simulation", "agent", "choices", "engines"
 
 Write = Callable[[int, bytes], int]
 """As `os.write`."""
+
+
+class Registered(NamedTuple):
+    """An engine that an operator registered while the proxy ran."""
+
+    name: EngineId
+    url: str
+    weight: float | None
+
+
+_REGISTERED = Forms().of(list[Registered])
 
 
 class StateFile:
@@ -85,7 +96,7 @@ class StateFile:
 
 
 class Keeper:
-    """`keeping`: of the core as it is. `shift`: from the clock of events to the wall's, which the next process has, too."""
+    """`keeping`: of the core as it is; `engines`: as they are. `shift`: from the clock of events to the wall's, which the next process has, too."""
 
     def __init__(
         self,
@@ -93,6 +104,7 @@ class Keeper:
         keeping: Callable[[], Keeping],
         clock: Callable[[], float],
         *,
+        engines: Callable[[], Sequence[Registered]] = tuple,
         every_s: float = EVERY_S,
         shift: Callable[[], float] = lambda: time.time() - time.monotonic(),
     ) -> None:
@@ -100,6 +112,9 @@ class Keeper:
         """Why it could not be written last; empty if it was."""
         self.garbled = 0
         """Entries that could not be restored."""
+        self.engines: list[Registered] = []
+        """That were restored: they are no part of the core."""
+        self._registered = engines
         self._file = file
         self._keeping = keeping
         self._clock = clock
@@ -131,6 +146,11 @@ class Keeper:
                 return known.restore_simulation(SimulationId(simulation), plain, shift, at)
             case "agent":
                 return known.restore_agent(SimulationId(simulation), AgentName(agent), plain, shift, at)
+            case "choices":
+                return known.restore_choices(plain, shift, at)
+            case "engines":
+                self.engines = _REGISTERED.read(plain, 0.0)
+                return True
         return False
 
     async def run(self) -> None:
@@ -177,13 +197,15 @@ class Keeper:
                 of_it = known.agent(simulation, agent, shift, self._clock())
                 if of_it is not None:
                     yield orjson.dumps([_AGENT, simulation, agent, of_it])
+        yield orjson.dumps([_CHOICES, "", "", known.choices(shift)])
+        yield orjson.dumps([_ENGINES, "", "", _REGISTERED.write(list(self._registered()), 0.0)])
 
 
 _Entry = tuple[str, str, str, object]
 
 
 def _in_order(lines: Sequence[bytes]) -> list[_Entry]:
-    """Adapters and simulations before agents, and agents by when they were last used."""
+    """Adapters and simulations before agents, and agents by when they were last used; then all else."""
     places = {_ADAPTERS: 0, _SIMULATION: 1, _AGENT: 2}
     entries = [cast("_Entry", tuple(orjson.loads(line))) for line in lines]
     return sorted(

@@ -172,6 +172,7 @@ class Leading:
     def clock_jumped(self) -> None:
         """Moments that were written down are wrong now."""
         self._everybody()
+        self._facts.note_choices(self._core.keeping, self._group_clock.shift, surely=True)
 
     # Restoring
 
@@ -231,6 +232,7 @@ class Leading:
             self.senders.expect(sender, number, at)
         for name, value in calls.items():
             self._count(lambda: self._resume(CallId(int(name)), orjson.loads(value), at))  # noqa: B023
+        self._count(lambda: (it := facts.choices()) is None or into.restore_choices(it, shift, at))
         into.restored()
         facts.places.keep_no_others()
         for name, table in facts.tables.items():
@@ -379,7 +381,7 @@ class Leading:
         known = self._core.keeping
         self._everybody()
         self._calls.update(dict.fromkeys(known.calls()))
-        self._facts.note_all(known)
+        self._facts.note_all(known, self._group_clock.shift)
         for table in self._facts.tables.values():
             table.write_anew(token)
         self._base, self._read = Mark(), START
@@ -410,6 +412,7 @@ class Leading:
         if self._is_time("engines", ENGINES_S, now):
             facts.note_engines(self._engines())
         facts.note_adapters(known)
+        facts.note_choices(known, self._group_clock.shift)
         while facts.places.behind:
             facts.places.work()
             await asyncio.sleep(0)

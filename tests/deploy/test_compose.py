@@ -150,6 +150,12 @@ def test_the_images_are_small_and_hold_neither_compilers_nor_caches(stack: Stack
     assert {name: size for name, size in sizes.items() if size > MOST_MB[name]} == {}
 
 
+def test_traces_need_nothing_more_than_is_in_the_image_of_the_proxy(stack: Stack) -> None:
+    look = "import opentelemetry.sdk.trace, opentelemetry.exporter.otlp.proto.http.trace_exporter as e; print(e.__name__)"
+    found = stack.execute("proxy", "python", "-c", look)
+    assert found.stdout.strip() == "opentelemetry.exporter.otlp.proto.http.trace_exporter", found.stderr
+
+
 def test_the_plugin_is_put_into_an_image_of_sglang_and_changes_nothing_else_there(stack: Stack) -> None:
     """A Python with pip stands in for SGLang's image, which has gigabytes and wants a GPU."""
     base = "localhost/scalesim-sglang-standin:test"

@@ -238,3 +238,18 @@ def test_other_users_of_the_machine_cannot_reach_the_secrets_but_those_in_contai
 
 def test_secrets_are_never_committed_nor_sent_to_a_build() -> None:
     assert {"/secrets/", ".env"} <= set((ROOT / ".gitignore").read_text().splitlines())
+
+
+def test_prometheus_looks_for_the_engine_of_each_profile() -> None:
+    written = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (engines,) = [one for one in written["scrape_configs"] if one["job_name"] == "engine"]
+    (looked_for,) = engines["dns_sd_configs"]
+    assert sorted(looked_for["names"]) == [name for name in sorted(SERVICES) if name.startswith("engine")]
+    assert looked_for["port"] == 30000
+    assert "engine" in SERVICES["prometheus"]["networks"]
+
+
+def test_the_image_of_the_proxy_can_trace() -> None:
+    assert [
+        line for line in stages("proxy")["build"] if "requirements.py /source/pyproject.toml otel" in line
+    ]

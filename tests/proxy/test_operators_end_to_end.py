@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,76 @@ async def test_an_agent_is_prefetched_and_pinned_and_an_adapter_loaded(tmp_path:
             assert (told["state"], told["result"]) == ("done", {"engines": {"engine-0": "unknown"}})
             status = (await admin.get(f"{API}/status")).json()
             assert status["failures"] == {}
+
+
+async def chosen(admin: httpx.AsyncClient) -> dict[str, Any]:
+    """All that an operator can choose of engines, simulations and agents while the proxy runs."""
+    engines = (await admin.get(f"{API}/engines")).json()["engines"]
+    town = (await admin.get(f"{API}/simulations/town")).json()
+    policies = (await admin.get(f"{API}/policies")).json()
+    pins = (await admin.get(f"{API}/pins")).json()
+    ann = (await admin.get(f"{API}/simulations/town/agents/Ann")).json()
+    return {
+        "engines": [(one["engine"], one["url"]) for one in engines],
+        "mode": town["mode"],
+        "estimator": town["estimator"],
+        "policies": (policies["policy"], policies["engines"]),
+        "pins": [(one["agent"], one["pin"]["reason"]) for one in pins["agents"]],
+        "pinned adapters": [(one["adapter"], one["pin"]["reason"]) for one in pins["adapters"]],
+        "adapters": [
+            (one["name"], one["path"]) for one in (await admin.get(f"{API}/adapters")).json()["adapters"]
+        ],
+        "Ann's": ann["adapter"],
+        "answers": (await admin.get(f"{API}/simulations/town/answers")).json(),
+    }
+
+
+async def test_what_an_operator_chose_is_in_force_after_a_kill_and_a_start(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    async def written() -> int:
+        return state.stat().st_mtime_ns
+
+    with servers(tmp_path / "town") as running:
+        town = Town(running)
+        engine = await town.engine("--adapter-slots", "4", "--host-adapters", "16")
+        other = await town.engine()
+        proxy = await town.proxy(
+            engine.url, *("--state-file", str(state)), environment={"SCALESIM_STATE_EVERY_S": "0.5"}
+        )
+        assert proxy.admin_url is not None
+        async with httpx.AsyncClient(base_url=proxy.admin_url, trust_env=False, timeout=PATIENCE_S) as admin:
+            await call(proxy, "Ann")
+            for method, path, body in (
+                ("POST", "engines", {"name": "gpu-2", "url": other.url}),
+                ("PUT", "engines/gpu-2/policy", {"name": "lru"}),
+                ("PUT", "policy", {"name": "cost_aware"}),
+                ("PUT", "simulations/town/mode", {"mode": "shadow"}),
+                ("PUT", "simulations/town/estimator", {"name": "gap"}),
+                (
+                    "PUT",
+                    "simulations/town/answers",
+                    {"rules": ["default"], "unit": "steps", "per_minute": 0.2},
+                ),
+                ("PUT", "adapters/poet", {"path": str(tmp_path)}),
+                ("PUT", "simulations/town/agents/Ann/adapter", {"name": "poet"}),
+                ("PUT", "adapters/poet/pin", {"reason": "the king speaks"}),
+                ("PUT", "simulations/town/agents/Ann/pin", {"reason": "the judge"}),
+            ):
+                answer = await admin.request(method, f"{API}/{path}", json=body)
+                assert answer.is_success, f"{path}: {answer.text}"
+            told = await chosen(admin)
+            assert told["engines"] == [("engine-0", engine.url), ("gpu-2", other.url)]
+            assert (told["mode"], told["estimator"]) == ("shadow", "gap")
+            assert told["policies"] == ("cost_aware", {"engine-0": "cost_aware", "gpu-2": "lru"})
+            assert told["pins"] == [("Ann", "the judge")]
+            assert told["pinned adapters"] == [("poet", "the king speaks")]
+            assert told["Ann's"] == "poet"
+
+            # The writing that began before all of it was chosen may end after that; the next one has it.
+            for _ in range(2):
+                await until(written, partial(ne, await written()), "another writing")
+            proxy.kill()
+            await proxy.again(running)
+            assert await chosen(admin) == told
+            assert (await admin.get(f"{API}/status")).json()["failures"] == {}

@@ -27,7 +27,7 @@ class Entry:
     """A piece of a prompt, or the answer behind one (which nobody finds again), as this engine has it."""
 
     __slots__ = (
-        *("ahead", "kids", "locks", "number", "on_device", "on_host", "owners", "parent"),
+        *("ahead", "kids", "locks", "made", "number", "on_device", "on_host", "owners", "parent"),
         *("piece", "ready", "stamp", "tail", "tokens", "used", "uses"),
     )
 
@@ -44,8 +44,9 @@ class Entry:
         self.locks = 0
         self.kids = 0
         """On the device."""
+        self.made = 0
+        """When it became known, and when it was used last, by the cache's own count."""
         self.used = 0
-        """When, by the cache's own count."""
         self.uses = 0
         self.tail: Entry | None = None
         """What came together with it, behind it, and was never asked for without: with it, it leaves."""
@@ -135,8 +136,7 @@ class Cache:
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        return sum(entry.tokens for entry in entries if entry is not None and entry.on_device and entry.ready)
+        return sum([entry.tokens for entry in self._here(path) if entry.ready])
 
     def absent(self, path: Path) -> list[Entry]:
         """Of these pieces, those that a load could bring: in host memory, and all that is before them there or here."""
@@ -151,13 +151,22 @@ class Cache:
 
     def needed(self, path: Path, answer: int) -> int:
         """Tokens for which there would have to be room."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        here = sum(entry.tokens for entry in entries if entry is not None and entry.on_device)
+        here = sum([entry.tokens for entry in self._here(path)])
         return (path[-1].end if path else 0) - here + answer
+
+    def _here(self, path: Path) -> list[Entry]:
+        """Of these pieces, those on the device. What is behind one that is not is not there either."""
+        known, here = self._entries, []
+        for piece in path:
+            entry = known.get(piece.number)
+            if entry is None or not entry.on_device:
+                break
+            here.append(entry)
+        return here
 
     def hold(self, path: Path) -> list[Entry]:
         """Locks what is on the device of it, until `let_go`."""
-        here = [entry for piece in path if (entry := self._entries.get(piece.number)) and entry.on_device]
+        here = self._here(path)
         for entry in here:
             self._lock(entry)
         return here
@@ -168,10 +177,10 @@ class Cache:
 
     def begin(self, path: Path, answer: int, owner: str | None) -> Held | None:
         """Locks what is there, and takes room for the rest. None: there is none. The last token is always computed."""
-        here = [entry for piece in path if (entry := self._entries.get(piece.number)) and entry.on_device]
+        here = self._here(path)
         for entry in here:
             self._lock(entry)
-        needed = path[-1].end - sum(entry.tokens for entry in here) + answer
+        needed = path[-1].end - sum([entry.tokens for entry in here]) + answer
         if needed > self.free + self.loose:
             for entry in here:
                 self._unlock(entry)
@@ -395,6 +404,7 @@ class Cache:
         if entry is None:
             size = tokens if piece is None else piece.tokens
             entry = self._entries[number] = Entry(number, piece, size, parent)
+            entry.made = self._ticks
         else:
             entry.parent = parent  # the one before may have been forgotten and be another one now
         return entry

@@ -12,7 +12,7 @@ Key = TypeVar("Key")
 class Piece:
     """A run of tokens behind one certain beginning."""
 
-    __slots__ = ("end", "number", "place", "start", "tokens")
+    __slots__ = ("end", "made_by", "number", "place", "start", "tokens")
 
     def __init__(self, number: int, before: Piece | None, tokens: int) -> None:
         self.number = number
@@ -21,6 +21,8 @@ class Piece:
         self.start: int = 0 if before is None else before.end
         self.tokens = tokens
         self.end: int = self.start + tokens
+        self.made_by = 0
+        """A bit for each engine that has computed it."""
 
 
 Path = tuple[Piece, ...]

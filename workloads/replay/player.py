@@ -14,7 +14,7 @@ from .foresight import Foresight
 from .paths import Path
 from .results import Results, StepTime
 from .work import Prompts
-from .world import SIMULATION, Asked, Setting, World
+from .world import SIMULATION, Asked, Ended, Setting, World
 
 
 def play(
@@ -23,10 +23,12 @@ def play(
     told: Told = Told.EXACT,
     progress: Callable[[int, float], None] = lambda calls, seconds: None,
     chars_per_token: float = 4.0,
+    watch: Callable[[Ended], None] = lambda ended: None,
     paths: Mapping[CallKey, Path] | None = None,
 ) -> Results:
-    """`progress` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token, paths).run()
+    """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Raises
+    `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    return _Play(program, setting, told, progress, chars_per_token, watch, paths).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +46,7 @@ class _Play:
         told: Told,
         progress: Callable[[int, float], None],
         chars_per_token: float,
+        watch: Callable[[Ended], None],
         paths: Mapping[CallKey, Path] | None,
     ) -> None:
         self._program = program
@@ -53,7 +56,7 @@ class _Play:
         self._paths = paths
         self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
         self._foresight = Foresight(program.steps, self._owners)
-        self._world = World(setting, len(program.agents), self._foresight, progress)
+        self._world = World(setting, len(program.agents), self._foresight, progress, watch)
         self._open = 0
         """Chains of the present step that go on."""
 
@@ -68,6 +71,7 @@ class _Play:
             if proxy is not None:
                 proxy.post_all(self._teller.begin_step(began, step))
                 proxy.post_all(self._teller.tell(began, step))
+            world.begin_step()
             chains = [_Chain(step, activation) for activation in step.activations if activation.calls]
             self._open = len(chains)
             for chain in chains:
@@ -99,6 +103,7 @@ class _Play:
         def ends() -> None:
             if is_last:
                 self._foresight.end_activation(self._owners[activation.agent], activation.acts_for_steps)
+                self._world.end_activation()
 
         self._world.call(asked, lambda _: self._go_on(chain), ends)
 

@@ -43,6 +43,16 @@ _RANGES = {
     "peer_latency_s": (0, 1),
     "control_s": (0, 10),
     "report_every_s": (0.01, 60),
+    "layers": (1, 10_000),
+    "heads": (1, 100_000),
+    "kv_heads": (1, 100_000),
+    "head_dim": (1, 100_000),
+    "hidden": (1, 1e7),
+    "intermediate": (1, 1e8),
+    "bytes_per_value": (1, 8),
+    "chunk_tokens": (1, 1e8),
+    "max_running": (1, 1e7),
+    "block_tokens": (1, 1e6),
     "front_s": (0, 60),
     "after_s": (0, 60),
     "prefill_step_s": (0, 60),
@@ -58,6 +68,10 @@ _RANGES = {
     "adapter_load_s": (0, 600),
 }
 """What no machine of our time is outside of: a figure in another unit is."""
+
+
+LEAST_WEIGHT_BYTES, MOST_WEIGHT_BYTES = 0.1, 8.5
+"""Of a parameter: less than a bit, and more than double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +249,22 @@ def parsed(kind: type[Profile], text: str, whose: str) -> Profile:
     if missing := sorted(known.keys() - figures.keys()):
         raise Impossible(f"{whose} lacks {', '.join(missing)}")
     checked: dict[str, Any] = {name: _checked(whose, name, known[name], figures[name]) for name in known}
-    return kind(**checked)
+    made = kind(**checked)
+    if isinstance(made, Model):
+        _check_model(made, whose)
+    return made
+
+
+def _check_model(model: Model, whose: str) -> None:
+    """What no single figure shows."""
+    if model.heads % model.kv_heads:
+        raise Impossible(f"{whose}: kv_heads is {model.kv_heads}, and has to divide heads, {model.heads}")
+    share = model.weight_bytes / model.parameters
+    if not LEAST_WEIGHT_BYTES <= share <= MOST_WEIGHT_BYTES:
+        raise Impossible(
+            f"{whose}: weight_bytes is {model.weight_bytes:g}, {share:.2g} for each of the parameters; it has to be from"
+            f" {LEAST_WEIGHT_BYTES:g} to {MOST_WEIGHT_BYTES:g}"
+        )
 
 
 def _checked(whose: str, name: str, type_name: str, value: object) -> str | float | int:

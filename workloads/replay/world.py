@@ -24,14 +24,16 @@ from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.telling import Duration
 
+from .causes import Idleness, causes
 from .clock import Clock
 from .engine import Call, Engine, Sizes
 from .foresight import Foresight
+from .kvflow import StepPrefetch
 from .paths import Path
 from .prices import Prices
 from .proxy import PLAN_EVERY_S, Proxy
 from .results import Control, Hits, Moved, Results, Shares, StepTime, spread
-from .rules import OWN
+from .rules import LOADS_AHEAD, OWN
 
 SIMULATION = SimulationId("town")
 
@@ -100,6 +102,16 @@ class Asked:
     """What its answer says of that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that is over."""
+
+    engine: EngineId
+    call: Call
+    counts_as_first: bool
+    """Of an activation after its agent's first."""
+
+
 class World:
     def __init__(
         self,
@@ -107,16 +119,28 @@ class World:
         agents: int,
         foresight: Foresight,
         progress: Callable[[int, float], None] = lambda calls, seconds: None,
+        watch: Callable[[Ended], None] = lambda ended: None,
     ) -> None:
-        """`progress` is told after each call how many have ended, and the time."""
+        """`progress` is told after each call how many have ended, and the time; `watch`, what came of it."""
         self.clock = Clock()
         self.ended = 0
         self._setting = setting
         self._progress = progress
+        self._watch = watch
         rule = setting.policy if setting.policy in OWN else None
+        self._idleness = Idleness()
         self.engines = {
-            EngineId(name): Engine(name, self.clock, setting.costs, setting.sizes, rule, foresight)
-            for name in (f"engine-{number}" for number in range(setting.engines))
+            EngineId(f"engine-{number}"): Engine(
+                f"engine-{number}",
+                self.clock,
+                setting.costs,
+                setting.sizes,
+                rule,
+                foresight,
+                self._idleness,
+                number,
+            )
+            for number in range(setting.engines)
         }
         self._usable = frozenset(self.engines)
         self._placer = Placer(placement.find(setting.placement), agent_limit=max(1, agents))
@@ -127,6 +151,11 @@ class World:
         if rule is None:
             config = replace(setting.config, policy=setting.policy)
             self.proxy = Proxy(self.clock, self.engines, setting.costs, config, setting.plan_every_s)
+        self._prefetches = (
+            [StepPrefetch(self.clock, engine, foresight) for engine in self.engines.values()]
+            if rule in LOADS_AHEAD
+            else []
+        )
         self._numbers = count()
         self._last: dict[str, EngineId] = {}
         """By agent, where its last call went."""
@@ -135,6 +164,15 @@ class World:
         self._cached = self._from_host = self._ahead = 0
         self._first_prompt = self._first_cached = 0
         self._with_adapter = self._adapter_hits = 0
+
+    def begin_step(self) -> None:
+        """A step of a program began."""
+        for prefetch in self._prefetches:
+            prefetch.begin_step()
+
+    def end_activation(self) -> None:
+        for prefetch in self._prefetches:
+            prefetch.end_activation()
 
     def call(
         self, asked: Asked, then: Callable[[Call], None], ends: Callable[[], None] = lambda: None
@@ -174,7 +212,9 @@ class World:
     def _end(self, asked: Asked, call: Call, engine: EngineId, is_new: bool) -> None:
         usage = Usage(call.prompt_tokens, call.cached, call.output_tokens)
         self._placer.end(engine, asked.agent, usage.prompt + usage.output)
-        self._note(call, counts_as_first=asked.begins and not is_new)
+        counts_as_first = asked.begins and not is_new
+        self._note(call, counts_as_first=counts_as_first)
+        self._watch(Ended(engine, call, counts_as_first))
         if self.proxy is not None:
             number = CallId(call.number)
             self.proxy.post(
@@ -241,6 +281,11 @@ class World:
             control=self._control(engines),
             evicted_tokens=sum(engine.cache.counts.evicted for engine in engines),
             most_running=max(engine.counts.most_running for engine in engines),
+            causes=causes(
+                [engine.account for engine in engines],
+                max(0.0, whole - sum(engine.spent.busy for engine in engines)),
+                self._idleness.seconds,
+            ),
             engines=tuple(
                 {
                     **asdict(engine.spent),

@@ -54,12 +54,22 @@ def states(fleet: Fleet) -> dict[EngineId, State]:
 
 
 def test_engines_that_operators_register_with_one_proxy_come_to_all_and_leave_them_all() -> None:
-    _, leader = (known := fleet_of(A, B))
+    known, leader = fleet_of(A)
+    known.add(Address(B, "http://b"), 0.0)
     fleet, follower = fleet_of(A)
     follower.told(leader.known())
     assert states(fleet) == {A: State.UP, B: State.STARTING}
-    known[0].remove(B, 1.0)
+    known.remove(B, 1.0)
     follower.told(leader.known())
+    assert states(fleet) == {A: State.UP}
+
+
+def test_an_engine_that_was_taken_out_of_the_settings_does_not_come_back_from_who_was_started_before() -> (
+    None
+):
+    _, leader = fleet_of(A, B)
+    fleet, follower = fleet_of(A)
+    follower.told(orjson.loads(orjson.dumps(leader.known())))
     assert states(fleet) == {A: State.UP}
 
 
@@ -95,7 +105,8 @@ def test_what_only_the_own_settings_name_stays_and_what_cannot_be_used_is_left_o
 
 def test_engines_are_told_with_what_each_serves_where_that_differs() -> None:
     fleet, group = fleet_of(A, B)
-    assert group.known()[A] == {"url": "http://a", "weight": None, "drains": False, "part": 1.0}
+    told = {"url": "http://a", "weight": None, "drains": False, "configured": True, "part": 1.0}
+    assert group.known()[A] == told
     assert group.key_on(Owner("town/Ann"), A) == "town/Ann"
     fleet.listed(A, [{"id": "big"}])
     fleet.listed(B, [{"id": "small"}])

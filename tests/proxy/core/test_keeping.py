@@ -12,6 +12,7 @@ import pytest
 
 from scalesim.proxy.core import keeping
 from scalesim.proxy.core.actions import Order
+from scalesim.proxy.core.adapters import Adapters
 from scalesim.proxy.core.durations import RULES, Reading, Scale
 from scalesim.proxy.core.events import Moved, ReadingSet, SpaceSet
 from scalesim.proxy.core.model import AgentName, Clock, Mode, Outcome, SimulationId
@@ -181,7 +182,19 @@ def test_assigned_adapters_keep_their_versions() -> None:
     other.register("poet", "/three")
     assert other.controller.adapter_of(TOWN, AgentName("Ann")) == "poet@3"
     other.register("cook", "/other")
-    assert [one.key for one in other.controller.adapters()] == ["poet@3", "cook@2"]
+    assert [(one.key, one.number) for one in other.controller.adapters()] == [("poet@3", 1), ("cook@2", 2)]
+
+
+def test_the_name_of_a_forgotten_adapter_is_not_given_to_another_version() -> None:
+    known, other = Adapters(10), Adapters(10)
+    for path in ("/one", "/two"):
+        known.register("poet", path)
+    known.forget("poet")
+    known.gone(list(known.leaving))
+    other.restore(known.kept())
+    again = other.register("poet", "/three")
+    assert again is not None
+    assert again.key == "poet@3"
 
 
 def test_what_was_set_for_a_simulation_is_kept() -> None:

@@ -12,10 +12,18 @@ from pathlib import Path
 import pytest
 
 from scalesim.proxy.core.controller import Controller, ControllerConfig
-from scalesim.proxy.core.events import AdapterAssigned, AdapterRegistered, CallEnded, CallStarted, Ticked
+from scalesim.proxy.core.events import (
+    AdapterAssigned,
+    AdapterRegistered,
+    CallEnded,
+    CallStarted,
+    EstimatorSet,
+    PolicySet,
+    Ticked,
+)
 from scalesim.proxy.core.model import AgentName, CallId, EngineId, Outcome, SimulationId, Usage
 from scalesim.proxy.errors import CannotKeep
-from scalesim.proxy.state.file import Keeper, StateFile
+from scalesim.proxy.state.file import Keeper, Registered, StateFile
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +58,26 @@ async def test_another_process_knows_the_agents(tmp_path: Path) -> None:
     assert [one.name for one in other.agents(TOWN)][-1] == "a199"
     other.handle(Ticked(time.monotonic()))
     other.check()
+
+
+async def test_another_process_has_the_choices_of_operators_and_the_engines_they_registered(
+    tmp_path: Path,
+) -> None:
+    file, core, at = StateFile(tmp_path / "state"), town(2), time.monotonic()
+    core.handle(EstimatorSet(at, TOWN, "gap"))
+    core.handle(PolicySet(at, EngineId("gpu"), "lru"))
+    registered = [
+        Registered(EngineId("gpu-2"), "http://gpu-2:30000", None),
+        Registered(EngineId("gpu-3"), "http://gpu-3:30000", 2.0),
+    ]
+    await Keeper(file, lambda: core.keeping, time.monotonic, engines=lambda: registered).keep()
+    other = Controller(ControllerConfig())
+    one = keeper(other, file)
+    await one.restore()
+    assert one.engines == registered
+    assert [found.estimator for found in other.simulations()] == ["gap"]
+    assert (other.policy(EngineId("gpu")), other.policy()) == ("lru", "nearest_first")
+    assert one.garbled == 0
 
 
 async def test_no_agent_was_used_in_a_time_to_come_though_the_wall_clock_was_set_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import socket
 import subprocess
@@ -17,12 +18,15 @@ import redis.asyncio
 from scalesim.proxy.core.events import (
     AdapterAssigned,
     AdapterRegistered,
+    AgentPinned,
     CallEnded,
     CallStarted,
     DistanceHinted,
     EdgesGiven,
+    EstimatorSet,
     HostCopySet,
     ModeSet,
+    PolicySet,
     ReadingSet,
     SimulationEnded,
 )
@@ -340,6 +344,30 @@ async def test_what_operators_tell_one_member_all_members_know(server: RedisServ
         other.member.post(AdapterAssigned(time.monotonic(), TOWN, AgentName("Ann"), None))
         await until(lambda: one.controller.adapter_of(TOWN, AgentName("Ann")) is None, "its end")
         assert other.controller.adapter_of(TOWN, AgentName("Ann")) is None
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_what_operators_chose_is_in_force_with_the_next_leader(server: RedisServer) -> None:
+    proxies = [Proxy(name, server.url(), ttl_s=TTL_S) for name in "ab"]
+    async with running(*proxies):
+        leader = await leader_of(*proxies)
+        leader.call("Ann")
+        at, ann = time.monotonic(), AgentName("Ann")
+        for event in (
+            EstimatorSet(at, TOWN, "gap"),
+            PolicySet(at, GPU, "lru"),
+            PolicySet(at, None, "cost_aware"),
+            AgentPinned(at, TOWN, ann, math.inf, "the judge"),
+        ):
+            leader.member.post(event)
+        await settled(*proxies)
+        await leader.crash()
+        heir = await leader_of(*(one for one in proxies if one is not leader))
+        ((simulation, pinned),) = heir.controller.pins(0, 10)
+        assert (simulation, pinned.name, pinned.pin and pinned.pin.reason) == (TOWN, "Ann", "the judge")
+        assert [one.estimator for one in heir.controller.simulations()] == ["gap"]
+        assert (heir.controller.policy(GPU), heir.controller.policy()) == ("lru", "cost_aware")
+        heir.controller.check()
 
 
 @pytest.mark.usefixtures("bounded")
