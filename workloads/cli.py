@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from . import command_line as common
 from . import (
-    calibrate_cli,
     core_cli,
     memory_cli,
     placement_cli,
@@ -29,7 +29,6 @@ from . import (
     tables_cli,
     validate_cli,
 )
-from . import command_line as common
 from .builds import Flavour
 from .command_line import DEFAULT
 from .compare import Order, compare
@@ -82,7 +81,6 @@ scaling_cli.add_to(app)
 study_cli.add_to(app)
 tables_cli.add_to(app)
 validate_cli.add_to(app)
-calibrate_cli.add_to(app)
 
 
 @app.command("compare")

@@ -7,6 +7,8 @@ from scalesim.workloads.engines import EngineUnfit, http_client
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine
 
+pytestmark = pytest.mark.anyio
+
 
 async def test_an_answer_is_seen_token_by_token() -> None:
     engine = FakeEngine(answer=lambda _: ["one ", "two ", "three"])

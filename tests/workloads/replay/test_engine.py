@@ -360,7 +360,7 @@ def test_an_idle_engine_begins_with_all_that_come_at_the_same_moment() -> None:
 
 def test_no_call_of_a_step_pushes_out_what_another_one_of_it_found() -> None:
     for gathers, found in ((False, 0), (True, 100)):
-        town = asking(300, gathers=gathers)
+        town = asking(380, gathers=gathers)
         for name in "ab":
             town.call([(name, 100)], 1, owner=name)
             town.finish()
