@@ -8,7 +8,8 @@ In a page, a comment says which table follows, and of which files of docs/result
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -349,6 +350,40 @@ def _belady_share(results: Mapping[str, Result]) -> Iterator[list[str]]:
         ]
 
 
+def _validation(results: Mapping[str, Result]) -> Iterator[list[str]]:
+    yield from _head(
+        *("predicted / measured", "all calls", "apart", "first calls", "apart", "play, s", "steps apart"),
+        *("plays vary", "hits, steps fit"),
+    )
+    for result in results.values():
+        for cell in result["cells"]:
+            predicted, plays = cell["predicted"], cell["measured"]
+            hits = [
+                f"{_share(predicted[kind])} / {_share(_mean_of(play[kind] for play in plays))}"
+                for kind in ("all_calls", "first_calls")
+            ]
+            seconds = _mean_of(sum(play["steps_s"]) for play in plays)
+            yield [
+                f"{cell['scenario']}: {cell['configuration']}",
+                *(hits[0], _points(cell, "points")),
+                *(hits[1], _points(cell, "first_points")),
+                f"{sum(predicted['steps_s']):.1f} / {seconds:.1f}",
+                f"{cell['step_error'] * 100:.0f} %",
+                f"{cell['deviation'] * 100:.0f} %",
+                f"{'yes' if cell['hits_fit'] else 'no'}, {'yes' if cell['steps_fit'] else 'no'}",
+            ]
+
+
+def _points(cell: Result, kind: str) -> str:
+    """And, behind it, how much plays vary."""
+    apart, vary = cell[f"{kind}_apart"], cell[f"{kind}_vary"]
+    return "" if apart is None else f"{apart:.1f} ({vary:.1f})"
+
+
+def _mean_of(values: Iterable[float]) -> float:
+    return statistics.mean(values)
+
+
 TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "belady-share": _belady_share,
     "beside": _beside,
@@ -361,6 +396,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "recognition": _recognition,
     "shown-first": _shown_first,
     "study": _study,
+    "validation": _validation,
     "wrong": _wrong,
 }
 """By the name in a page's comment."""

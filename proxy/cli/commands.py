@@ -9,6 +9,7 @@ import typer
 import scalesim
 
 from .agents import agents
+from .calibrate import calibrate_command
 from .doctor import doctor
 from .ending import EndsPlainly
 from .engines import engines
@@ -46,6 +47,7 @@ cli.command("doctor")(doctor)
 cli.command("settings")(settings_command)
 cli.command("simulate")(simulate_command)
 cli.command("replay")(replay_command)
+cli.command("calibrate")(calibrate_command)
 cli.add_typer(agents, name="agents")
 cli.add_typer(engines, name="engines")
 cli.add_typer(recipes, name="recipes")

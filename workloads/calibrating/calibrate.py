@@ -37,6 +37,7 @@ BEHIND_HOST = (16, 384)
 """New ones behind these."""
 PARTS = (1, 2, 4, 8, 16, 32, 64)
 """In which copies may come: the layers of a model."""
+MOST_LOOKS = 8
 FILLER = 1500
 CALL_TIMEOUT_S = 600.0
 USUAL_CHARS_PER_TOKEN = 4.0
@@ -325,28 +326,32 @@ def _prefill_s(fit: Fitted, tokens: int, before: int) -> float:
 
 
 def _loads(seen: Sequence[Seen], prefill: Fitted, front: float) -> tuple[float, float, int]:
-    """Overhead, time of a token, and in how many parts it comes: those with which the calls took what they took. A load that
-    computing hides altogether says nothing."""
+    """Overhead, time of a token, and in how many parts it comes: those with which the calls took what they took."""
+    calls = [
+        (one.host_tokens, _prefill_s(prefill, one.prompt_tokens - one.cached_tokens, one.cached_tokens), one)
+        for one in seen
+    ]
     best, best_error = (0.0, 0.0, 1), math.inf
     for parts in PARTS:
-        rows, seconds = [], []
-        for one in seen:
-            computing = _prefill_s(prefill, one.prompt_tokens - one.cached_tokens, one.cached_tokens)
-            copying = one.ttft_s - front - computing / parts
-            if copying > computing * (1 - 1 / parts):  # it was waited for
-                rows.append([1.0, one.host_tokens])
-                seconds.append(copying)
-        if len(rows) < 2:
-            continue
-        found = fitted(rows, seconds, 2).values
+        waited = calls
+        found = 0.0, 0.0
+        for _ in range(MOST_LOOKS):
+            rows = [[1.0, float(tokens)] for tokens, _, _ in waited]
+            took = [max(LEAST_S, one.ttft_s - front - computing / parts) for _, computing, one in waited]
+            overhead, token, *_ = fitted(rows, took, 2).values
+            found = overhead, token
+            # A load that computing hides says nothing of how long it takes.
+            still = [call for call in calls if overhead + token * call[0] > call[1]]
+            if len(still) < 2 or still == waited:
+                break
+            waited = still
         errors = []
-        for one in seen:
-            computing = _prefill_s(prefill, one.prompt_tokens - one.cached_tokens, one.cached_tokens)
-            copying = found[0] + found[1] * one.host_tokens
-            took = front + max(copying + computing / parts, copying / parts + computing)
-            errors.append(abs(took - one.ttft_s) / one.ttft_s)
-        if statistics.mean(errors) < best_error:
-            best, best_error = (found[0], found[1], parts), statistics.mean(errors)
+        for tokens, computing, one in calls:
+            copying = found[0] + found[1] * tokens
+            took_s = front + max(copying + computing / parts, copying / parts + computing)
+            errors.append(abs(took_s - one.ttft_s) / one.ttft_s)
+        if errors and statistics.mean(errors) < best_error:
+            best, best_error = (*found, parts), statistics.mean(errors)
     return best
 
 

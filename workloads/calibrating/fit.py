@@ -11,10 +11,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
+from operator import mul
 
 from .probes import Seen
 
-MOST_ROUNDS, SETTLED = 20_000, 1e-9
+LEAST_PIVOT = 1e-12
 SPARE_S = 0.02
 
 
@@ -74,24 +76,40 @@ def fitted(rows: Sequence[Sequence[float]], seconds: Sequence[float], columns: i
 
 
 def _least_squares(columns: Sequence[Sequence[float]]) -> list[float]:
-    """Not negative, so that each row sums up to nearly 1: one value after the other is made the best there is beside the
-    others, until nothing moves."""
-    values = [0.0] * len(columns)
-    left = [1.0] * len(columns[0])
-    squares = [sum(part * part for part in column) for column in columns]
-    for _ in range(MOST_ROUNDS):
-        moved = 0.0
-        for place, column in enumerate(columns):
-            if not squares[place]:
-                continue
-            gain = sum(part * rest for part, rest in zip(column, left, strict=True)) / squares[place]
-            change = max(-values[place], gain)
-            values[place] += change
-            left = [rest - change * part for part, rest in zip(column, left, strict=True)]
-            moved = max(moved, abs(change) * math.sqrt(squares[place]))
-        if moved < SETTLED:
-            break
-    return values
+    """Not negative, so that each row sums up to nearly 1. The best of all ways to leave columns out: there are few, and where
+    none of the others comes out below zero, the least error of these is the least there is."""
+    used = [place for place, column in enumerate(columns) if any(column)]
+    best, least = [0.0] * len(columns), float(len(columns[0]))
+    for chosen in chain.from_iterable(combinations(used, size) for size in range(1, len(used) + 1)):
+        found = _solved([columns[place] for place in chosen])
+        if found is None or min(found) < 0:
+            continue
+        rows = zip(*(columns[place] for place in chosen), strict=True)
+        error = sum((sum(map(mul, row, found)) - 1) ** 2 for row in rows)
+        if error < least:
+            least, best = error, [0.0] * len(columns)
+            for place, value in zip(chosen, found, strict=True):
+                best[place] = value
+    return best
+
+
+def _solved(columns: Sequence[Sequence[float]]) -> list[float] | None:
+    """By the normal equations, each column scaled to length 1. None: they do not tell the columns apart."""
+    lengths = [math.sqrt(sum(map(mul, column, column))) for column in columns]
+    scaled = [[part / length for part in column] for column, length in zip(columns, lengths, strict=True)]
+    table = [[sum(map(mul, one, other)) for other in scaled] + [sum(one)] for one in scaled]
+    for place in range(len(table)):
+        pivot = max(range(place, len(table)), key=lambda row: abs(table[row][place]))
+        table[place], table[pivot] = table[pivot], table[place]
+        if abs(table[place][place]) < LEAST_PIVOT:
+            return None
+        for row in range(len(table)):
+            if row != place:
+                share = table[row][place] / table[place][place]
+                table[row] = [
+                    left - share * right for left, right in zip(table[row], table[place], strict=True)
+                ]
+    return [table[place][-1] / table[place][place] / lengths[place] for place in range(len(table))]
 
 
 # From answers

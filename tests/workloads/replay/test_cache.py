@@ -78,3 +78,40 @@ def test_what_is_void_among_the_ranked_is_dropped() -> None:
     for _ in range(3 * LEAST_RANKED):
         use(cache, pieces, "a")
     assert cache.ranked <= STALE * 2 + LEAST_RANKED + 1
+
+
+def ask(cache: Cache, pieces: Pieces, *runs: tuple[str, int]) -> int:
+    held = cache.begin(pieces.path(runs), 0, "ann")
+    assert held is not None
+    cache.computed(held)
+    cache.end(held)
+    cache.check()
+    return held.cached
+
+
+def test_what_came_together_leaves_together_where_that_is_asked_for() -> None:
+    for whole, found in ((False, 100), (True, 0)):
+        cache, pieces = Cache(300, LeastRecent(), whole=lambda whole=whole: whole), Pieces()  # type: ignore[misc]
+        ask(cache, pieces, ("persona", 100), ("task", 50))
+        ask(cache, pieces, ("other", 200))
+        assert cache.device_tokens(pieces.path([("persona", 100)])) == found
+
+
+def test_what_was_asked_for_without_the_rest_stays_without_it() -> None:
+    cache, pieces = Cache(300, LeastRecent(), whole=lambda: True), Pieces()
+    ask(cache, pieces, ("persona", 100), ("task", 50))
+    ask(cache, pieces, ("persona", 100), ("another", 50))
+    ask(cache, pieces, ("other", 150))
+    assert cache.device_tokens(pieces.path([("persona", 100)])) == 100
+
+
+def test_what_is_held_is_not_given_up() -> None:
+    cache, pieces = Cache(200, LeastRecent()), Pieces()
+    use(cache, pieces, "a")
+    use(cache, pieces, "b")
+    kept = cache.hold(pieces.path([("a", 100)]))
+    use(cache, pieces, "c")
+    cache.let_go(kept)
+    assert cache.device_tokens(pieces.path([("a", 100)])) == 100
+    assert cache.device_tokens(pieces.path([("b", 100)])) == 0
+    cache.check()

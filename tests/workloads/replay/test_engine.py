@@ -435,3 +435,26 @@ def test_whatever_comes_no_token_is_lost_no_pool_overflows_and_every_call_ends(
         assert call.arrived_s <= call.began_s < call.first_s <= call.ended_s
         assert 0 <= call.from_host <= call.cached < call.prompt_tokens
     assert asked.spent.busy <= clock.now + 1e-9
+
+
+def test_an_idle_engine_begins_with_all_that_come_at_the_same_moment() -> None:
+    for gathers, together in ((False, False), (True, True)):
+        town = asking(gathers=gathers)
+        calls = [town.call([(name, 100)], 1, owner=name) for name in "ab"]
+        town.finish()
+        assert (calls[0].first_s == calls[1].first_s) is together
+
+
+def test_no_call_of_a_step_pushes_out_what_another_one_of_it_found() -> None:
+    for gathers, found in ((False, 0), (True, 100)):
+        town = asking(380, gathers=gathers)
+        for name in "ab":
+            town.call([(name, 100)], 1, owner=name)
+            town.finish()
+        # There is room for both, if the first takes that of `b` and not that of `a`.
+        town.call([("busy", 50)], 1, owner="busy")
+        new = town.call([("new", 150)], 1, owner="new")
+        again = town.call([("a", 100), ("task", 20)], 1, owner="a")
+        town.finish()
+        assert new.cached == 0
+        assert again.cached == found
