@@ -37,6 +37,8 @@ def row(entry: Entry) -> list[Any]:
 def _whom(entry: Entry) -> str:
     if entry.memories:
         return _some(entry.memories, entry.count)
+    if entry.kind == "renew":
+        return "what was told"
     return {0: "nobody", 1: "1 agent"}.get(entry.count, f"{entry.count} agents")
 
 

@@ -240,7 +240,7 @@ export function towns(state, chosen, choose) {
   );
 }
 
-const WHAT = { order: "Order", pin: "Pin", unpin: "Let go of", evict: "Give up", load: "Load", stopload: "Stop loading", fetchadapter: "Fetch", dropadapter: "Drop", renew: "Keep in force for" };
+const WHAT = { order: "Order", pin: "Pin", unpin: "Let go of", evict: "Give up", load: "Load", stopload: "Stop loading", fetchadapter: "Fetch", dropadapter: "Drop", renew: "Renew" };
 
 export function actions(state, prefix) {
   const many = Object.keys(state.engines).length > 1;

@@ -53,7 +53,7 @@ def test_a_load_says_how_it_ended_and_what_it_moved() -> None:
 
 def test_a_failure_says_why() -> None:
     assert told(Load(ENGINE, ANN, 2.0, 5.0), Outcome("timeout", "no answer"))[6:] == ["no answer", True]
-    assert told(Renew(ENGINE), Outcome("timeout", "no answer"))[3:5] == ["renew", "nobody"]
+    assert told(Renew(ENGINE), Outcome("timeout", "no answer"))[3:5] == ["renew", "what was told"]
 
 
 def test_of_many_the_first_are_named() -> None:
