@@ -56,6 +56,7 @@ from .events import (
     PrefetchAsked,
     PreviewAsked,
     ReadingSet,
+    Rehomed,
     Reported,
     Settled,
     SimulationEnded,
@@ -85,6 +86,7 @@ from .model import (
 from .pins import PinRoom
 from .planner import Planner
 from .preview import Preview
+from .rebalancing import Far
 from .snapshot import (
     AdapterSnapshot,
     AgentSnapshot,
@@ -214,6 +216,8 @@ class Controller:
                 self._surroundings.clear_graph(event, at)
             case Activated():
                 self._surroundings.activate(event, at)
+            case Rehomed():
+                world.rehome(event, at)
             case AgentLeft():
                 world.leave(event, at)
             case AdapterRegistered():
@@ -375,6 +379,18 @@ class Controller:
     def adapter_pin_room(self, name: str) -> PinRoom | None:
         known = self._world.adapters.current.get(name)
         return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
+
+    def far(self, engine: EngineId, beyond_s: float, limit: int) -> list[Far]:
+        """Of the `limit` agents of the engine that are farthest, those beyond so many seconds that nothing holds there, the farthest
+        first. As plans last looked at them; only of simulations that are on."""
+        known = self._world.engines.get(engine)
+        if known is None:
+            return []
+        return [
+            Far(agent.simulation.id, agent.name, away_s)
+            for away_s, agent in self._planner.farthest(known, limit)
+            if away_s > beyond_s and agent.is_free(self._now)
+        ]
 
     def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
         """How far each memory of the agent is from being on the device of its engine; nothing where that cannot be reached. None
