@@ -287,16 +287,16 @@ class Agenda:
 
     # Reading
 
-    def farthest(self, modes: Set[Mode], at: float, limit: int) -> list[tuple[float, Agent]]:
-        """At most `limit` that are not in an activation, of simulations in these modes that do not rest, with their distances in
-        seconds, the farthest first. As it was when plans last looked."""
+    def farthest(self, modes: Set[Mode], at: float, limit: int) -> list[Agent]:
+        """At most `limit` that are not in an activation, of simulations in these modes that do not rest, the farthest first. As it was
+        when plans last looked."""
         groups = [
             group
             for (simulation, _), group in self._groups.items()
             if simulation.mode in modes and not simulation.resting
         ]
         found = (one for group in groups for one in group.farthest(at, limit))
-        return nlargest(limit, found, key=itemgetter(0))
+        return [agent for _, agent in nlargest(limit, found, key=itemgetter(0))]
 
     def nearest(self, modes: Set[Mode], at: float, limit: int) -> Iterator[Expected]:
         """At most `limit` that are not in an activation, of simulations in these modes that do not rest. Each simulation's

@@ -23,6 +23,7 @@ from .counters import Totals
 from .distance.blend import known_of
 from .durations import Reading
 from .engine import ENGINE_TABLES, Engine
+from .estimate import distance_s
 from .events import (
     ActionStarted,
     Activated,
@@ -381,15 +382,16 @@ class Controller:
         return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
 
     def far(self, engine: EngineId, beyond_s: float, limit: int) -> list[Far]:
-        """Of the `limit` agents of the engine that are farthest, those beyond so many seconds that nothing holds there, the farthest
-        first. As plans last looked at them; only of simulations that are on."""
+        """Of the `limit` agents of the engine that were farthest when plans last looked, those that are beyond so many seconds now and
+        that nothing holds there. Only of simulations that are on."""
         known = self._world.engines.get(engine)
         if known is None:
             return []
+        here = (one for one in self._planner.farthest(known, limit) if one.engine is known)
         return [
             Far(agent.simulation.id, agent.name, away_s)
-            for away_s, agent in self._planner.farthest(known, limit)
-            if away_s > beyond_s and agent.is_free(self._now)
+            for agent in here
+            if agent.is_free(self._now) and (away_s := self._away_s(agent)) > beyond_s
         ]
 
     def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
@@ -543,6 +545,11 @@ class Controller:
     def check(self) -> None:
         """Raises `AssertionError` if what must always hold does not. Its cost grows with everything known: for tests."""
         invariants.check(self._world, self._config, self._now)
+
+    def _away_s(self, agent: Agent) -> float:
+        """0 where nothing is known."""
+        known = self._estimate(agent, self._now)
+        return 0.0 if known is None else distance_s(known, agent.simulation, self._now)
 
     # Events that change engines or modes
 

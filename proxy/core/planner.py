@@ -189,7 +189,7 @@ class Planner:
         for engine in self._world.engines.values():
             self.give_up(engine)
 
-    def farthest(self, engine: Engine, limit: int) -> list[tuple[float, Agent]]:
+    def farthest(self, engine: Engine, limit: int) -> list[Agent]:
         """Of those for whom anything is sent: as `Agenda.farthest`."""
         desk = self._desks.get(engine.id)
         return [] if desk is None else desk.agenda.farthest(_SENT, self._at, limit)
