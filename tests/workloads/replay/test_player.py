@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from scalesim.proxy.core.controller import ControllerConfig
+from scalesim.proxy.core.model import Part
 from scalesim.workloads.program import Impossible, Program, Told, Wishes
 from scalesim.workloads.replay import profiles
 from scalesim.workloads.replay.costs import Costs
@@ -142,3 +144,11 @@ def test_a_call_that_fits_nowhere_is_refused() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(Impossible, match=says):
         Setting(H100, TIGHT, **wrong)  # type: ignore[arg-type]
+
+
+def test_adapters_come_ahead_without_an_order_too() -> None:
+    wishes = replace(WISHES, adapters=True)
+    sizes = Sizes(8_000, 30_000, slots=10, adapter_bytes=80_000_000)
+    config = ControllerConfig(parts=frozenset({Part.ADAPTERS}))
+    results = play(program(wishes=wishes), Setting(H100, sizes, "nearest_first", config=config))
+    assert results.moved.ahead > 0
