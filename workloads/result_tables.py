@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .report import published, tables
+
 Result = Mapping[str, Any]
 """A file of results."""
 Read = Callable[[str], Result]
@@ -349,6 +351,19 @@ def _belady_share(results: Mapping[str, Result]) -> Iterator[list[str]]:
         ]
 
 
+def _paper(
+    rows: Callable[[Result, published.Published], list[list[str]]],
+) -> Callable[[Mapping[str, Result]], Iterator[list[str]]]:
+    """A table of the paper's numbers beside ours."""
+
+    def table(results: Mapping[str, Result]) -> Iterator[list[str]]:
+        head, *others = rows(_of_one(results), published.read())
+        yield from _head(*head)
+        yield from others
+
+    return table
+
+
 TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "belady-share": _belady_share,
     "beside": _beside,
@@ -358,6 +373,11 @@ TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "memory": _memory,
     "no-names": _no_names,
     "over-hicache": _over_hicache,
+    "paper-crowd": _paper(tables.crowd),
+    "paper-free": _paper(lambda told, _: tables.free(told)),
+    "paper-shares": _paper(tables.shares),
+    "paper-speedups": _paper(tables.speedups),
+    "paper-steps": _paper(tables.step_times),
     "recognition": _recognition,
     "shown-first": _shown_first,
     "study": _study,
