@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import command_line as common
 from .machine import provenance
+from .program import Impossible
 from .replay import profiles
-from .report import figures, fit, page, paper, plays, published, tables
+from .report import figures, fit, page, paper, plays, published, studies, tables
 from .servers import ROOT
 
 FITTED = "sglang-paper"
@@ -27,18 +26,6 @@ PROFILE = ROOT / "workloads" / "replay" / "profiles" / f"engine-{FITTED}.toml"
 OUT = ROOT / "out" / "report"
 RESULTS = ROOT / "docs" / "results"
 FIT = RESULTS / "paper-fit.json"
-STUDIES = (
-    "belady-share",
-    "loads-ahead",
-    "ablation",
-    "wrong-distances",
-    "oracle-gap",
-    "budgets",
-    "engines",
-    "placement",
-)
-"""What the paper has no figure of; each is made by a command of its own, and shown where its result is there."""
-
 app = typer.Typer(help="Draws results as figures, and a page that holds them.", no_args_is_help=True)
 
 
@@ -93,13 +80,15 @@ def paper_command(
         if redraw is not None:
             told = _read(redraw)
         else:
-            server = profiles.server(FITTED)
+            if not FIT.exists():
+                raise Impossible(f"there is no {FIT.relative_to(ROOT)}; fit-paper makes it")
+            fitted, server = _read(FIT), profiles.server(FITTED)
             wanted = paper.points(told_by_paper)
             with _bar(len(wanted)) as shown:
                 found = plays.all_of(wanted, server, seed, OUT / "plays", jobs, shown)
             percent = paper.active_percent(seed, len(told_by_paper.active_percent))
             about = provenance(paper.SCHEMA, seed, {"engine": FITTED, "gpu": "h100"})
-            told = json.loads(_json(paper.result(found, _read(FIT), percent, about)))
+            told = json.loads(_json(paper.result(found, fitted, percent, about)))
             _write(json_path, _json(told))
     for drawing in figures.DRAWINGS:
         figures.draw(drawing, told, told_by_paper, images / drawing.file_name)
@@ -140,26 +129,18 @@ def _page(told: paper.Result, told_by_paper: published.Published, images: Path) 
 
 
 def _studies(images: Path) -> Iterator[page.Shown]:
-    draw = _study_drawing()
-    for name in STUDIES:
+    for name in studies.DRAWN:
         file = RESULTS / f"study-{name}.json"
-        if draw is None or not file.exists():
+        if not file.exists():
             yield page.Shown(
-                name.replace("-", " "), f"there is no {file.relative_to(ROOT)} to draw yet", None
+                name.replace("-", " "),
+                f"was not made yet: python -m workloads study {name} --json {file.name}",
+                None,
             )
             continue
-        study = _read(file)
-        image = images / f"study-{name}.png"
-        draw(study, image)
+        study, image = _read(file), images / f"study-{name}.png"
+        studies.draw(study, image)
         yield page.Shown(str(study["title"]), str(study["about"]), image)
-
-
-def _study_drawing() -> Callable[[Mapping[str, Any], Path], None] | None:
-    name = f"{figures.__package__}.studies"
-    if importlib.util.find_spec(name) is None:
-        return None
-    drawing: Callable[[Mapping[str, Any], Path], None] = importlib.import_module(name).draw
-    return drawing
 
 
 @contextmanager

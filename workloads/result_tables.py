@@ -12,6 +12,8 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .report import published, tables
+
 Result = Mapping[str, Any]
 """A file of results."""
 Read = Callable[[str], Result]
@@ -384,6 +386,19 @@ def _mean_of(values: Iterable[float]) -> float:
     return statistics.mean(values)
 
 
+def _paper(
+    rows: Callable[[Result, published.Published], list[list[str]]],
+) -> Callable[[Mapping[str, Result]], Iterator[list[str]]]:
+    """A table of the paper's numbers beside ours."""
+
+    def table(results: Mapping[str, Result]) -> Iterator[list[str]]:
+        head, *others = rows(_of_one(results), published.read())
+        yield from _head(*head)
+        yield from others
+
+    return table
+
+
 TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "belady-share": _belady_share,
     "beside": _beside,
@@ -393,6 +408,11 @@ TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "memory": _memory,
     "no-names": _no_names,
     "over-hicache": _over_hicache,
+    "paper-crowd": _paper(tables.crowd),
+    "paper-free": _paper(lambda told, _: tables.free(told)),
+    "paper-shares": _paper(tables.shares),
+    "paper-speedups": _paper(tables.speedups),
+    "paper-steps": _paper(tables.step_times),
     "recognition": _recognition,
     "shown-first": _shown_first,
     "study": _study,

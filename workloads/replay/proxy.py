@@ -143,7 +143,7 @@ class Proxy:
         )
 
     def _report(self, name: EngineId, engine: Engine) -> EngineReport:
-        """As an engine answers: of the nearest of its plan, of what is in its slots, and of the adapters that these need."""
+        """As an engine answers: of the nearest of its plan, of what is in its slots, and of the adapters that these need, or that it has seen."""
         sizes, ledger, size = engine.sizes, engine.ledger, self._costs.bytes_per_token
         pools = [Pool("kv", frozenset({KV_PREFIX}), sizes.capacity_tokens * size, engine.cache.free * size)]
         memories: dict[MemoryId, MemoryReport] = {}
@@ -161,7 +161,10 @@ class Proxy:
                     slots.free * sizes.adapter_bytes,
                 )
             )
-            for adapter in dict.fromkeys((*slots.held, *islice(ledger.adapters, MAX_TOLD))):
+            planned = list(islice(ledger.adapters, MAX_TOLD))
+            # Without a plan, an engine tells of those that it has had calls of: it tells of all it knows.
+            seen = islice(engine.adapters_seen, MAX_TOLD - len(planned))
+            for adapter in dict.fromkeys((*slots.held, *planned, *seen)):
                 memories[MemoryId(LORA, adapter)] = MemoryReport(*engine.adapters.sizes(adapter))
         return EngineReport(
             boot_id=name,

@@ -159,7 +159,7 @@ def speedups(ours: Ours, published: Published) -> Figure:
         axes.set_xlabel("agents")
     panels[0].set_ylim(0, top)
     panels[0].set_ylabel("times as fast as SGLang")
-    panels[0].legend(loc="lower left", fontsize=8, ncols=2, framealpha=0.95)
+    panels[1].legend(loc="upper left", fontsize=8, ncols=2, framealpha=0.95)
     return figure
 
 

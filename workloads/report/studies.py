@@ -93,6 +93,7 @@ def loads_ahead(result: Result) -> Figure:
         bars = below.bar(policies, [row["step_s"] for row in of], color=_ours(policies), width=0.6)
         below.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
         below.set_ylabel("seconds of a step")
+        below.margins(y=0.12)
         for axes in (above, below):
             axes.tick_params(axis="x", rotation=25, labelsize=8)
     return figure

@@ -44,6 +44,7 @@ def test_a_live_engine_becomes_a_profile(tmp_path: Path) -> None:
     assert profiles.measured(str(out)).name == "toy"
 
 
+@pytest.mark.slow
 def test_who_does_not_answer_cannot_be_measured(tmp_path: Path) -> None:
     out = tmp_path / "found.toml"
     result = invoke("calibrate", "http://127.0.0.1:1", "--out", str(out))

@@ -135,6 +135,19 @@ def test_only_those_are_asked_for_again_of_whom_something_was_learned() -> None:
     assert desk.asked == ["Cem", *NAMES], "everybody, where so much was learned"
 
 
+def test_where_much_was_learned_of_a_simulation_its_agents_on_other_engines_are_not_looked_at() -> None:
+    desk = Desk()
+    town = desk.simulation()
+    desk.tell(desk.agent(town, "Ann"), 1.0)
+    for number in range(100):
+        elsewhere = AgentName(f"agent-{number}")
+        town.agents[elsewhere] = Agent(elsewhere, owner_of(town.id, elsewhere), town)
+    desk.work(0.0)
+    town.epoch += 1
+    assert sum(desk.agenda.catch_up(desk.engine, desk.estimate, 0.0)) < 10
+    assert desk.nearest(0.0) == [("Ann", 1.0)]
+
+
 def test_whoever_is_expected_as_before_keeps_the_place_it_has() -> None:
     desk = Desk()
     town = desk.simulation()

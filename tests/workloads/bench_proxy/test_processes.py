@@ -38,7 +38,7 @@ def test_who_has_ended_has_no_tree() -> None:
 
 
 def test_a_session_has_children_in_groups_of_their_own_too() -> None:
-    program = "import os, sys; child = os.fork(); child or os.setpgid(0, 0); print(os.getpid(), flush=True); sys.stdin.read()"
+    program = "import os, sys; child = os.fork(); child or os.setpgid(0, 0); os.write(1, b'%d\\n' % os.getpid()); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

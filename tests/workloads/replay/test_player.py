@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from scalesim.proxy.core.controller import ControllerConfig
+from scalesim.proxy.core.model import Part
 from scalesim.workloads.program import Impossible, Program, Told, Wishes
 from scalesim.workloads.replay import profiles
 from scalesim.workloads.replay.costs import Costs
@@ -53,7 +55,8 @@ def test_of_a_lead_in_nothing_is_told_and_all_that_it_left_is_there() -> None:
 
     asked, setting = program(), Setting(H100, Sizes(8_000, 30_000), "nearest_first")
     whole, after = play(asked, setting), play(asked, setting, lead_in=3)
-    assert after.steps == whole.steps[3:]
+    # Sums of seconds begin at 0 again, and are rounded otherwise.
+    assert [pytest.approx(asdict(step)) for step in whole.steps[3:]] == [asdict(step) for step in after.steps]
     assert after.seconds == pytest.approx(part(3, 5, whole))
     assert after.calls == sum(step.calls for step in whole.steps[3:])
     cached = round(after.hits.all_calls * after.prompt_tokens)
@@ -142,3 +145,11 @@ def test_a_call_that_fits_nowhere_is_refused() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(Impossible, match=says):
         Setting(H100, TIGHT, **wrong)  # type: ignore[arg-type]
+
+
+def test_adapters_come_ahead_without_an_order_too() -> None:
+    wishes = replace(WISHES, adapters=True)
+    sizes = Sizes(8_000, 30_000, slots=10, adapter_bytes=80_000_000)
+    config = ControllerConfig(parts=frozenset({Part.ADAPTERS}))
+    results = play(program(wishes=wishes), Setting(H100, sizes, "nearest_first", config=config))
+    assert results.moved.ahead > 0
