@@ -172,6 +172,38 @@ async def test_agents_of_an_engine_that_died_live_elsewhere_and_it_is_used_again
         assert homes["a"].isdisjoint(AGENTS), "nobody is sent back to what has forgotten everything"
 
 
+async def test_an_engine_that_comes_back_gets_agents_that_call_late() -> None:
+    async with region("a", "b") as made:
+        await made.stop("a")
+        for agent in AGENTS:
+            await made.call(agent)
+        assert (await made.homes())["b"] == set(AGENTS)
+        await made.start("a")
+
+        async def is_up() -> bool:
+            return (await made.states())["a"] == "up"
+
+        await made.until(is_up)
+        far = {name: 1_000.0 + number for number, name in enumerate(AGENTS)}
+        body = {"unit": "seconds", "distances": far | {AGENTS[-1]: 1.0}}
+        url = f"{made.addresses.admin}/admin/v1/simulations/town/distances"
+        assert (await made.client.post(url, json=body)).status_code == 200
+
+        async def some_moved() -> bool:
+            return bool((await made.told("/placement"))["moved"])
+
+        await made.until(some_moved)
+        homes = await made.homes()
+        assert (len(homes["a"]), len(homes["b"])) == (4, 5)
+        assert AGENTS[-1] in homes["b"], "it calls soon"
+        assert (
+            "scalesim_moved_agents_total 4" in (await made.client.get(f"{made.addresses.admin}/metrics")).text
+        )
+        for agent in AGENTS:
+            await made.call(agent)
+        assert await made.homes() == homes, "their calls go where they moved to"
+
+
 async def test_of_an_engine_that_is_removed_nothing_is_left() -> None:
     async with region("a", "b") as made:
         sizes = (await made.told("/status"))["sizes"]

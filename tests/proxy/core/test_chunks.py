@@ -21,6 +21,7 @@ def test_it_stays_sorted_whatever_comes_and_goes(numbers: list[int], longest: in
                 known.add(number)
                 here.add(number)
             assert list(here) == sorted(known)
+            assert list(reversed(here)) == sorted(known, reverse=True)
             assert len(here) == len(known)
             assert here.first() == min(known, default=None)
     finally:

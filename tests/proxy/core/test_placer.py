@@ -297,10 +297,14 @@ def test_whatever_happens_calls_are_counted_and_go_where_they_may(
             up.discard(engine)
         elif what == "rebalance":
             far = [(f"agent-{n}", float(n)) for n in range(30)]
+            crowded = placer.crowded(usable, float(at))
+            assert set(crowded) <= up & usable
             for move in placer.rebalance(far, usable, float(at), horizon=10.0):
                 assert move.after in up & usable
                 assert int(move.key.removeprefix("agent-")) > 10
                 assert placer.home_of(move.key) == move.after
+                assert move.before in crowded
+                assert move.after not in placer.crowded(usable, float(at))
         running = Counter(one for one, _ in calls)
         loads = placer.loads()
         assert {one: loads[one][0] for one in loads if loads[one][0]} == dict(running)
