@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from scalesim.proxy.app.engines import Moves
 from scalesim.proxy.core.config import ControllerConfig
 from scalesim.proxy.core.controller import Controller
@@ -213,3 +216,56 @@ def test_what_an_agent_has_for_each_model_lives_by_itself() -> None:
     proxy.come("b")
     assert {one.engine for one in proxy.look()} == {"b"}
     assert proxy.held() == {"a": 400, "b": 400, "q": 800, "r": 0}
+
+
+_WHO = st.sampled_from(NAMES)
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("call"), _WHO, st.integers(1, 400)),
+        st.tuples(st.just("begin"), _WHO, st.just(0)),
+        st.tuples(st.just("end"), _WHO, st.integers(1, 400)),
+        st.tuples(st.just("hint"), _WHO, st.sampled_from([1, 61, 600, 6000])),
+        st.tuples(st.just("pin"), _WHO, st.sampled_from([2, 100])),
+        st.tuples(st.just("lose"), _WHO, st.integers(0, 2)),
+        st.tuples(st.just("look"), _WHO, st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps=_STEPS)
+@settings(max_examples=25, deadline=None)
+def test_only_those_move_that_nothing_holds_and_only_to_where_there_is_room(
+    steps: list[tuple[str, AgentName, int]],
+) -> None:
+    """That nobody is active, pinned or near is asserted at each move; here, that no engine gets more than its share."""
+    proxy = _Proxy("a")
+    for agent in NAMES:
+        proxy.call(agent)
+    proxy.hint(600.0, *NAMES)
+    for engine in "bc":
+        proxy.come(engine)
+    for what, who, number in [*steps, ("look", NAMES[0], 0)]:
+        match what:
+            case "call":
+                proxy.call(who, number)
+            case "begin":
+                proxy.begin(who)
+            case "end" if proxy.calls:
+                proxy.end(number % len(proxy.calls), number)
+            case "hint" if proxy.controller.knows(TOWN, who):
+                proxy.hint(float(number), who)
+            case "pin":
+                proxy.tell(AgentPinned(proxy.at, TOWN, who, float(number)))
+            case "lose":
+                engine = EngineId("abc"[number])
+                proxy.fleet.silent(engine, proxy.at)
+                proxy.fleet.answered(engine, "1", 10_000, proxy.at)
+            case "look":
+                before = proxy.held()
+                fair = sum(before.values()) / 3
+                for one in proxy.look():
+                    assert before[one.engine] < fair, "only where there was room"
+                after = proxy.held()
+                assert sum(after.values()) == sum(before.values())
+                assert all(after[one] <= max(fair, before[one]) for one in after)
