@@ -56,7 +56,7 @@ from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
 from . import making
-from .engines import fleet_of, kept_up
+from .engines import Moves, fleet_of, kept_up
 from .forgetting import Forgetting
 from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, register_again, trusted
 from .limits import limits
@@ -187,6 +187,13 @@ async def assembled(
                 )
                 others = httpx.AsyncClient(trust_env=False, verify=trusted(settings))
                 post, group = member.post, (member.status, await beside_group.enter_async_context(others))
+            moves = Moves(
+                fleet,
+                controller,
+                post,
+                leads=lambda: member is None or member.may_command(),
+                beyond_s=settings.placement_far_s,
+            )
             way = find_kind(KV_PREFIX).way
 
             def recomputed(simulation: SimulationId, agent: AgentName) -> bool:
@@ -302,7 +309,7 @@ async def assembled(
                     tasks.create_task(one)
                     for one in (
                         runtime.run(),
-                        kept_up(fleet, clock),
+                        kept_up(fleet, clock, runtime.guarded("moves", moves)),
                         _recipes_read(book),
                         lag.watch(),
                         door.watch(),

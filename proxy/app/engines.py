@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -14,10 +14,12 @@ from scalesim.engine_adapters.front import FrontAdapter
 from scalesim.engine_adapters.front_kinds import KINDS
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
+from scalesim.proxy.core.events import Event, Rehomed
 from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
+from scalesim.proxy.core.rebalancing import Far
 from scalesim.proxy.engines.breaker import Breakers
 from scalesim.proxy.engines.fleet import Fleet, Lines
 from scalesim.proxy.engines.models import Models
@@ -29,6 +31,8 @@ from .making import breaker_rules
 
 TIDY_EVERY_S = 1.0
 """Between two looks at what time alone brings about."""
+LOOKED_AT = 256
+"""Agents of an engine that holds too much, of whom some may move: the farthest of all."""
 
 
 def fleet_of(
@@ -77,8 +81,37 @@ def adapter_for(address: Address, client: httpx.AsyncClient, api_key: str | None
     )
 
 
-async def kept_up(fleet: Fleet, clock: Callable[[], float]) -> None:
-    """Until cancelled."""
+async def kept_up(fleet: Fleet, clock: Callable[[], float], move: Callable[[float], object]) -> None:
+    """Until cancelled. `move`: see `Moves`."""
     while True:
         await asyncio.sleep(TIDY_EVERY_S)
         fleet.tidy(clock())
+        move(clock())
+
+
+class Moves:
+    """Has agents that call late leave engines that hold too much: nobody waits for that, and what they left behind has no distance
+    there any more, so it leaves first. One process of a group does it for all."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        controller: Controller,
+        post: Callable[[Event], None],
+        leads: Callable[[], bool],
+        beyond_s: float,
+    ) -> None:
+        self._fleet = fleet
+        self._controller = controller
+        self._post = post
+        self._leads = leads
+        self._beyond_s = beyond_s
+
+    def __call__(self, at: float) -> None:
+        if not self._leads():
+            return
+        for far, engine in self._fleet.move_far(self._far_on, at, self._beyond_s):
+            self._post(Rehomed(at, far.simulation, far.agent, engine))
+
+    def _far_on(self, engine: EngineId) -> Sequence[Far]:
+        return self._controller.far(engine, self._beyond_s, LOOKED_AT)

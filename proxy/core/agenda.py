@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence, Set
-from heapq import merge
+from heapq import merge, nlargest
 from itertools import islice
+from operator import itemgetter
 
 from .agent import Agent
 from .chunks import SortedChunks
@@ -107,6 +108,20 @@ class _Group:
         if len(self.overdue):
             return merge(self._ahead(now, pace, shrinks), self._overdue(now, pace))
         return self._ahead(now, pace, shrinks)
+
+    def farthest(self, at: float, limit: int) -> Iterator[tuple[float, Agent]]:
+        """At most so many of those to come, and as many of the overdue: each with its distance in seconds, in no order."""
+        simulation, clock = self.simulation, self.clock
+        now = simulation.now(clock, at)
+        first_s = next_turn_s(simulation, at) if clock is Clock.TURNS else 0.0
+        pace = 1.0 if clock is Clock.SECONDS else seconds_per_step(simulation, clock)
+        for chunks, sign in ((self.ahead, -1.0), (self.overdue, 1.0)):
+            for value, _, _, _, agent, _ in islice(reversed(chunks), limit):
+                away = max(0.0, value + sign * now)
+                if clock is Clock.TURNS:
+                    yield first_s + turns_s(away, simulation), agent
+                else:
+                    yield away * pace, agent
 
     def _ahead(self, now: float, pace: float, shrinks: float) -> Iterator[Expected]:
         for value, turn, used, number, agent, estimate in self.ahead:
@@ -271,6 +286,17 @@ class Agenda:
                 del self._groups[group.simulation, group.clock]
 
     # Reading
+
+    def farthest(self, modes: Set[Mode], at: float, limit: int) -> list[Agent]:
+        """At most `limit` that are not in an activation, of simulations in these modes that do not rest, the farthest first. As it was
+        when plans last looked."""
+        groups = [
+            group
+            for (simulation, _), group in self._groups.items()
+            if simulation.mode in modes and not simulation.resting
+        ]
+        found = (one for group in groups for one in group.farthest(at, limit))
+        return [agent for _, agent in nlargest(limit, found, key=itemgetter(0))]
 
     def nearest(self, modes: Set[Mode], at: float, limit: int) -> Iterator[Expected]:
         """At most `limit` that are not in an activation, of simulations in these modes that do not rest. Each simulation's

@@ -125,6 +125,10 @@ class Agent:
         # Of nearly all agents the first of these is false: it is asked of each whom a plan looks at.
         return self.activated and at - self.ended_at <= self.simulation.lull_s and self.in_activation(at)
 
+    def is_free(self, at: float) -> bool:
+        """Nothing holds its memory where it is: no activation, and no operator."""
+        return not (self.pinned or self.asked or self.in_activation(at))
+
     def begin_activation(self, at: float) -> None:
         began = self.simulation.moment(at)
         if self.began is not None and self.began.clock is began.clock:

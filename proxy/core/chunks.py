@@ -36,6 +36,10 @@ class SortedChunks(Generic[T]):
         for chunk in self._chunks:
             yield from chunk
 
+    def __reversed__(self) -> Iterator[T]:
+        for chunk in reversed(self._chunks):
+            yield from reversed(chunk)
+
     def first(self) -> T | None:
         return self._firsts[0] if self._firsts else None
 

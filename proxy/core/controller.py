@@ -23,6 +23,7 @@ from .counters import Totals
 from .distance.blend import known_of
 from .durations import Reading
 from .engine import ENGINE_TABLES, Engine
+from .estimate import distance_s
 from .events import (
     ActionStarted,
     Activated,
@@ -56,6 +57,7 @@ from .events import (
     PrefetchAsked,
     PreviewAsked,
     ReadingSet,
+    Rehomed,
     Reported,
     Settled,
     SimulationEnded,
@@ -85,6 +87,7 @@ from .model import (
 from .pins import PinRoom
 from .planner import Planner
 from .preview import Preview
+from .rebalancing import Far
 from .snapshot import (
     AdapterSnapshot,
     AgentSnapshot,
@@ -214,6 +217,8 @@ class Controller:
                 self._surroundings.clear_graph(event, at)
             case Activated():
                 self._surroundings.activate(event, at)
+            case Rehomed():
+                world.rehome(event, at)
             case AgentLeft():
                 world.leave(event, at)
             case AdapterRegistered():
@@ -376,6 +381,19 @@ class Controller:
         known = self._world.adapters.current.get(name)
         return None if known is None else self._world.pins.room_for(known, self._world.engines.values())
 
+    def far(self, engine: EngineId, beyond_s: float, limit: int) -> list[Far]:
+        """Of the `limit` agents of the engine that were farthest when plans last looked, those that are beyond so many seconds now and
+        that nothing holds there. Only of simulations that are on."""
+        known = self._world.engines.get(engine)
+        if known is None:
+            return []
+        here = (one for one in self._planner.farthest(known, limit) if one.engine is known)
+        return [
+            Far(agent.simulation.id, agent.name, away_s)
+            for agent in here
+            if agent.is_free(self._now) and (away_s := self._away_s(agent)) > beyond_s
+        ]
+
     def standing(self, simulation: SimulationId, name: AgentName) -> dict[MemoryId, Standing] | None:
         """How far each memory of the agent is from being on the device of its engine; nothing where that cannot be reached. None
         of an unknown agent, or of one without memory."""
@@ -527,6 +545,11 @@ class Controller:
     def check(self) -> None:
         """Raises `AssertionError` if what must always hold does not. Its cost grows with everything known: for tests."""
         invariants.check(self._world, self._config, self._now)
+
+    def _away_s(self, agent: Agent) -> float:
+        """0 where nothing is known."""
+        known = self._estimate(agent, self._now)
+        return 0.0 if known is None else distance_s(known, agent.simulation, self._now)
 
     # Events that change engines or modes
 

@@ -173,6 +173,17 @@ class Activated:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehomed:
+    """An agent that calls late got another home while it did not call: its next call goes there, and what it has elsewhere is of
+    no use any more. Nothing happens to one that calls meanwhile."""
+
+    at: float
+    simulation: SimulationId
+    agent: AgentName
+    engine: EngineId
+
+
+@dataclass(frozen=True, slots=True)
 class AgentLeft:
     at: float
     simulation: SimulationId
@@ -400,6 +411,7 @@ Event = (
     | EdgesGiven
     | GraphCleared
     | Activated
+    | Rehomed
     | AgentLeft
     | SimulationEnded
     | AdapterRegistered

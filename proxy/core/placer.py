@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .homes import Home, Homes
 from .model import AdapterName, EngineId
-from .placing import MOVING, Asked, Bounds, Placed, Rule, Site, Why, least_loaded
+from .placing import MOVING, Asked, Bounds, Placed, Rule, Site, Why, is_crowded, least_loaded
 from .rebalancing import Allowance, better_home
 
 FIRST_SHARE = 0.1
@@ -199,6 +199,15 @@ class Placer:
         return least_loaded(sites).engine if sites else None
 
     # Agents that do not call
+
+    def crowded(self, usable: Collection[EngineId], at: float) -> list[EngineId]:
+        """Those that hold more than their bound, as long as agents may move; the fullest first."""
+        self._grow(at)
+        sites = self._sites(usable)
+        if len(sites) < 2 or self._moves.left(at) <= 0:
+            return []
+        found = [site for site in sites if is_crowded(site, sites, self._bounds)]
+        return [one.engine for one in sorted(found, key=lambda one: -one.held_tokens / one.part)]
 
     def rebalance(
         self, far: Iterable[tuple[str, float]], usable: Collection[EngineId], at: float, horizon: float

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from . import policies
 from .actions import Action
 from .agenda import Agenda
+from .agent import Agent
 from .config import ControllerConfig
 from .engine import Engine
 from .estimate import Estimator
@@ -187,6 +188,11 @@ class Planner:
     def give_up_all(self) -> None:
         for engine in self._world.engines.values():
             self.give_up(engine)
+
+    def farthest(self, engine: Engine, limit: int) -> list[Agent]:
+        """Of those for whom anything is sent: as `Agenda.farthest`."""
+        desk = self._desks.get(engine.id)
+        return [] if desk is None else desk.agenda.farthest(_SENT, self._at, limit)
 
     def sizes(self) -> dict[str, int]:
         return {

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from .model import AgentName, SimulationId
 from .placing import Asked, Bounds, Site, drawn_together, is_crowded
+
+
+class Far(NamedTuple):
+    """An agent that does not call soon."""
+
+    simulation: SimulationId
+    agent: AgentName
+    away_s: float
+    """Its distance."""
 
 
 class Allowance:

@@ -28,6 +28,7 @@ from .events import (
     DistanceHinted,
     EstimatorSet,
     ReadingSet,
+    Rehomed,
     StepTicked,
 )
 from .loads import LoadQueue
@@ -214,6 +215,15 @@ class World:
                 simulation.forget_gaps()
                 self.population.learn_anew(simulation)
             self.population.mark_all_of(simulation)
+
+    def rehome(self, event: Rehomed, at: float) -> None:
+        simulation = self.population.simulations.get(event.simulation)
+        agent = None if simulation is None else simulation.agents.get(event.agent)
+        engine = self.engines.get(event.engine)
+        if agent is None or engine is None or not agent.is_free(at):
+            return
+        agent.move(engine)
+        agent.mark()
 
     def leave(self, event: AgentLeft, at: float) -> None:
         simulation = self.population.seen(event.simulation, at)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scalesim.engine_adapters.base import Behind, EngineAdapter
-from scalesim.proxy.core.model import EngineId, Owner
+from scalesim.proxy.core.model import EngineId, Owner, owner_of
 from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.proxy.core.placing import Placed
+from scalesim.proxy.core.rebalancing import Far
 
 from ..errors import CallRefused
 from .breaker import Breakers
@@ -255,6 +256,33 @@ class Fleet:
     def tidy(self, at: float) -> None:
         """What time alone brings about; to be called every second or so."""
         self._take(self.registry.tidy(at), at)
+
+    def move_far(
+        self, far_on: Callable[[EngineId], Sequence[Far]], at: float, beyond_s: float
+    ) -> list[tuple[Far, EngineId]]:
+        """Gives other homes to agents of engines that hold too much: those that moved, and where they live now. Next to nothing
+        to do where no engine does. `far_on`: agents with memory on an engine that nothing holds there."""
+        moved: list[tuple[Far, EngineId]] = []
+        for engines in self._alike():
+            usable = self.breakers.admitted(engines & self.registry.usable, at)
+            for crowded in self.placer.crowded(usable, at):
+                far = {
+                    self.key_on(owner_of(one.simulation, one.agent), crowded): one for one in far_on(crowded)
+                }
+                distances = ((key, one.away_s) for key, one in far.items())
+                for move in self.placer.rebalance(distances, usable, at, beyond_s):
+                    moved.append((far[move.key], move.after))
+        return moved
+
+    def _alike(self) -> Iterable[frozenset[EngineId]]:
+        """Engines that serve the same, so that an agent may live on any of them."""
+        if self.models.are_plain:
+            return (frozenset(self._adapters),)
+        alike: dict[frozenset[str], set[EngineId]] = {}
+        for engine in self._adapters:
+            alike.setdefault(frozenset(self.models.bases_of(engine)), set()).add(engine)
+        # Of an agent of an engine that serves several models nobody knows for which of them its memory is.
+        return [frozenset(engines) for bases, engines in alike.items() if len(bases) == 1]
 
     @property
     def is_ready(self) -> bool:

@@ -94,6 +94,11 @@ class Settings:
         "an engine that comes up while others have work has its whole share after so long",
         default=30.0,
     )
+    placement_far_s: float = _setting(
+        parsers.from_zero(31_536_000, "seconds"),
+        "agents that call no sooner than in so many seconds may move from engines that hold too much",
+        default=60.0,
+    )
     engine_drain_s: float = _setting(
         parsers.above_zero(86_400, "seconds"),
         "an engine that is removed leaves after so long, whatever still runs there",

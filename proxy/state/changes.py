@@ -16,6 +16,7 @@ from scalesim.proxy.core.events import (
     HostCopySet,
     Interacted,
     Moved,
+    Rehomed,
     SimulationEnded,
 )
 from scalesim.proxy.core.model import AgentName, SimulationId
@@ -30,7 +31,9 @@ def concerned(event: Event) -> Iterable[AgentName]:
     match event:
         case CallStarted(agent=agent) if agent is not None:
             return (agent,)
-        case ActionStarted(agent=agent) | AgentLeft(agent=agent) | AdapterAssigned(agent=agent):
+        case ActionStarted(agent=agent) | Rehomed(agent=agent) | AgentLeft(agent=agent):
+            return (agent,)
+        case AdapterAssigned(agent=agent):
             return (agent,)
         case HostCopySet(agent=agent) if agent is not None:
             return (agent,)

@@ -21,6 +21,7 @@ from scalesim.proxy.core.events import (
     HostCopySet,
     ModeSet,
     ReadingSet,
+    Rehomed,
     SimulationEnded,
 )
 from scalesim.proxy.core.keeping import Keeping, Settings
@@ -95,6 +96,10 @@ class Facts:
                 self.came(simulation, agent, engine)
             case CallSent(engine=engine, moves=True) if whom is not None:
                 self.came(*whom, engine)
+            case Rehomed(simulation=simulation, agent=agent, engine=engine):
+                # The core knows best: who called meanwhile stayed.
+                if keeping.engine_of(simulation, agent) == engine:
+                    self.came(simulation, agent, engine)
             case ModeSet(simulation=simulation) | ReadingSet(simulation=simulation):
                 self._note_settings(simulation, keeping)
             case HostCopySet(simulation=simulation, agent=None):

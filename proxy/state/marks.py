@@ -20,6 +20,7 @@ from scalesim.proxy.core.events import (
     Event,
     HostCopySet,
     Moved,
+    Rehomed,
 )
 from scalesim.proxy.core.model import AgentName, SimulationId
 
@@ -85,6 +86,7 @@ class Again:
                 return replace(event, moves=False)  # it may have moved on since
             case (
                 ActionStarted(simulation=simulation, agent=agent)
+                | Rehomed(simulation=simulation, agent=agent)
                 | AgentLeft(simulation=simulation, agent=agent)
                 | AdapterAssigned(simulation=simulation, agent=agent)
                 | HostCopySet(simulation=simulation, agent=agent)

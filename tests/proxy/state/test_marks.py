@@ -13,6 +13,7 @@ from scalesim.proxy.core.events import (
     DistanceHinted,
     Event,
     Moved,
+    Rehomed,
     StepTicked,
 )
 from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, Outcome, SimulationId
@@ -56,6 +57,7 @@ def test_a_call_of_an_agent_that_was_written_down_later_goes_on() -> None:
     [
         (ActionStarted(1.0, TOWN, ANN, 5.0, Clock.STEPS), None),
         (AgentLeft(1.0, TOWN, ANN), None),
+        (Rehomed(1.0, TOWN, ANN, EngineId("a")), None),
         (
             DistanceHinted(1.0, TOWN, Clock.STEPS, {ANN: 1.0, BOB: 2.0}),
             DistanceHinted(1.0, TOWN, Clock.STEPS, {BOB: 2.0}),
