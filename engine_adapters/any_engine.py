@@ -4,48 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import httpx
-
 from scalesim.proxy.core.actions import Action
-from scalesim.proxy.core.model import AdapterName, Capabilities, EngineId, EngineReport, LoadResult, Owner
+from scalesim.proxy.core.model import AdapterName, Capabilities, EngineReport, LoadResult, Owner
 
 from . import llama_cpp, vllm
 from .base import EngineAdapter, Fence
+from .control_calls import ControlCalls
 from .llama_cpp import LlamaCppAdapter
 from .sglang import SGLangAdapter
 from .vllm import VLLMAdapter
 
-KINDS: tuple[Callable[..., EngineAdapter], ...] = (SGLangAdapter, LlamaCppAdapter, VLLMAdapter)
+KINDS: tuple[Callable[[ControlCalls], EngineAdapter], ...] = (SGLangAdapter, LlamaCppAdapter, VLLMAdapter)
 """Each probes what is not its own as of kind `unknown`. The first is what an engine is taken for until it answers."""
 NEED_NO_PLUGIN = frozenset({llama_cpp.NAME, vllm.NAME})
 """Kinds that are what they are as they come."""
 
 
 class AnyEngine:
-    """Speaks as the adapter of the kind that answered the last probe; arguments as of `SGLangAdapter`."""
+    """Speaks as the adapter of the kind that answered the last probe."""
 
-    def __init__(
-        self,
-        engine: EngineId,
-        base_url: str,
-        client: httpx.AsyncClient,
-        *,
-        api_key: str | None = None,
-        deadline_s: float = 5.0,
-    ) -> None:
+    def __init__(self, calls: ControlCalls) -> None:
         self.front = None
-        self._kinds = [
-            kind(engine, base_url, client, api_key=api_key, deadline_s=deadline_s) for kind in KINDS
-        ]
+        self.engine, self.base_url = calls.engine, calls.base_url
+        self._kinds = [kind(calls) for kind in KINDS]
         self._now = self._kinds[0]
-
-    @property
-    def engine(self) -> EngineId:
-        return self._now.engine
-
-    @property
-    def base_url(self) -> str:
-        return self._now.base_url
 
     async def probe(self) -> Capabilities:
         """What it was before is asked first, so that an engine that stays what it is gets no other kind's questions."""

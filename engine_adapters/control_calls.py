@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.core.model import Capabilities, EngineId
 
 from .base import EngineRefused, EngineUnreachable
 
@@ -36,7 +36,7 @@ class ControlCalls:
         self.base_url = base_url.rstrip("/")
         self._client = client
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
 
     async def send(
         self,
@@ -49,7 +49,7 @@ class ControlCalls:
     ) -> httpx.Response:
         """Any answer below 500, and 501; all else is `EngineUnreachable`. `deadline_s` takes the place of the usual one.
         `fails`: False where the engine answers 500 for what it will not do, so that it says nothing of the engine itself."""
-        deadline_s = deadline_s or self._deadline_s
+        deadline_s = deadline_s or self.deadline_s
         timeout = httpx.Timeout(deadline_s, connect=min(CONNECT_S, deadline_s))
         try:
             response = await self._client.request(
@@ -70,6 +70,18 @@ class ControlCalls:
         if not isinstance(cards, list):
             raise EngineRefused(self.engine, "its answer to /v1/models is no list of models")
         return cards
+
+
+def unknown(reason: str) -> Capabilities:
+    """Of what answers, and cannot be spoken to."""
+    return Capabilities(kind="unknown", version="unknown", extended=False, reason=reason)
+
+
+def locked_out(response: httpx.Response) -> Capabilities | None:
+    """None if that is no answer to a key that is not the engine's."""
+    if response.status_code in (401, 403):
+        return unknown(f"the engine refuses our API key (HTTP {response.status_code})")
+    return None
 
 
 def json_object(response: httpx.Response) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import httpx
-
 from scalesim.proxy.core.actions import (
     Action,
     DropAdapter,
@@ -33,7 +31,6 @@ from scalesim.proxy.core.model import (
     KV_PREFIX,
     AdapterName,
     Capabilities,
-    EngineId,
     EngineReport,
     LoadResult,
     LoadState,
@@ -41,6 +38,7 @@ from scalesim.proxy.core.model import (
 )
 
 from .base import Behind, EngineAdapter, EngineError, EngineRefused, EngineUnreachable, Fence, FenceLost
+from .control_calls import ControlCalls
 from .front_kinds import ADAPTER, FrontKind, key_of, turn_of
 from .front_reports import as_one, boot_id_of, holder_of, reported_as_one
 
@@ -69,40 +67,30 @@ class _Engine:
 
 
 class FrontAdapter:
-    """`itself` speaks to the front end as to an engine, for what both have; `engines` are those behind it that are listed. `hints`: what each
-    call says besides, where the front end takes hints. `deadline_s`: for those who ask; what is asked of engines takes less."""
+    """`calls` go to the front end, and `itself` speaks to it as to an engine, for what both have; `engines` are those behind it that are listed.
+    `hints`: what each call says besides, where the front end takes hints. The deadline of `calls` is that of whoever asks; what is asked of
+    engines takes less."""
 
     def __init__(
         self,
         kind: FrontKind,
+        calls: ControlCalls,
         itself: EngineAdapter,
         engines: Iterable[EngineAdapter],
-        client: httpx.AsyncClient,
         *,
         hints: Mapping[str, object] | None = None,
-        api_key: str | None = None,
-        deadline_s: float = 5.0,
     ) -> None:
         self.front = self
+        self.engine, self.base_url = calls.engine, calls.base_url
         self._kind = kind
+        self._calls = calls
         self._itself = itself
         self._engines = {one.base_url: _Engine(one) for one in engines}
-        self._client = client
         self._hints = dict(hints or {})
-        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._deadline_s = deadline_s
         self._homes: OrderedDict[Owner, str] = OrderedDict()
         """The least recently called first."""
         self._has_moved = False
         """An agent's calls go elsewhere since the last order: that has to be told anew."""
-
-    @property
-    def engine(self) -> EngineId:
-        return self._itself.engine
-
-    @property
-    def base_url(self) -> str:
-        return self._itself.base_url
 
     # --- what a call is given --------------------------------------------------------------------------------------
 
@@ -190,7 +178,8 @@ class FrontAdapter:
     async def probe(self) -> Capabilities:
         """Raises `EngineUnreachable` where the front end itself does not answer, whatever the engines behind it do."""
         _, *found = await asyncio.gather(
-            self._greet(), *(self._bounded(one, one.adapter.probe) for one in self._engines.values())
+            self._calls.send("GET", "/health"),
+            *(self._bounded(one, one.adapter.probe) for one in self._engines.values()),
         )
         for one, what in zip(self._engines.values(), found, strict=True):
             if isinstance(what, Capabilities):
@@ -202,20 +191,10 @@ class FrontAdapter:
         is_closed = all(one is None or closes in one.features for one in there.values())
         return as_one(self._kind.name, there, "" if is_closed else self._kind.gap)
 
-    async def _greet(self) -> None:
-        try:
-            response = await self._client.get(
-                f"{self.base_url}/health", headers=self._headers, timeout=self._deadline_s
-            )
-        # AttributeError: what comes out of httpx, by way of anyio on uvloop, when a connection is reset before anybody has looked at it.
-        except (httpx.HTTPError, httpx.InvalidURL, AttributeError) as exc:
-            raise EngineUnreachable(self.engine, f"GET /health: {type(exc).__name__} {exc}".strip()) from exc
-        if response.status_code >= 500:
-            raise EngineUnreachable(self.engine, f"GET /health: HTTP {response.status_code}")
-
     async def _bounded(self, one: _Engine, ask: Callable[[], Awaitable[_T]]) -> _T | EngineError:
         """Before whoever asks for all of them loses patience."""
-        within_s = self._deadline_s * 3 / 4 if one.up else min(GONE_S, self._deadline_s)
+        deadline_s = self._calls.deadline_s
+        within_s = deadline_s * 3 / 4 if one.up else min(GONE_S, deadline_s)
         try:
             async with asyncio.timeout(within_s):
                 return await ask()

@@ -32,7 +32,6 @@ from scalesim.proxy.core.model import (
     KV_PREFIX,
     AdapterName,
     Capabilities,
-    EngineId,
     EngineReport,
     LoadResult,
     LoadState,
@@ -43,9 +42,8 @@ from scalesim.proxy.core.model import (
 )
 
 from .base import LOAD_GRACE_S, EngineRefused, EngineUnreachable, Fence, FenceLost
-from .control_calls import ControlCalls, json_object, json_value, told
+from .control_calls import ControlCalls, json_object, json_value, locked_out, told, unknown
 from .llama_cpp_slots import Copy, Slot, Slots, empty
-from .sglang_answers import useless
 
 NAME = "llama.cpp"
 COPIES_PER_SLOT = 8
@@ -63,18 +61,10 @@ _PATHS = frozenset(
 class LlamaCppAdapter:
     """One server. What it can do is learned by `probe`; before the first one every action is refused."""
 
-    def __init__(
-        self,
-        engine: EngineId,
-        base_url: str,
-        client: httpx.AsyncClient,
-        *,
-        api_key: str | None = None,
-        deadline_s: float = 5.0,
-    ) -> None:
+    def __init__(self, calls: ControlCalls) -> None:
         self.front = None
-        self._calls = ControlCalls(engine, base_url, client, api_key=api_key, deadline_s=deadline_s)
-        self._deadline_s = deadline_s
+        self.engine, self.base_url = calls.engine, calls.base_url
+        self._calls = calls
         self._known: Capabilities | None = None
         self._slots = Slots([])
         self._loras: Sequence[Mapping[str, Any]] = ()
@@ -84,23 +74,15 @@ class LlamaCppAdapter:
         self._moving = asyncio.Lock()
         """One copy or restore at a time: the server does nothing else meanwhile."""
 
-    @property
-    def engine(self) -> EngineId:
-        return self._calls.engine
-
-    @property
-    def base_url(self) -> str:
-        return self._calls.base_url
-
     # --- what it is ------------------------------------------------------------------------------------------------
 
     async def probe(self) -> Capabilities:
         response = await self._calls.send("GET", "/props")
-        if response.status_code in (401, 403):
-            return useless(f"the engine refuses our API key (HTTP {response.status_code})")
+        if (locked := locked_out(response)) is not None:
+            return locked
         props = json_object(response)
         if not is_llama_cpp(props):
-            return useless("it does not answer as llama.cpp's server")
+            return unknown("it does not answer as llama.cpp's server")
         boot_id = boot_id_of(props)
         # The rest waits for the server's current step, and does not change while it runs.
         if self._known is None or self._known.boot_id is None or self._known.boot_id != boot_id:

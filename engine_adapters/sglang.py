@@ -28,7 +28,6 @@ from scalesim.proxy.core.actions import (
 from scalesim.proxy.core.model import (
     AdapterName,
     Capabilities,
-    EngineId,
     EngineReport,
     LoadResult,
     LoadState,
@@ -44,40 +43,21 @@ from .base import (
     Fence,
     FenceLost,
 )
-from .control_calls import ControlCalls, json_object, told
-from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of, useless
+from .control_calls import ControlCalls, json_object, locked_out, told, unknown
+from .sglang_answers import load_result_of, mapping, of_plugin, of_stock, report_of
 from .sglang_plugin import wire
 from .sglang_requests import can_be_told
 
 
 class SGLangAdapter:
-    """One engine. `client` belongs to the caller, as do its connections; `deadline_s` bounds each control call.
+    """One engine. What it can do is learned by `probe`; before the first one nothing is refused unasked."""
 
-    What the engine can do is learned by `probe`; before the first one nothing is refused unasked.
-    """
-
-    def __init__(
-        self,
-        engine: EngineId,
-        base_url: str,
-        client: httpx.AsyncClient,
-        *,
-        api_key: str | None = None,
-        deadline_s: float = 5.0,
-    ) -> None:
+    def __init__(self, calls: ControlCalls) -> None:
         self.front = None
-        self._engine = engine
-        self._calls = ControlCalls(engine, base_url, client, api_key=api_key, deadline_s=deadline_s)
+        self.engine, self.base_url = calls.engine, calls.base_url
+        self._calls = calls
         self._known: Capabilities | None = None
         self._served_model: str | None = None
-
-    @property
-    def engine(self) -> EngineId:
-        return self._engine
-
-    @property
-    def base_url(self) -> str:
-        return self._calls.base_url
 
     # --- what it is ------------------------------------------------------------------------------------------------
 
@@ -85,8 +65,8 @@ class SGLangAdapter:
         """An engine that answers is never unreachable: what it lacks is in the capabilities, with the reason."""
         response = await self._calls.send("GET", f"{wire.PREFIX}/capabilities")
         answer = json_object(response) if response.status_code == 200 else {}
-        if response.status_code in (401, 403):
-            known = useless(f"the engine refuses our API key (HTTP {response.status_code})")
+        if (locked := locked_out(response)) is not None:
+            known = locked
         elif "protocol" in answer:
             known = of_plugin(answer)
             if not known.extended:
@@ -114,7 +94,7 @@ class SGLangAdapter:
         if "vllm_config" in info or (
             not info and not await self._read_first("/model_info", "/get_model_info")
         ):
-            return useless("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
+            return unknown("it answers HTTP, but neither as SGLang nor as an engine with ScaleSim's plugin")
         return of_stock(info)
 
     async def _read_first(self, *paths: str) -> dict[str, Any]:
@@ -175,7 +155,7 @@ class SGLangAdapter:
             return load_result_of(answer)
         except (KeyError, ValueError) as exc:
             raise EngineRefused(
-                self._engine, f"its answer to load is not of protocol {wire.PROTOCOL}: {exc!r}"
+                self.engine, f"its answer to load is not of protocol {wire.PROTOCOL}: {exc!r}"
             ) from exc
 
     async def _fetch(self, action: FetchAdapter) -> None:
@@ -192,15 +172,15 @@ class SGLangAdapter:
             if not isinstance(loaded, str) or posixpath.normpath(loaded) == posixpath.normpath(path):
                 return
             raise AdapterNameTaken(
-                self._engine, f"the adapter {name!r} is loaded from {loaded!r} already, not from {path!r}"
+                self.engine, f"the adapter {name!r} is loaded from {loaded!r} already, not from {path!r}"
             )
-        raise EngineRefused(self._engine, f"{_why(refusal):.300}")
+        raise EngineRefused(self.engine, f"{_why(refusal):.300}")
 
     async def _drop(self, adapter: AdapterName) -> None:
         """What is not loaded counts as done. The engine waits until no request uses it."""
         refusal = await self._change_adapters("unload", {"lora_name": adapter})
         if refusal is not None and _UNKNOWN not in _why(refusal):
-            raise EngineRefused(self._engine, f"{_why(refusal):.300}")
+            raise EngineRefused(self.engine, f"{_why(refusal):.300}")
 
     async def _change_adapters(self, verb: str, body: Mapping[str, object]) -> httpx.Response | None:
         """None, or the answer of an engine that will not. These routes are SGLang's own, without a fence."""
@@ -214,7 +194,7 @@ class SGLangAdapter:
             return report_of(answer)
         except (KeyError, TypeError, ValueError) as exc:
             raise EngineRefused(
-                self._engine, f"its stats are not of protocol {wire.PROTOCOL}: {exc!r}"
+                self.engine, f"its stats are not of protocol {wire.PROTOCOL}: {exc!r}"
             ) from exc
 
     async def models(self) -> Sequence[object]:
@@ -245,7 +225,7 @@ class SGLangAdapter:
         if self._known is not None and self._known.features.isdisjoint(any_of):
             lacking = " or ".join(any_of)
             raise EngineRefused(
-                self._engine, f"it cannot {lacking}: {self._known.reason or 'not in its features'}"
+                self.engine, f"it cannot {lacking}: {self._known.reason or 'not in its features'}"
             )
 
     async def _command_in_parts(self, name: str, fence: Fence, owners: Sequence[Owner]) -> None:
@@ -271,9 +251,9 @@ class SGLangAdapter:
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code == 409:
-            raise FenceLost(self._engine, told(response), _token_in(response))
+            raise FenceLost(self.engine, told(response), _token_in(response))
         if response.status_code >= 400:
-            raise EngineRefused(self._engine, f"{response.request.url.path}: {told(response)}")
+            raise EngineRefused(self.engine, f"{response.request.url.path}: {told(response)}")
 
 
 _NOT_UNLOADED = "has an incomplete unload"

@@ -64,10 +64,6 @@ def of_stock(info: Mapping[str, Any]) -> Capabilities:
     )
 
 
-def useless(reason: str) -> Capabilities:
-    return Capabilities(kind="unknown", version="unknown", extended=False, reason=reason)
-
-
 def report_of(answer: Mapping[str, Any]) -> EngineReport:
     """Raises `ValueError` and, for what is missing, `KeyError`. An engine need not tell of memories, but not nonsense."""
     memories = {

@@ -11,14 +11,11 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-import httpx
-
 from scalesim.proxy.core.actions import Action, DropAdapter, FetchAdapter
-from scalesim.proxy.core.model import AdapterName, Capabilities, EngineId, EngineReport, LoadResult, Owner
+from scalesim.proxy.core.model import AdapterName, Capabilities, EngineReport, LoadResult, Owner
 
 from .base import ADAPTER_S, AdapterNameTaken, EngineRefused, Fence
-from .control_calls import ControlCalls, json_object, told
-from .sglang_answers import useless
+from .control_calls import ControlCalls, json_object, locked_out, told, unknown
 
 NAME = "vllm"
 REASON = "vLLM has no order of its prefix cache that could be set, so its cache evicts by recency alone"
@@ -29,41 +26,26 @@ _PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", 
 class VLLMAdapter:
     """One engine. What it can do is learned by `probe`; before the first one every action is refused."""
 
-    def __init__(
-        self,
-        engine: EngineId,
-        base_url: str,
-        client: httpx.AsyncClient,
-        *,
-        api_key: str | None = None,
-        deadline_s: float = 5.0,
-    ) -> None:
+    def __init__(self, calls: ControlCalls) -> None:
         self.front = None
-        self._calls = ControlCalls(engine, base_url, client, api_key=api_key, deadline_s=deadline_s)
+        self.engine, self.base_url = calls.engine, calls.base_url
+        self._calls = calls
         self._features: frozenset[str] = frozenset()
         self._adapters: dict[AdapterName, str] = {}
         """Its paths, by the names of those that are loaded. As many as the engine has."""
         self._bases: frozenset[object] = frozenset()
         """Names of its model."""
 
-    @property
-    def engine(self) -> EngineId:
-        return self._calls.engine
-
-    @property
-    def base_url(self) -> str:
-        return self._calls.base_url
-
     async def probe(self) -> Capabilities:
         response = await self._calls.send("GET", "/version")
         version = json_object(response).get("version")
-        if response.status_code in (401, 403):
-            return useless(f"the engine refuses our API key (HTTP {response.status_code})")
+        if (locked := locked_out(response)) is not None:
+            return locked
         if not isinstance(version, str):
-            return useless("it does not answer as vLLM")
+            return unknown("it does not answer as vLLM")
         metrics = (await self._calls.send("GET", "/metrics")).text
         if "vllm:" not in metrics:
-            return useless("it has a version, but not vLLM's metrics")
+            return unknown("it has a version, but not vLLM's metrics")
         self._features = frozenset({"fetch_adapters"} if await self._takes_adapters() else ())
         if self._features:
             await self.models()

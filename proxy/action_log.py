@@ -16,6 +16,8 @@ from .dispatch import Outcome, kind_of
 
 KEPT = 2_048
 """Entries."""
+LATEST = 100
+"""Of those that ended, for who follows them."""
 SHOWN = 16
 """Memories that an entry names."""
 UNDER_WAY = 4_096
@@ -41,7 +43,11 @@ class Entry:
     """done, refused, fenced, unreachable, timeout, failed, superseded or dropped; of a load that did not fail, its state
     as the engine told it. Empty: it is under way."""
     error: str = ""
+    moved_bytes: int = 0
+    """To the device, by a load."""
     took_s: float | None = None
+    end: int = 0
+    """One more than that of the action that ended before it. 0: it is under way."""
 
 
 class ActionLog:
@@ -50,13 +56,20 @@ class ActionLog:
         self._clock = clock
         self._why = why
         self._entries: deque[Entry] = deque(maxlen=kept)
+        self._latest: deque[Entry] = deque(maxlen=LATEST)
         self._under_way: OrderedDict[int, tuple[Action, Entry]] = OrderedDict()
         """By their identity: two that are equal are two."""
         self._number = 0
+        self.ends = 0
+        """Of the actions that are kept, so many have ended."""
 
     def __iter__(self) -> Iterator[Entry]:
         """The newest first."""
         return reversed(self._entries)
+
+    def ended_after(self, end: int) -> list[Entry]:
+        """Of the latest, those that ended after the one of that end, in that order."""
+        return [entry for entry in self._latest if entry.end > end]
 
     def asked(self, action: Action) -> None:
         entry = self._entry(action)
@@ -70,12 +83,18 @@ class ActionLog:
         _, entry = self._under_way.pop(id(action), (action, None))
         if entry is None:
             return
-        if isinstance(action, Renew) and outcome.result not in ("done", "superseded"):
+        if isinstance(action, Renew):
+            if outcome.result in ("done", "superseded"):
+                return
             self._keep(entry)
         load = outcome.load
         entry.result = load.state.value if load is not None and outcome.result == "done" else outcome.result
         entry.error = outcome.error or ""
+        entry.moved_bytes = 0 if load is None else load.moved_bytes
         entry.took_s = self._clock() - entry.at
+        self.ends += 1
+        entry.end = self.ends
+        self._latest.append(entry)
 
     def sizes(self) -> dict[str, int]:
         return {"logged_actions": len(self._entries), "logged_actions_under_way": len(self._under_way)}

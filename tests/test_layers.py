@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ SHELL = "scalesim.proxy"
 RECOGNITION = f"{SHELL}.recognition"
 ACCESS = f"{SHELL}.access"
 TOML = f"{SHELL}.toml_text"
+WORKLOADS = "scalesim.workloads"
+OFFLINE = tuple(
+    f"{SHELL}.cli.{name}" for name in ("calibrate", "machines", "offline", "predicted", "replay", "simulate")
+)
+"""Commands that play simulations, and what they have in common: of the shell, they alone may import those, and inside of functions."""
 BENCH = "scalesim.workloads.bench_core"
 """Looks into the proxy, since no customer could tell what holds its loop."""
 
@@ -95,6 +101,8 @@ def allowed(module: str, name: str) -> bool:
         if within(module, "scalesim.workloads.recognition") and within(name, RECOGNITION):
             return True  # What it measures is the recognition alone.
         return not within(name, SHELL) or within(name, CORE) or within(module, BENCH)
+    if within(name, WORKLOADS):
+        return module in OFFLINE
     if within(module, RECOGNITION):
         return within(name, RECOGNITION, TOML, *(f"{CORE}.{part}" for part in ("durations", "model")))
     if within(module, ACCESS):
@@ -164,6 +172,8 @@ def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
         (f"{ACCESS}.keys", f"{SHELL}.settings"),
         ("scalesim.workloads.player", f"{SHELL}.app"),
         ("scalesim.workloads.player", "proxy.core.model"),
+        (f"{SHELL}.cli.serve", "scalesim.workloads.replay.play"),
+        (f"{SHELL}.app", "scalesim.workloads.program"),
     ],
 )
 def test_the_rules_see_what_is_forbidden(module: str, name: str) -> None:
@@ -181,10 +191,21 @@ def test_the_rules_see_what_is_forbidden(module: str, name: str) -> None:
         (f"{SHELL}.admin.gate", f"{SHELL}.settings.Settings"),
         (f"{SHELL}.app", f"{SHELL}.runtime.Runtime"),
         ("scalesim.workloads.replay.play", f"{CORE}.controller"),
+        (f"{SHELL}.cli.simulate", "scalesim.workloads.planning.plays"),
     ],
 )
 def test_the_rules_let_through_what_is_allowed(module: str, name: str) -> None:
     assert allowed(module, name)
+
+
+def test_the_command_line_comes_without_what_some_commands_play() -> None:
+    look = "import sys, scalesim.proxy.cli.commands; print({name.split('.')[1] for name in sys.modules if name.startswith('scalesim.')}, 'simpy' in sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "'proxy'" in said
+    assert "workloads" not in said
+    assert said.endswith("False\n")
 
 
 def test_relative_imports_are_read_from_where_they_stand() -> None:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle, islice
 
 from .program import Call, Message, Wishes
 from .prose import prose
@@ -42,8 +43,8 @@ class Author:
 
     def chain(self, kind: str, names: Sequence[str]) -> tuple[Call, ...]:
         """The agent's next activation: one call per template, which `kind` tells apart from other uses of it."""
-        calls = []
-        for index, name in enumerate(names):
+        wanted, calls = self._wishes.calls_per_activation, []
+        for index, name in enumerate(islice(cycle(names), wanted) if wanted else names):
             template = self._templates[name]
             task = self._task(kind, name, f"{self._activations}/{index}")
             drawn = self._rng.randint(template.least_output, template.most_output)

@@ -15,7 +15,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -53,6 +53,35 @@ class Cut(Sequence[RecordedCall]):
         self.paths = self._cut([call.prompt for call in calls])
         """Of each call: the pieces that its prompt is made of. The last token is one of its own, as no call hits it."""
 
+    @classmethod
+    def of_pieces(cls, calls: Sequence[RecordedCall], tokens_of: Mapping[int, int]) -> Cut:
+        """Of prompts that are cut already: `prompt` holds numbers of pieces, each of which stands behind one certain
+        beginning and has so many tokens."""
+        cut = cls(())
+        cut._calls = tuple(calls)
+        last = {call.prompt[-1] for call in calls if call.prompt}
+        runs: dict[int, list[int]] = {}
+        for call in calls:
+            path: list[int] = []
+            depth = 0
+            for number in call.prompt:
+                tokens = tokens_of[number]
+                if number not in runs:
+                    split = [tokens - 1, 1] if number in last and tokens > 1 else [tokens]
+                    runs[number] = cut._add(split, depth)
+                path += runs[number]
+                depth += tokens
+            cut.paths.append(path)
+        return cut
+
+    def _add(self, lengths: Sequence[int], depth: int) -> list[int]:
+        first = len(self.lengths)
+        for length in lengths:
+            depth += length
+            self.lengths.append(length)
+            self.depths.append(depth)
+        return list(range(first, len(self.lengths)))
+
     def _cut(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         root = _Node([])
         for prompt in prompts:
@@ -67,9 +96,7 @@ class Cut(Sequence[RecordedCall]):
             node = node.children[prompt[at]]
             at += len(node.tokens)
             if node.piece is None:
-                node.piece = len(self.lengths)
-                self.lengths.append(len(node.tokens))
-                self.depths.append(at)
+                (node.piece,) = self._add([len(node.tokens)], at - len(node.tokens))
             path.append(node.piece)
         return path
 

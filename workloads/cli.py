@@ -23,8 +23,11 @@ from . import (
     replay_cli,
     robustness_cli,
     scaling_cli,
+    scenarios,
     soak_cli,
+    study_cli,
     tables_cli,
+    validate_cli,
 )
 from .builds import Flavour
 from .command_line import DEFAULT
@@ -36,10 +39,14 @@ from .noise import Noise
 from .options import named_numbers
 from .player import Target
 from .program import Impossible, Told
-from .run import run
+from .replay.trace_player import Pace
+from .replay.traces import read_files
+from .run import run, run_trace
 from .servers import Installation
 
 MOST_ENGINES = 3
+TRACE = "trace"
+"""Of the scenarios, the one that is no program."""
 
 
 class EngineKind(StrEnum):
@@ -71,7 +78,9 @@ placement_cli.add_to(app)
 proxy_cli.add_to(app)
 soak_cli.add_to(app)
 scaling_cli.add_to(app)
+study_cli.add_to(app)
 tables_cli.add_to(app)
+validate_cli.add_to(app)
 
 
 @app.command("compare")
@@ -82,6 +91,8 @@ def compare_command(
     seed: common.Seed = 1,
     persona_tokens: common.PersonaTokens = 2000,
     growth_tokens: common.GrowthTokens = 64,
+    active: common.Active = None,
+    calls: common.Calls = 0,
     option: common.Options = None,
     repeats: common.Repeats = 3,
     room: common.PrefixRoom = 0.25,
@@ -134,7 +145,7 @@ def compare_command(
             side_by_side = MOST_ENGINES
         order = Order(
             scenario=scenario,
-            wishes=common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option),
+            wishes=common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option, active, calls),
             names=names,
             room=room,
             repeats=repeats,
@@ -152,12 +163,16 @@ def compare_command(
 @app.command("run")
 def run_command(
     base_url: Annotated[str, typer.Option(metavar="URL", help="Of an engine or the proxy, without /v1.")],
-    scenario: common.ScenarioName = "independent",
+    scenario: Annotated[
+        str, typer.Option(help=f"One of: {', '.join((*scenarios.names(), TRACE))}.")
+    ] = "independent",
     agents: common.Agents = 24,
     steps: common.Steps = 12,
     seed: common.Seed = 1,
     persona_tokens: common.PersonaTokens = 2000,
     growth_tokens: common.GrowthTokens = 64,
+    active: common.Active = None,
+    calls: common.Calls = 0,
     option: common.Options = None,
     told: Annotated[
         Told,
@@ -181,11 +196,20 @@ def run_command(
     admin_key: Annotated[
         str | None, typer.Option(envvar="WORKLOADS_ADMIN_KEY", help="For the admin REST.")
     ] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(help="Files of a recorded trace, the oldest first: for `--scenario trace`."),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Of the trace: times as fast as it was recorded.")] = 1.0,
+    closed: Annotated[
+        bool,
+        typer.Option("--closed", help="Of the trace: a caller's next call waits for the answer to the last."),
+    ] = False,
     out_dir: common.OutDir = None,
 ) -> None:
     """Plays a scenario against one URL and prints a summary."""
     with common.understood():
-        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option)
+        wishes = common.wishes(agents, steps, seed, persona_tokens, growth_tokens, option, active, calls)
         target = Target(
             base_url.rstrip("/").removesuffix("/v1"),
             model or "",
@@ -198,6 +222,13 @@ def run_command(
         errors = Noise.of(named_numbers(noise)) if noise else None
         if errors is not None and (told is not Told.EXACT or target.admin_url is None):
             raise Impossible("only exact distances that are told can have errors")
+        if (scenario == TRACE) != bool(trace):
+            raise Impossible("a recorded trace takes --scenario trace and --trace FILE")
+        recorded = read_files(trace) if trace else None
+        pace = Pace(speed, closed)
+    if recorded is not None:
+        common.finish(run_trace(recorded, pace, target, out_dir or common.new_out_dir("run"), Console()))
+        return
     common.finish(run(scenario, wishes, target, out_dir or common.new_out_dir("run"), Console(), errors))
 
 

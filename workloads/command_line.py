@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from . import scenarios
 from .engines import EngineUnfit
 from .options import named_numbers
 from .player import HintRefused
-from .program import Impossible, Wishes
+from .program import Impossible, Wishes, gap_of
 from .servers import ROOT, Installation, ServerFailed
 from .turns import WarmUpFailed
 
@@ -32,6 +33,12 @@ Steps = Annotated[int, typer.Option(help="Simulated steps.")]
 Seed = Annotated[int, typer.Option(help="The same seed asks for the same.")]
 PersonaTokens = Annotated[int, typer.Option(help="Tokens of each agent's persona.")]
 GrowthTokens = Annotated[int, typer.Option(help="Tokens by which a history grows with each call.")]
+Active = Annotated[
+    float | None, typer.Option(help="Share of the agents that act in a step, about; not of diffusion [0.18].")
+]
+Calls = Annotated[
+    int, typer.Option(help="Calls of each activation; 0: as many as the scenario's chains have.")
+]
 _OWN_OPTIONS = "; ".join(
     f"{name}: {', '.join(known)}" for name in scenarios.names() if (known := scenarios.scenario(name).OPTIONS)
 )
@@ -67,10 +74,26 @@ def new_out_dir(name: str) -> Path:
 
 
 def wishes(
-    agents: int, steps: int, seed: int, persona_tokens: int, growth_tokens: int, option: list[str] | None
+    agents: int,
+    steps: int,
+    seed: int,
+    persona_tokens: int,
+    growth_tokens: int,
+    option: list[str] | None,
+    active: float | None = None,
+    calls: int = 0,
 ) -> Wishes:
     """Raises `Impossible`."""
-    return Wishes(agents, steps, seed, persona_tokens, growth_tokens, options=named_numbers(option or ()))
+    wishes = Wishes(
+        agents,
+        steps,
+        seed,
+        persona_tokens,
+        growth_tokens,
+        calls_per_activation=calls,
+        options=named_numbers(option or ()),
+    )
+    return wishes if active is None else replace(wishes, mean_gap_steps=gap_of(active))
 
 
 @contextmanager

@@ -18,10 +18,16 @@ LoadCounters = Mapping[str, Mapping[str, float]]
 """By kind of memory: issued, used, late, missed and others, as the plugin names them."""
 
 
-def http_client(base_url: str, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+def http_client(
+    base_url: str, headers: Mapping[str, str] | None = None, *, timeout_s: float = 60.0
+) -> httpx.AsyncClient:
     """For control and questions. It ignores web proxies of the environment, and loads certificates only if it needs them."""
     return httpx.AsyncClient(
-        base_url=base_url, headers=headers, trust_env=False, timeout=60, verify=base_url.startswith("https:")
+        base_url=base_url,
+        headers=headers,
+        trust_env=False,
+        timeout=timeout_s,
+        verify=base_url.startswith("https:"),
     )
 
 
@@ -48,6 +54,22 @@ class Counters:
 
 def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
     return {name: value - before.get(name, 0.0) for name, value in after.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an SGLang says of itself."""
+
+    version: str
+    capacity_tokens: int
+    host_tokens: int
+    """Of prefixes; 0 without a host tier."""
+    slots: int
+    """Of adapters; 0 without."""
+    chunk_tokens: int
+    """Of prompts, in one step."""
+    max_running: int
+    block_tokens: int
 
 
 class EngineUnfit(Exception):
@@ -88,6 +110,38 @@ class Engine:
         told = (await self._ask("GET", "/server_info")).json()
         if told.get("enable_cache_report") is False:
             raise EngineUnfit(f"{self.url} was started without --enable-cache-report")
+
+    async def facts(self) -> Facts | None:
+        """None where it does not say, as no engine but SGLang does."""
+        try:
+            told = (await self._ask("GET", "/server_info")).json()
+            state = (told.get("internal_states") or [{}])[0]
+            capacity = int(told["max_total_num_tokens"])
+            most_prefill = int(told.get("max_prefill_tokens") or capacity)
+            chunk = int(told.get("chunked_prefill_size") or 0)
+            host = 0
+            if told.get("enable_hierarchical_cache"):
+                host = int(capacity * float(told.get("hicache_ratio") or 0))
+            return Facts(
+                version=str(told.get("version", "unknown")),
+                capacity_tokens=capacity,
+                host_tokens=host,
+                slots=int(told.get("max_loras_per_batch") or 0) if told.get("enable_lora") else 0,
+                chunk_tokens=min(chunk, most_prefill) if chunk > 0 else most_prefill,
+                max_running=int(
+                    told.get("max_running_requests")
+                    or state.get("effective_max_running_requests_per_dp")
+                    or 0
+                ),
+                block_tokens=max(1, int(told.get("page_size") or 1)),
+            )
+        except (EngineUnfit, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    async def adapters(self) -> list[str]:
+        """Those it has loaded, by name."""
+        models = (await self._ask("GET", "/v1/models")).json().get("data", [])
+        return [str(model["id"]) for model in models if model.get("parent") is not None]
 
     async def count_tokens(self, text: str) -> int:
         return len(await self._tokens({"prompt": text}))

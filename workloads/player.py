@@ -128,6 +128,11 @@ class Player:
         records = tuple(record for task in tasks for record in task.result())
         return StepPlayed(time.perf_counter() - began_s, records)
 
+    async def single(self, activation: Activation, index: int, *, is_named: bool = True) -> CallRecord:
+        """The first call of it, outside of any step; nothing is said of what comes after."""
+        headers = self._names(activation) if is_named else {}
+        return await self._call(activation, 0, index, activation.calls[0], headers)
+
     async def _tell(self, step: Step) -> None:
         told = self._target.told
         if told is Told.NONE:
@@ -228,15 +233,18 @@ class Player:
         return records
 
     def _headers(self, step: Step, activation: Activation, *, last: bool) -> dict[str, str]:
-        if self._target.simulation is None:
-            return {}
-        headers = {"X-Agent-ID": activation.agent, "X-Simulation-ID": self._target.simulation}
-        acts_for = self._acts_for(step, activation) if self._tells and last else None
+        headers = self._names(activation)
+        acts_for = self._acts_for(step, activation) if headers and self._tells and last else None
         if acts_for is not None and math.isfinite(acts_for):
             headers["X-Agent-Acts-For"] = f"{acts_for:.12g} steps"
             if self._target.told is not Told.EXACT:
                 self._told_ends[activation.agent] = step.index + acts_for
         return headers
+
+    def _names(self, activation: Activation) -> dict[str, str]:
+        if self._target.simulation is None:
+            return {}
+        return {"X-Agent-ID": activation.agent, "X-Simulation-ID": self._target.simulation}
 
     def _acts_for(self, step: Step, activation: Activation) -> float | None:
         match self._target.told:

@@ -196,6 +196,8 @@ class Wishes:
     growth_tokens: int = 64
     """By which an agent's history grows with each call."""
     mean_gap_steps: float = 5.5
+    calls_per_activation: int = 0
+    """Exactly so many in each, by the templates of its chain in turn; 0: as many as the scenario's chains have."""
     output_share: float = 1.0
     """Of the tokens that the scenario's templates generate: papers seldom tell them, and with them the weight of decoding
     against that of prefilling."""
@@ -215,11 +217,19 @@ class Wishes:
             ("persona_tokens", self.persona_tokens, 1),
             ("growth_tokens", self.growth_tokens, 0),
             ("mean_gap_steps", self.mean_gap_steps, 1),
+            ("calls_per_activation", self.calls_per_activation, 0),
             ("output_share", self.output_share, 0.01),
             ("chars_per_token", self.chars_per_token, 0.1),
         ):
             if not value >= least:
                 raise Impossible(f"{name} is {value}, and has to be at least {least}")
+
+
+def gap_of(active: float) -> float:
+    """In steps, between activations of an agent, if that share of all are active in a step. Raises `Impossible`."""
+    if not 0 < active <= 1:
+        raise Impossible(f"active is {active:g}, and has to be above 0 and at most 1")
+    return 1 / active
 
 
 def adapter_name(index: int) -> str:

@@ -26,7 +26,7 @@ from .replay.player import play
 from .replay.proxy import PLAN_EVERY_S
 from .replay.results import Results, Spread
 from .replay.trace_player import Pace, play_trace
-from .replay.traces import Trace, read
+from .replay.traces import read_files
 from .replay.world import Setting, policy_names
 from .scenarios import scenario as scenario_of
 
@@ -112,7 +112,7 @@ def replay_command(
         began = time.perf_counter()
         played: Callable[[Progressed], Results]
         if trace is not None:
-            recorded = _read(trace)
+            recorded = read_files([trace])
             pace, calls = Pace(speed, closed), len(recorded.calls)
             played = partial(play_trace, recorded, setting, pace)
         else:
@@ -139,11 +139,6 @@ def _write(path: Path, what: dict[str, object]) -> None:
         path.write_text(json.dumps(what, indent=1, sort_keys=True) + "\n")
     except OSError as exc:
         raise typer.BadParameter(f"{path} cannot be written: {exc.strerror}") from exc
-
-
-def _read(path: Path) -> Trace:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        return read(lines, str(path))
 
 
 def _watched(played: Callable[[Progressed], Results], calls: int) -> Results:

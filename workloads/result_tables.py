@@ -286,7 +286,71 @@ def _no_names(results: Mapping[str, Result]) -> Iterator[list[str]]:
         yield [result["scenario"], *of_belady, _share(unnamed["first_calls"] / named["first_calls"])]
 
 
+_STUDIED: Mapping[str, tuple[str, int | None]] = {
+    "step_s": ("step, s", 2),
+    "ttft_s": ("TTFT, s", 2),
+    "first_calls": ("first calls", None),
+    "first_of_belady": ("of Belady", None),
+    "all_calls": ("all calls", None),
+    "all_of_belady": ("all, of Belady", None),
+    "on_device": ("prefixes found", None),
+    "adapters": ("adapters found", None),
+    "load": ("time loading", None),
+    "hidden": ("hidden", None),
+    "could_be_hidden": ("bound", None),
+    "demand_gb": ("GB waited for", 0),
+    "ahead_gb": ("GB ahead", 0),
+    "wasted_gb": ("GB for nothing", 0),
+    "moves": ("moves", 0),
+}
+"""Of a study's columns: what the table calls them, and digits behind the point; None: they are shares."""
+
+
+def study_heads(result: Result) -> list[str]:
+    """But for the first, which has what is varied."""
+    return [*result["names"][1:], *(_STUDIED[name][0] for name in result["columns"])]
+
+
+def study_cells(result: Result, row: Result) -> list[str]:
+    return [
+        *(f"{row[name]:g}" if isinstance(row[name], int | float) else row[name] for name in result["names"]),
+        *(_studied(row[name], _STUDIED[name][1]) for name in result["columns"]),
+    ]
+
+
+def _studied(value: float | None, digits: int | None) -> str:
+    if digits is None:
+        return _share(value)
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _study(results: Mapping[str, Result]) -> Iterator[list[str]]:
+    result = _of_one(results)
+    yield from _head(result["names"][0], *study_heads(result))
+    for row in result["rows"]:
+        yield study_cells(result, row)
+
+
+def _belady_share(results: Mapping[str, Result]) -> Iterator[list[str]]:
+    """A row a policy, best first by what it finds over all scenarios."""
+    rows = _of_one(results)["rows"]
+    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
+    shares = {(row["policy"], row["scenario"]): row for row in rows}
+    policies = list(dict.fromkeys(row["policy"] for row in rows))
+    policies.sort(key=lambda policy: -sum(shares[policy, name]["first_of_belady"] for name in scenarios))
+    yield from _head("policy", *(f"{name}: first calls / all" for name in scenarios))
+    for policy in policies:
+        yield [
+            policy,
+            *(
+                f"{_share(shares[policy, name]['first_of_belady'])} / {_share(shares[policy, name]['all_of_belady'])}"
+                for name in scenarios
+            ),
+        ]
+
+
 TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
+    "belady-share": _belady_share,
     "beside": _beside,
     "comparison": _comparison,
     "core": _core,
@@ -296,6 +360,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Result]], Iterator[list[str]]]] = {
     "over-hicache": _over_hicache,
     "recognition": _recognition,
     "shown-first": _shown_first,
+    "study": _study,
     "wrong": _wrong,
 }
 """By the name in a page's comment."""

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from scalesim.proxy.core.model import SimulationId
 
@@ -67,6 +67,22 @@ class KnownKey:
     """In the keys' file; else in the settings."""
 
 
+class Configured(Protocol):
+    """What the settings say of keys."""
+
+    @property
+    def client_keys(self) -> Sequence[Key]: ...
+
+    @property
+    def simulation_keys(self) -> Sequence[Key]: ...
+
+    @property
+    def admin_keys(self) -> Sequence[str]: ...
+
+    @property
+    def keys_file(self) -> str | None: ...
+
+
 class _All(NamedTuple):
     clients: Sequence[Key]
     simulations: Sequence[Key]
@@ -78,25 +94,19 @@ class Keyring:
     """`clients` and `admins` find keys by what is sent; both are replaced as a whole, and `changed` is told."""
 
     def __init__(
-        self,
-        *,
-        clients: Sequence[Key] = (),
-        simulations: Sequence[Key] = (),
-        admin_keys: Sequence[str] = (),
-        file: Path | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, configured: Configured, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        """As the settings have them. Raises `BadKeyFile`."""
-        self.file = file
+        """Raises `BadKeyFile`."""
+        self.file = None if configured.keys_file is None else Path(configured.keys_file)
         self.changed: Callable[[], None] = lambda: None
         self._now = now
         self._turn = asyncio.Lock()
         self._clients: Sequence[Key] = ()
         self._simulations: Sequence[Key] = ()
         self._admins: Sequence[Key] = ()
-        self._stored: tuple[StoredKey, ...] = ()
+        self._stored = self._read()
         self.clients = self.admins = Keys(())
-        self._set(self._together(clients, simulations, admin_keys, self._read()))
+        self._set(self._together(configured, None))
 
     def sizes(self) -> dict[str, int]:
         return {"stored_keys": len(self._stored)}
@@ -139,28 +149,25 @@ class Keyring:
         async with self._turn:
             yield await asyncio.to_thread(self._read)
 
-    def check(
-        self,
-        clients: Sequence[Key],
-        simulations: Sequence[Key],
-        admin_keys: Sequence[str],
-        stored: tuple[StoredKey, ...] | None,
-    ) -> None:
+    def check(self, configured: Configured, stored: tuple[StoredKey, ...] | None) -> None:
         """Raises `BadKeyFile` if a key would be in two places. `stored`: as `held` had it; None: as the file was last read."""
-        self._together(clients, simulations, admin_keys, self._stored if stored is None else stored)
+        self._together(configured, stored)
+
+    def configure(self, configured: Configured, stored: tuple[StoredKey, ...] | None) -> None:
+        """From the next request on. `stored` as for `check`. Raises `BadKeyFile`, and nothing was changed."""
+        self._set(self._together(configured, stored))
+        self.changed()
 
     def _read(self) -> tuple[StoredKey, ...]:
         return () if self.file is None else key_file.read(self.file)
 
-    def _together(
-        self,
-        clients: Sequence[Key],
-        simulations: Sequence[Key],
-        admin_keys: Sequence[str],
-        stored: tuple[StoredKey, ...],
-    ) -> _All:
+    def _together(self, configured: Configured, stored: tuple[StoredKey, ...] | None) -> _All:
         """Raises `BadKeyFile` if a key is in two places."""
-        admins = [Key(f"admin-{number}", digest_of(key)) for number, key in enumerate(admin_keys, 1)]
+        stored = self._stored if stored is None else stored
+        clients, simulations = configured.client_keys, configured.simulation_keys
+        admins = [
+            Key(f"admin-{number}", digest_of(key)) for number, key in enumerate(configured.admin_keys, 1)
+        ]
         digests = [
             *(one.digest for one in (*clients, *simulations, *admins)),
             *(one.digest for one in stored),
@@ -170,19 +177,6 @@ class Keyring:
                 f"keys_file: {self.file}: a key stands there twice, or in the settings as well; each must be another"
             )
         return _All(clients, simulations, admins, stored)
-
-    def configure(
-        self,
-        clients: Sequence[Key],
-        simulations: Sequence[Key],
-        admin_keys: Sequence[str],
-        stored: tuple[StoredKey, ...] | None,
-    ) -> None:
-        """From the next request on. `stored` as for `check`. Raises `BadKeyFile`, and nothing was changed."""
-        self._set(
-            self._together(clients, simulations, admin_keys, self._stored if stored is None else stored)
-        )
-        self.changed()
 
     # What operators do
 

@@ -84,7 +84,10 @@ class Desk:
     controller: Controller
     fleet: Fleet
     callers: Ladder
+    relay: Sized
+    """Which carries the calls."""
     tables: Sequence[Sized]
+    """All others."""
     configuration: Configuration
     clock: Callable[[], float]
     began: float
@@ -216,6 +219,6 @@ class Desk:
 
     def sizes(self) -> dict[str, int]:
         sizes = {**self.controller.sizes(), **self.runtime.sizes(), **self.fleet.sizes()}
-        for table in self.tables:
+        for table in (self.relay, *self.tables):
             sizes.update(table.sizes())
         return sizes

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from scalesim.proxy.access.key_file import BadKeyFile, Kind
+from scalesim.proxy.access.key_file import NAME, BadKeyFile, Kind
 from scalesim.proxy.access.keyring import (
     KeyOfSettings,
     KeyRefused,
@@ -36,9 +36,10 @@ _KEY: dict[str, JsonValue] = {
     "source": "keys_file",
 }
 _SECRET: dict[str, JsonValue] = {**_KEY, "key": "sk-scalesim-…"}
-KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_NAME = f"^{NAME.pattern}$"
+KeyName = Annotated[str, StringConstraints(pattern=_NAME)]
 KindPath = Annotated[Kind, Path(examples=["client"])]
-KeyPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["ann"])]
+KeyPath = Annotated[str, Path(pattern=_NAME, examples=["ann"])]
 
 
 class KeySource(StrEnum):

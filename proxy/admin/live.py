@@ -33,11 +33,10 @@ from scalesim.proxy.core.events import (
     Event,
     Interacted,
     Moved,
-    Settled,
     SimulationEnded,
 )
 from scalesim.proxy.core.model import KV_PREFIX, AgentName, EngineId, Owner, SimulationId, owner_of
-from scalesim.proxy.dashboard.actions import Log
+from scalesim.proxy.dashboard.actions import row
 from scalesim.proxy.dashboard.field import Field, seen
 from scalesim.proxy.dashboard.meter import Meter
 from scalesim.proxy.dashboard.patch import Json, patch
@@ -158,7 +157,6 @@ class Live:
         self._channels: dict[SimulationId | None, Channel] = {}
         self._number = 0
         self._overview: Json = {}
-        self._log = Log()
         self._meter = Meter()
         self._told_actions = 0
         self._stop_hearing: Callable[[], None] | None = None
@@ -197,8 +195,8 @@ class Live:
         now = self._desk.clock()
         before, self._overview = self._overview, self._looked_over()
         changed = patch(before, self._overview)
-        actions = self._log.since(self._told_actions)
-        self._told_actions = self._log.number
+        actions = self._ended_after(self._told_actions)
+        self._told_actions = self._desk.action_log.ends
         for channel in list(self._channels.values()):
             await self._look(channel)
         self._number += 1
@@ -221,7 +219,7 @@ class Live:
 
     def _begin(self) -> None:
         if self._stop_hearing is None:
-            self._log, self._meter, self._told_actions = Log(), Meter(), 0
+            self._meter, self._told_actions = Meter(), self._desk.action_log.ends
             self._stop_hearing = self._desk.runtime.overhear(self._hear)
             self._overview = self._looked_over()
         if self._beats is None or self._beats.done():
@@ -290,7 +288,7 @@ class Live:
         told: Json = {
             "at": round(self._desk.clock(), 3),
             "overview": self._overview,
-            "actions": self._log.since(0),
+            "actions": self._ended_after(0),
         }
         if channel.simulation is None:
             yield self._message("picture", told, number)
@@ -309,6 +307,9 @@ class Live:
         # Words of closed sets are keys, and they are enums.
         data = orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS)
         return f"{name}event: {event}\ndata: ".encode() + data + b"\n\n"
+
+    def _ended_after(self, end: int) -> list[Any]:
+        return [row(entry) for entry in self._desk.action_log.ended_after(end)]
 
     def _looked_over(self) -> Json:
         return {**overview(self._desk), "meter": self._meter.told()}
@@ -344,8 +345,6 @@ class Live:
             case SimulationEnded(simulation=simulation) if simulation in self._channels:
                 channel = self._channels[simulation]
                 channel.touch(channel.shown.names)
-            case Settled():
-                self._log.note(event)
 
     def _touch(self, simulation: SimulationId, names: Iterable[AgentName]) -> None:
         channel = self._channels.get(simulation)

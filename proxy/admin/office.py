@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from scalesim.proxy.access.keyring import Keyring
@@ -62,10 +61,4 @@ class Office:
     def of(cls, settings: Settings) -> Office:
         """Of a proxy that is changed by nobody."""
         configuration = Configuration(settings)
-        keyring = Keyring(
-            clients=settings.client_keys,
-            simulations=settings.simulation_keys,
-            admin_keys=settings.admin_keys,
-            file=None if settings.keys_file is None else Path(settings.keys_file),
-        )
-        return cls(configuration, keyring, Book(Shelf()), configuration.reload)
+        return cls(configuration, Keyring(settings), Book(Shelf()), configuration.reload)

@@ -20,7 +20,7 @@ SIMULATIONS = 50
 def overview(desk: Desk) -> Json:
     """Costs what simulations (as many as are told) and engines there are, never what agents there are."""
     now, runtime = desk.clock(), desk.runtime
-    sizes = desk.tables[0].sizes()  # of the relay: the others are many, and nobody looks at them here
+    sizes = desk.relay.sizes()  # the other tables are many, and nobody looks at them here
     loads: Json = {}
     for (kind, state), total in runtime.loads.items():
         seconds = round(total.seconds, 3)
@@ -32,7 +32,7 @@ def overview(desk: Desk) -> Json:
         {
             "version": scalesim.__version__,
             "mode": desk.settings.mode.value,
-            "policy": desk.settings.policy,
+            "policy": desk.controller.policy(),
             "port": desk.settings.port or None,
             "ending": desk.is_ending() or None,
             "known": desk.controller.simulation_count,

@@ -226,7 +226,7 @@ async def assembled(
                 trace=trace,
             )
             traces.record = relay.record
-            keyring = _keyring(settings)
+            keyring = Keyring(settings)
             entrance = _entrance(ModelList(relay, fleet.merged), settings, keyring, clock)
             keyring.changed = lambda: entrance.let_in(keyring.clients, closed=keyring.is_closed)
             door = Door(
@@ -388,16 +388,6 @@ async def _tracing(
         provider_of=provider_of,
     ) as traces:
         yield traces
-
-
-def _keyring(settings: Settings) -> Keyring:
-    """Raises `BadKeyFile`."""
-    return Keyring(
-        clients=settings.client_keys,
-        simulations=settings.simulation_keys,
-        admin_keys=settings.admin_keys,
-        file=None if settings.keys_file is None else Path(settings.keys_file),
-    )
 
 
 def _entrance(app: ModelList, settings: Settings, keyring: Keyring, clock: Callable[[], float]) -> Entrance:

@@ -9,6 +9,7 @@ import httpx
 
 from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import EngineAdapter
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.front import FrontAdapter
 from scalesim.engine_adapters.front_kinds import KINDS
 from scalesim.engine_adapters.sglang import SGLangAdapter
@@ -38,7 +39,6 @@ def fleet_of(
     known: Callable[[str], EngineId | None],
 ) -> Fleet:
     """Without an engine yet. `client` is for control calls; `known`: where the group knows an agent to live."""
-
     return Fleet(
         registry=Registry(drain_s=settings.engine_drain_s),
         models=Models(dict(settings.aliases), is_registered=controller.knows_adapter),
@@ -62,20 +62,18 @@ def fleet_of(
 def adapter_for(address: Address, client: httpx.AsyncClient, api_key: str | None) -> EngineAdapter:
     """Of an engine, or of a front end and the engines that are listed behind it."""
 
-    def engine(name: EngineId, url: str) -> EngineAdapter:
-        return SGLangAdapter(name, url, client, api_key=api_key, deadline_s=DEADLINE_S)
+    def calls(name: EngineId, url: str) -> ControlCalls:
+        return ControlCalls(name, url, client, api_key=api_key, deadline_s=DEADLINE_S)
 
-    front = address.front
+    itself, front = calls(address.name, address.base_url), address.front
     if front is None:
-        return AnyEngine(address.name, address.base_url, client, api_key=api_key, deadline_s=DEADLINE_S)
+        return AnyEngine(itself)
     return FrontAdapter(
         KINDS[front.kind],
-        engine(address.name, address.base_url),
-        [engine(EngineId(f"{address.name} > {url}"), url) for url in front.engines],
-        client,
+        itself,
+        SGLangAdapter(itself),
+        [SGLangAdapter(calls(EngineId(f"{address.name} > {url}"), url)) for url in front.engines],
         hints=dict(front.hints),
-        api_key=api_key,
-        deadline_s=DEADLINE_S,
     )
 
 

@@ -135,15 +135,13 @@ class Reloading:
 
     def _apply(self, before: Settings, now: Settings, changed: frozenset[str]) -> None:
         for group, names in GROUPS.items():
-            if changed & names:
+            if changed & names or group == "keys":  # whose file may have changed alone
                 self._takers[group](before, now)
-        if "keys" not in {group for group, names in GROUPS.items() if changed & names}:
-            self._keys(before, now)  # the keys' file may have changed alone
 
     def _objections(self, now: Settings) -> list[str]:
         problems = []
         try:
-            self._parts.keyring.check(now.client_keys, now.simulation_keys, now.admin_keys, self._stored)
+            self._parts.keyring.check(now, self._stored)
         except BadKeyFile as exc:
             problems.append(str(exc))
         known = {entry.address.name: entry.address for entry in self._parts.fleet.registry}
@@ -179,12 +177,11 @@ class Reloading:
         self._parts.relay.max_body_bytes = int(now.max_body_mb * 1_000_000)
 
     def _keys(self, _: Settings, now: Settings) -> None:
-        self._parts.keyring.configure(now.client_keys, now.simulation_keys, now.admin_keys, self._stored)
+        self._parts.keyring.configure(now, self._stored)
 
     def _core(self, _: Settings, now: Settings) -> None:
         # What cannot change while it runs is what it was.
-        config = making.controller_config(now)
-        self._parts.controller.configure(config)
+        self._parts.controller.configure(making.controller_config(now))
 
     def _recipes(self, _: Settings, now: Settings) -> None:
         self._parts.shelf.folder = None if now.recipes_folder is None else Path(now.recipes_folder)

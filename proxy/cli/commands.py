@@ -15,8 +15,10 @@ from .engines import engines
 from .keys import keys
 from .recipes import recipes
 from .record import record_command
+from .replay import replay_command
 from .serve import serve_command
 from .settings import settings_command
+from .simulate import simulate_command
 from .status import status
 
 cli = typer.Typer(
@@ -42,6 +44,8 @@ cli.command("record")(record_command)
 cli.command("status")(status)
 cli.command("doctor")(doctor)
 cli.command("settings")(settings_command)
+cli.command("simulate")(simulate_command)
+cli.command("replay")(replay_command)
 cli.add_typer(agents, name="agents")
 cli.add_typer(engines, name="engines")
 cli.add_typer(recipes, name="recipes")

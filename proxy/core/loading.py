@@ -116,7 +116,8 @@ class Loading:
         self, engine: Engine, nearest: Nearest, sight: Sight, at: float
     ) -> Generator[int, None, list[Want]]:
         """What is to be loaded ahead, nearest first, what is on its way included."""
-        if not engine.residency.pools:
+        if not (engine.residency.pools and any(chain.from_iterable(self._ways(engine).values()))):
+            engine.needed = {}
             return []
         needs = yield from self._needs(engine, nearest, sight)
         needs.running.update(MemoryId(LORA, adapter) for adapter in engine.adapters_in_use)
@@ -240,11 +241,7 @@ class Loading:
 
     def _needs(self, engine: Engine, nearest: Nearest, sight: Sight) -> Generator[int, None, _Needs]:
         needs = _Needs()
-        features, leaving = engine.features, self.adapters.leaving
-        ways = {
-            kind.name: (kind.way(features, False, self.parts), kind.way(features, True, self.parts))
-            for kind in self.kinds
-        }
+        leaving, ways = self.adapters.leaving, self._ways(engine)
         agents, near, active, distances = sight.agents, sight.near, sight.active, needs.distances
         away, is_active, is_running = needs.near, needs.active, needs.running
         for adapter in sight.asked_adapters:
@@ -256,26 +253,36 @@ class Loading:
             if number % _PIECE == 0:
                 yield _PIECE // _MODERATE
             agent = agents[owner]
-            runs_on, known = agent.adapter, before.get(owner)
+            runs_on = agent.requested if agent.assigned is None else agent.adapter
+            known = before.get(owner)
             if leaving and runs_on in leaving:
                 runs_on = None
             if known is None or known[0] != (owner, runs_on, agent.size_tokens):
                 known = self._needed(AgentView(owner, runs_on, agent.size_tokens))
             view, memories = needed[owner] = known
-            has_own = agent.host_copy is not None or agent.simulation.host_copy
+            goes_on, runs, is_near = owner in active, agent.running, owner in near
+            has_own = is_near and (agent.host_copy is not None or agent.simulation.host_copy)
             for memory, kind in memories:
                 if is_new := memory not in distances:
                     distances[memory] = distance
-                if owner in active:
+                if goes_on:
                     is_active.add(memory)
-                if agent.running:
+                if runs:
                     is_running.add(memory)
-                if owner in near and (is_new or memory not in away):
+                if is_near and (is_new or memory not in away):
                     way = ways[kind.name][not has_own or agent.has_host_copy(kind.name)]
                     if way is not None:
                         away[memory] = distance, view, kind, way
         engine.needed = needed
         return needs
+
+    def _ways(self, engine: Engine) -> dict[str, tuple[Way | None, Way | None]]:
+        """By kind, how the engine loads what is to have no copy in host memory, and what is."""
+        features, parts = engine.features, self.parts
+        return {
+            kind.name: (kind.way(features, False, parts), kind.way(features, True, parts))
+            for kind in self.kinds
+        }
 
     def _ask_for(
         self, adapter: AdapterName, needs: _Needs, ways: Mapping[str, tuple[Way | None, Way | None]]

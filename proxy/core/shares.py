@@ -66,7 +66,7 @@ def granted(
         if owner not in pinned and size <= left:
             left -= size
             pinned.add(owner)
-    return tuple(owner for owner, _, _ in sized if owner in pinned)
+    return tuple([owner for owner, _, _ in sized if owner in pinned])
 
 
 def fair_order(

@@ -8,6 +8,7 @@ from typing import Protocol
 import httpx
 import pytest
 
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.engine_adapters.emulated.cache import TRIM_TOKENS
 from scalesim.engine_adapters.sglang import SGLangAdapter
@@ -27,7 +28,9 @@ class TestExtended(ExtendedContract):
     @pytest.fixture
     async def bench(self, extended_engine: Server) -> AsyncIterator[Bench]:
         async with client_of(extended_engine.url) as client:
-            yield await bench_on(SGLangAdapter(EngineId("sglang"), extended_engine.url, client), client)
+            yield await bench_on(
+                SGLangAdapter(ControlCalls(EngineId("sglang"), extended_engine.url, client)), client
+            )
 
 
 class MemoryEngine(Protocol):
@@ -45,7 +48,7 @@ class TestMemory(MemoryContract):
     async def bench(self, memory_engine: MemoryEngine) -> AsyncIterator[MemoryBench]:
         url = memory_engine.server.url
         async with client_of(url) as client:
-            adapter = SGLangAdapter(EngineId("memory"), url, client)
+            adapter = SGLangAdapter(ControlCalls(EngineId("memory"), url, client))
             yield await memory_bench_on(adapter, client, memory_engine.adapters)
 
 
@@ -53,7 +56,9 @@ class TestStock(StockContract):
     @pytest.fixture
     async def bench(self, stock_engine: Server) -> AsyncIterator[Bench]:
         async with client_of(stock_engine.url) as client:
-            yield await bench_on(SGLangAdapter(EngineId("stock"), stock_engine.url, client), client)
+            yield await bench_on(
+                SGLangAdapter(ControlCalls(EngineId("stock"), stock_engine.url, client)), client
+            )
 
 
 @pytest.mark.anyio
@@ -65,7 +70,7 @@ async def test_the_emulated_engine_hits_and_evicts_as_sglang_does(extended_engin
         client_of(extended_engine.url) as real,
         httpx.AsyncClient(transport=transport, base_url="http://emulated") as small,
     ):
-        await bench_on(SGLangAdapter(EngineId("sglang"), extended_engine.url, real), real)
+        await bench_on(SGLangAdapter(ControlCalls(EngineId("sglang"), extended_engine.url, real)), real)
         seen = await replay(steps, real)
         expected = await replay(steps, small)
     # The last victim of an eviction is cut in grains of so many tokens.

@@ -15,6 +15,7 @@ import pytest
 
 from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import Fence
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.proxy.core.model import AdapterName, EngineId
 from scalesim.workloads.servers import Server, Servers
 from tests.engine_adapters.any_contract import AnyBench, AnyContract
@@ -89,7 +90,7 @@ async def _bench(
     server: Server, shown: Callable[[Row, str], None], adapters: Mapping[AdapterName, str] | None = None
 ) -> AsyncIterator[AnyBench]:
     async with client_of(server.url) as client:
-        adapter = AnyEngine(EngineId("tried"), server.url, client, deadline_s=60.0)
+        adapter = AnyEngine(ControlCalls(EngineId("tried"), server.url, client, deadline_s=60.0))
         known = await adapter.probe()
         cards = [card for card in await adapter.models() if isinstance(card, dict) and not card.get("parent")]
         kind = known.kind

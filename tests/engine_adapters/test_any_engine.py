@@ -7,6 +7,7 @@ import pytest
 
 from scalesim.engine_adapters.any_engine import AnyEngine
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.proxy.core.actions import Order
 from scalesim.proxy.core.model import EngineId, Owner
 from tests.engine_adapters.test_llama_cpp import LlamaCpp
@@ -42,7 +43,9 @@ class Address:
         return self.there(request)
 
     def engine(self) -> AnyEngine:
-        return AnyEngine(ENGINE, "http://engine/", httpx.AsyncClient(transport=httpx.MockTransport(self)))
+        return AnyEngine(
+            ControlCalls(ENGINE, "http://engine/", httpx.AsyncClient(transport=httpx.MockTransport(self)))
+        )
 
 
 @pytest.mark.parametrize(

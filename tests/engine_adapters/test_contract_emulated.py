@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalesim.engine_adapters.base import EngineRefused, Fence
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.actions import Renew
@@ -37,7 +38,9 @@ class TestExtended(ExtendedContract):
             capacity_tokens=CAPACITY_TOKENS, decode_s_per_token=DECODE_S_PER_TOKEN, beat_interval_s=None
         )
         async with serve(engine.app) as url, client_of(url) as client:
-            yield await bench_on(SGLangAdapter(EngineId("emulated"), url, client), client, engine.beat)
+            yield await bench_on(
+                SGLangAdapter(ControlCalls(EngineId("emulated"), url, client)), client, engine.beat
+            )
 
 
 @pytest.mark.anyio
@@ -55,7 +58,7 @@ class TestMemory(MemoryContract):
         for path in paths.values():
             path.mkdir()
         async with serve(engine.app) as url, client_of(url) as client:
-            adapter = SGLangAdapter(EngineId("emulated"), url, client)
+            adapter = SGLangAdapter(ControlCalls(EngineId("emulated"), url, client))
             told = {name: str(path) for name, path in paths.items()}
             yield await memory_bench_on(adapter, client, told, engine.beat)
 
@@ -68,7 +71,7 @@ class TestStock(StockContract):
             capacity_tokens=CAPACITY_TOKENS, decode_s_per_token=DECODE_S_PER_TOKEN, extended=False
         )
         async with serve(engine.app) as url, client_of(url) as client:
-            yield await bench_on(SGLangAdapter(EngineId("stock"), url, client), client)
+            yield await bench_on(SGLangAdapter(ControlCalls(EngineId("stock"), url, client)), client)
 
 
 @pytest.mark.anyio
@@ -80,7 +83,7 @@ class TestKeys:
 
     async def test_with_the_key_everything_works(self, url: str) -> None:
         async with client_of(url) as client:
-            adapter = SGLangAdapter(EngineId("locked"), url, client, api_key=KEY)
+            adapter = SGLangAdapter(ControlCalls(EngineId("locked"), url, client, api_key=KEY))
             assert (await adapter.probe()).extended
             await adapter.carry_out(Renew(EngineId("locked")), Fence(1, 1))
             await adapter.abort("nobody")
@@ -88,7 +91,7 @@ class TestKeys:
     @pytest.mark.parametrize("key", [None, "wrong"])
     async def test_without_it_the_engine_is_of_no_use_and_says_so(self, url: str, key: str | None) -> None:
         async with client_of(url) as client:
-            adapter = SGLangAdapter(EngineId("locked"), url, client, api_key=key)
+            adapter = SGLangAdapter(ControlCalls(EngineId("locked"), url, client, api_key=key))
             with pytest.raises(EngineRefused, match="401"):
                 await adapter.carry_out(Renew(EngineId("locked")), Fence(1, 1))
             known = await adapter.probe()
@@ -104,5 +107,5 @@ async def test_a_restarted_engine_has_another_boot_id() -> None:
         for _ in range(2):
             engine = EmulatedEngine(extended=extended)
             async with serve(engine.app) as url, client_of(url) as client:
-                boots.add((await SGLangAdapter(EngineId("e"), url, client).probe()).boot_id)
+                boots.add((await SGLangAdapter(ControlCalls(EngineId("e"), url, client)).probe()).boot_id)
         assert len(boots) == 2

@@ -12,6 +12,7 @@ import pytest
 
 from scalesim.engine_adapters import front
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, FenceLost
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.front import FrontAdapter
 from scalesim.engine_adapters.front_kinds import KINDS, key_of
 from scalesim.proxy.core.actions import (
@@ -73,9 +74,8 @@ class Rig:
         for one in self.engines.values():
             one.capabilities, one.next_report = ALL, report()
         itself = FakeAdapter("http://front:1", engine=MAIN)
-        self.front = FrontAdapter(
-            KINDS[kind], itself, self.engines.values(), self.client, hints=hints, deadline_s=0.2
-        )
+        calls = ControlCalls(MAIN, itself.base_url, self.client, deadline_s=0.2)
+        self.front = FrontAdapter(KINDS[kind], calls, itself, self.engines.values(), hints=hints)
 
     async def carry_out(self, action: Action) -> LoadResult | None:
         return await self.front.carry_out(action, FENCE)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.base import EngineRefused, EngineUnreachable, Fence, FenceLost
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.llama_cpp import LlamaCppAdapter
 from scalesim.proxy.core.actions import Evict, FetchAdapter, Load, Order, Pin, Renew, StopLoad
 from scalesim.proxy.core.model import (
@@ -47,7 +48,7 @@ class LlamaCpp:
 
     def adapter(self) -> LlamaCppAdapter:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return LlamaCppAdapter(ENGINE, "http://engine:8080/", client)
+        return LlamaCppAdapter(ControlCalls(ENGINE, "http://engine:8080/", client))
 
     def runs(self, number: int, tokens: int = 100) -> None:
         self.tasks += 1

@@ -18,6 +18,7 @@ from scalesim.engine_adapters.base import (
     Fence,
     FenceLost,
 )
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.engine_adapters.sglang_plugin import wire
 from scalesim.engine_adapters.sglang_requests import salting
@@ -66,7 +67,7 @@ class Far:
 
     def adapter(self, **options: Any) -> SGLangAdapter:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return SGLangAdapter(ENGINE, "http://engine:30000/", client, **options)
+        return SGLangAdapter(ControlCalls(ENGINE, "http://engine:30000/", client, **options))
 
 
 def always(status: int, payload: object) -> Far:

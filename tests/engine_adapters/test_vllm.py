@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.base import AdapterNameTaken, EngineRefused, EngineUnreachable, Fence
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.vllm import VLLMAdapter
 from scalesim.proxy.core.actions import DropAdapter, FetchAdapter, Order
 from scalesim.proxy.core.model import AdapterName, EngineId
@@ -37,7 +38,7 @@ class VLLM:
 
     def adapter(self) -> VLLMAdapter:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return VLLMAdapter(ENGINE, "http://engine:8000/", client)
+        return VLLMAdapter(ControlCalls(ENGINE, "http://engine:8000/", client))
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path

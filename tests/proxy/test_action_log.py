@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from scalesim.proxy.action_log import ActionLog, Entry
+from scalesim.proxy.action_log import LATEST, ActionLog, Entry
 from scalesim.proxy.core.actions import Action, Load, Order, Pin, Renew
 from scalesim.proxy.core.model import KV_PREFIX, EngineId, LoadResult, LoadState, MemoryId, Owner
 from scalesim.proxy.dispatch import Outcome
@@ -64,3 +64,25 @@ def test_the_last_of_them_are_kept_the_newest_first() -> None:
     assert [entry.memories[0].key for entry in found] == ["town/c", "town/b"]
     kept.ended(actions[0], Outcome("done"))
     assert kept.sizes() == {"logged_actions": 2, "logged_actions_under_way": 2}
+
+
+def test_who_follows_it_is_told_of_each_end_once_and_of_the_latest_alone() -> None:
+    kept, _ = log(kept=500)
+    one, other = (Pin(GPU, (Owner(f"town/{name}"),)) for name in "ab")
+    for action in (one, other):
+        kept.asked(action)
+    assert kept.ended_after(0) == []
+    for action in (other, one):
+        kept.ended(action, Outcome("done"))
+    assert [entry.memories[0].key for entry in kept.ended_after(0)] == ["town/b", "town/a"]
+    seen = kept.ends
+    renewal = Renew(GPU)
+    kept.asked(renewal)
+    kept.ended(renewal, Outcome("done"))
+    assert kept.ended_after(seen) == [], "it says nothing new"
+    for _ in range(LATEST + 10):
+        action = Order(GPU, ())
+        kept.asked(action)
+        kept.ended(action, Outcome("done"))
+    latest = [entry.end for entry in kept.ended_after(seen)]
+    assert latest == list(range(seen + 11, seen + LATEST + 11))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -210,3 +211,24 @@ def test_calls_that_are_cut_once_give_the_same_replays() -> None:
     for replay in (minimum, least_recent, most_recent):
         assert replay(cut, 6) == replay(calls, 6)
     assert (len(cut), list(cut)) == (len(calls), calls)
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=8), st.integers(1, 12))
+def test_prompts_that_are_cut_already_hit_as_much(prompts: list[str], capacity: int) -> None:
+    calls = one_after_the_other(*prompts, output=1)
+    numbers = {prompt[:end]: 0 for prompt in prompts for end in range(1, len(prompt) + 1)}
+    numbers = {beginning: number for number, beginning in enumerate(numbers)}
+    cut = [
+        replace(call, prompt=[numbers[prompt[:end]] for end in range(1, len(prompt) + 1)])
+        for call, prompt in zip(calls, prompts, strict=True)
+    ]
+    pieces = Cut.of_pieces(cut, dict.fromkeys(numbers.values(), 1))
+    assert minimum(pieces, capacity) == minimum(calls, capacity)
+
+
+def test_the_last_token_of_a_piece_that_ends_a_prompt_is_hit_only_by_those_that_go_on() -> None:
+    def call(at: int, *pieces: int) -> RecordedCall:
+        return RecordedCall(2 * at, 2 * at + 1, pieces, 0, first=True)
+
+    calls = [call(0, 7), call(1, 7), call(2, 7, 8), call(3, 7, 8)]
+    assert unlimited(Cut.of_pieces(calls, {7: 10, 8: 5})).tokens == (0, 9, 10, 14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -64,6 +65,34 @@ async def test_run_tells_what_it_is_asked_to_and_says_so(tmp_path: Path) -> None
     assert '"told": "path"' in text
     assert '"waves": 1.0' in text
     assert f'"path": {len(engine.asked)}' in text
+
+
+async def test_run_plays_a_recorded_trace_and_says_what_it_left_out(tmp_path: Path) -> None:
+    recorded = tmp_path / "town.jsonl"
+    header = {"schema": "scalesim.trace", "version": 1, "block_size": 64}
+    call = {"timestamp": 0, "session_id": "a", "input_length": 64, "output_length": 2, "hash_ids": [1]}
+    recorded.write_text("\n".join(map(json.dumps, (header, call, {"lost": 3}, {**call, "timestamp": 9}))))
+    engine = FakeEngine()
+    async with serve(engine.app()) as url:
+        process = await workloads(
+            *("run", "--base-url", url, "--scenario", "trace", "--trace", str(recorded), "--closed"),
+            *("--speed", "10", "--admin-url", url, "--out-dir", str(tmp_path)),
+        )
+        output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert '"errors": 0' in text
+    assert "1 line: a note of lost calls" in text
+    assert [asked.headers["x-agent-id"] for asked in engine.asked] == ["a", "a"]
+    assert [path for path, _ in engine.told] == ["PUT trace", "DELETE trace"]
+
+
+async def test_a_trace_and_its_scenario_belong_together(tmp_path: Path) -> None:
+    for words in (("--scenario", "trace"), ("--trace", "town.jsonl")):
+        process = await workloads(*RUN, *words)
+        output, _ = await process.communicate()
+        assert process.returncode == 2
+        assert "--scenario trace and --trace FILE" in " ".join(output.decode().replace("│", " ").split())
 
 
 async def test_run_with_errors_exits_with_one(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ class Entry:
     """A piece of a prompt, or the answer behind one (which nobody finds again), as this engine has it."""
 
     __slots__ = (
-        *("ahead", "kids", "locks", "number", "on_device", "on_host", "owners", "parent"),
-        *("piece", "ready", "stamp", "tokens", "used", "uses"),
+        *("ahead", "kids", "locks", "made", "number", "on_device", "on_host", "owners", "parent"),
+        *("piece", "ready", "stamp", "tail", "tokens", "used", "uses"),
     )
 
     def __init__(self, number: int, piece: Piece | None, tokens: int, parent: Entry | None) -> None:
@@ -44,9 +44,12 @@ class Entry:
         self.locks = 0
         self.kids = 0
         """On the device."""
+        self.made = 0
+        """When it became known, and when it was used last, by the cache's own count."""
         self.used = 0
-        """When, by the cache's own count."""
         self.uses = 0
+        self.tail: Entry | None = None
+        """What came together with it, behind it, and was never asked for without: with it, it leaves."""
         self.stamp = 0
         """Another one whenever its rank may be another."""
         self.owners: dict[str, None] = {}
@@ -100,8 +103,10 @@ class Cache:
         host_capacity: int = 0,
         block: int = 1,
         copied: Callable[[Entry], bool] = lambda _: True,
+        whole: Callable[[], bool] = lambda: False,
     ) -> None:
-        """In tokens. `copied`: whether it gets a copy in host memory when it leaves."""
+        """In tokens. `copied`: whether it gets a copy in host memory when it leaves. `whole`: whether what came together leaves
+        together, however little room is needed."""
         self.capacity = capacity
         self.host_capacity = host_capacity
         self.used = self.host_used = 0
@@ -111,6 +116,7 @@ class Cache:
         self._rule = rule
         self._block = block
         self._copied = copied
+        self._whole = whole
         self._entries: dict[int, Entry] = {}
         self._host: OrderedDict[int, Entry] = OrderedDict()
         self._leaves: dict[int, Entry] = {}
@@ -130,8 +136,7 @@ class Cache:
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        return sum(entry.tokens for entry in entries if entry is not None and entry.on_device and entry.ready)
+        return sum([entry.tokens for entry in self._here(path) if entry.ready])
 
     def absent(self, path: Path) -> list[Entry]:
         """Of these pieces, those that a load could bring: in host memory, and all that is before them there or here."""
@@ -146,16 +151,36 @@ class Cache:
 
     def needed(self, path: Path, answer: int) -> int:
         """Tokens for which there would have to be room."""
-        entries = (self._entries.get(piece.number) for piece in path)
-        here = sum(entry.tokens for entry in entries if entry is not None and entry.on_device)
+        here = sum([entry.tokens for entry in self._here(path)])
         return (path[-1].end if path else 0) - here + answer
+
+    def _here(self, path: Path) -> list[Entry]:
+        """Of these pieces, those on the device. What is behind one that is not is not there either."""
+        known, here = self._entries, []
+        for piece in path:
+            entry = known.get(piece.number)
+            if entry is None or not entry.on_device:
+                break
+            here.append(entry)
+        return here
+
+    def hold(self, path: Path) -> list[Entry]:
+        """Locks what is on the device of it, until `let_go`."""
+        here = self._here(path)
+        for entry in here:
+            self._lock(entry)
+        return here
+
+    def let_go(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._unlock(entry)
 
     def begin(self, path: Path, answer: int, owner: str | None) -> Held | None:
         """Locks what is there, and takes room for the rest. None: there is none. The last token is always computed."""
-        here = [entry for piece in path if (entry := self._entries.get(piece.number)) and entry.on_device]
+        here = self._here(path)
         for entry in here:
             self._lock(entry)
-        needed = path[-1].end - sum(entry.tokens for entry in here) + answer
+        needed = path[-1].end - sum([entry.tokens for entry in here]) + answer
         if needed > self.free + self.loose:
             for entry in here:
                 self._unlock(entry)
@@ -164,9 +189,10 @@ class Cache:
         self._ticks += 1
         held = Held([], 0, 0, 0)
         parent: Entry | None = None
-        whole = True
+        whole = came = True
         for piece in path:
             entry = self._entry(piece, parent)
+            came = self._follow(parent, entry, came)
             if whole and entry.ready and entry.on_device:
                 held.cached = piece.end
                 held.ahead += entry.tokens if entry.ahead else 0
@@ -188,6 +214,8 @@ class Cache:
             self._use(entry, owner)
             held.entries.append(entry)
             parent = entry
+        if parent is not None:
+            parent.tail = None
         if answer:
             self._answers += 1
             entry = self._entry(None, parent, answer)
@@ -198,6 +226,19 @@ class Cache:
         held.cached = min(held.cached, path[-1].end - 1) // self._block * self._block
         held.from_host = min(held.from_host, held.cached)
         return held
+
+    @staticmethod
+    def _follow(before: Entry | None, entry: Entry, before_came: bool) -> bool:
+        """A path goes on with this entry; whether it comes only now."""
+        comes = not entry.on_device
+        if comes:
+            entry.tail = None
+        if before is not None:
+            if comes and before_came:
+                before.tail = entry
+            elif before.tail is not entry:
+                before.tail = None
+        return comes
 
     def computed(self, held: Held) -> None:
         for entry in held.missing:
@@ -287,7 +328,15 @@ class Cache:
                 return False
             heappop(self._heap)
             self._evict(entry)
+            if self._whole():
+                self._evict_with(entry)
         return True
+
+    def _evict_with(self, gone: Entry) -> None:
+        entry = gone.parent
+        while entry is not None and entry.tail is gone and entry.number in self._leaves:
+            self._evict(entry)
+            gone, entry = entry, entry.parent
 
     def evict_owner(self, owner: str) -> None:
         """What is this owner's alone."""
@@ -355,6 +404,7 @@ class Cache:
         if entry is None:
             size = tokens if piece is None else piece.tokens
             entry = self._entries[number] = Entry(number, piece, size, parent)
+            entry.made = self._ticks
         else:
             entry.parent = parent  # the one before may have been forgotten and be another one now
         return entry

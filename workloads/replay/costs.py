@@ -7,7 +7,7 @@ twice a layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from scalesim.workloads.program import Impossible
 
@@ -51,8 +51,9 @@ class Costs:
 
     # Time
 
-    def prefill_s(self, tokens: int, attended: float) -> float:
-        """One step that computes so many tokens of prompts. `attended`: with how many others, summed over all of them."""
+    def prefill_s(self, tokens: int, attended: float, calls: int = 1) -> float:
+        """One step that computes so many tokens of prompts, of however many calls. `attended`: with how many others, summed over
+        all of them."""
         model = self.model
         flops = 2.0 * model.parameters * tokens + 4.0 * model.layers * model.heads * model.head_dim * attended
         computing = flops / (self.gpu.flops * self.server.compute_share * self.devices)
@@ -83,6 +84,18 @@ class Costs:
 
     def load_s(self, size_bytes: float, loads: int = 1) -> float:
         return size_bytes / self.link_bytes_per_s + loads * self.server.load_overhead_s
+
+    def beside_s(self, copying_s: float, computing_s: float) -> float:
+        """One after the other: what overlaps is left out."""
+        return copying_s + computing_s
+
+    def told(self) -> dict[str, object]:
+        return {
+            "gpu": asdict(self.gpu),
+            "model": asdict(self.model),
+            "server": asdict(self.server),
+            "devices": self.devices,
+        }
 
     def _decode_step_s(self, running: int, context: int) -> float:
         model = self.model

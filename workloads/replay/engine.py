@@ -11,18 +11,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 
 from scalesim.engine_adapters.sglang_plugin.ledger import Ledger
 from scalesim.proxy.core.model import KV_PREFIX, LORA, MemoryId
 
 from .ahead import Ahead, Store
 from .cache import Cache, Entry, Held
+from .causes import Account, Cause, Idleness
 from .clock import Clock
-from .costs import Costs
 from .foresight import Foresight
 from .link import Link
 from .owners import Owners
 from .paths import Path
+from .prices import Prices
 from .rules import OWN, MemoryRule, Ordered
 from .slots import Slots
 from .stores import Adapters, Prefixes
@@ -43,6 +45,7 @@ class Call:
     """A moment after its end, as by who asked for it..."""
     ends: Callable[[], None] = lambda: None
     """... and right before it gives back what it holds."""
+    asked_s: float = 0.0
     arrived_s: float = 0.0
     began_s: float = -1.0
     first_s: float = -1.0
@@ -52,10 +55,18 @@ class Call:
     cached: int = 0
     from_host: int = 0
     ahead: int = 0
+    waited_bytes: int = 0
+    """Copied because it waited for them."""
+    hidden_bytes: int = 0
+    """Copied before it came, and first needed by it."""
     adapter_missed: bool = False
     adapter_ahead: bool = False
     left: int = 0
     """Of its prompt, to be computed."""
+    again: float = 0.0
+    """Of that in the beginning, the share that this engine had computed before..."""
+    elsewhere: float = 0.0
+    """... and the share that others alone had."""
     held: Held | None = None
 
     @property
@@ -84,6 +95,12 @@ class Sizes:
     slots: int = 0
     adapter_bytes: int = 0
     pin_share: float = 0.5
+    gathers: bool = False
+    """When it had nothing to do, it begins with all calls that come at the same moment, and not with the first alone; and what
+    the calls of a step find is locked for all of them before room is made for the first: as in SGLang."""
+    whole_nodes: bool = False
+    """What came together leaves together, however little room is needed, but where the proxy's plan is in force: as in SGLang
+    and our plugin."""
 
 
 @dataclass(slots=True)
@@ -100,12 +117,21 @@ class Counts:
 
 class Engine:
     def __init__(
-        self, name: str, clock: Clock, costs: Costs, sizes: Sizes, rule: str | None, foresight: Foresight
+        self,
+        name: str,
+        clock: Clock,
+        costs: Prices,
+        sizes: Sizes,
+        rule: str | None,
+        foresight: Foresight,
+        idleness: Idleness | None = None,
+        number: int = 0,
     ) -> None:
-        """`rule`: by which memory leaves, one of `rules.OWN`; None: as the proxy orders it."""
+        """`rule`: by which memory leaves, one of `rules.OWN`; None: as the proxy orders it. `number`: its place among all engines."""
         self.name = name
         self.sizes = sizes
         self.spent = Spent()
+        self.account = Account()
         self.counts = Counts()
         self.owners = Owners()
         self.ledger = Ledger(int(sizes.capacity_tokens * sizes.pin_share))
@@ -117,6 +143,7 @@ class Engine:
             host_capacity=sizes.host_tokens,
             block=costs.server.block_tokens,
             copied=self._is_copied,
+            whole=lambda: sizes.whole_nodes and not self.ledger.plan_in_force,
         )
         self.slots = Slots(sizes.slots, lambda slot: own.rank_slot(slot))
         self.link = Link(clock, costs.load_s)
@@ -146,6 +173,10 @@ class Engine:
         """Of decoding, that are under way; 0: something else is."""
         self._blocked = False
         """The first that waits finds no room: who comes cannot run before it does."""
+        self._waits_for: Cause | None = None
+        """What those who wait lack; None: nobody waits."""
+        self._idleness = idleness or Idleness()
+        self._mark = 1 << number
 
     def _is_copied(self, entry: Entry) -> bool:
         return not any(owner in self.ledger.no_host_copy for owner in entry.owners)
@@ -173,13 +204,15 @@ class Engine:
             raise ValueError(f"a call needs an adapter, and {self.name} has no slot")
         call.arrived_s = self._clock.now
         self.waiting.append(call)
-        if not self._busy:
+        if not self._busy and self.sizes.gathers:
+            self._look_again()
+        elif not self._busy:
             self._begin()
         elif self._run_steps and not self._blocked and self.running < self._costs.server.max_running:
             self._cut_short()
 
     def _look_again(self) -> None:
-        """A load ahead has ended: there may be room now."""
+        """A load ahead has ended, and there may be room now; or calls have come."""
         if self.waiting and not self._busy:
             self._clock.after(0.0, lambda: None if self._busy else self._begin())
 
@@ -197,28 +230,39 @@ class Engine:
             self._busy = False
         self.counts.most_running = max(self.counts.most_running, self.running)
         self.counts.most_used_tokens = max(self.counts.most_used_tokens, self.cache.used)
+        self._idleness.note(
+            self.name, self._clock.now, is_idle=not self._busy, is_waited_on=bool(self.waiting)
+        )
 
     def _prefill(self, moment: float) -> None:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
+        again = elsewhere = 0.0
         done: list[Call] = []
+        calls = 0
         for call in self._prefilling:
+            calls += 1
             part = min(call.left, budget - tokens)
             begins = call.prompt_tokens - call.left
             attended += part * (begins + (part + 1) / 2)
             call.left -= part
             tokens += part
+            again += part * call.again
+            elsewhere += part * call.elsewhere
             if call.left:
                 break
             done.append(call)
-        seconds = self._costs.prefill_s(tokens, attended)
-        self.spent.load += moment - self._clock.now
+        seconds = self._costs.prefill_s(tokens, attended, calls)
+        both = self._costs.beside_s(moment - self._clock.now, seconds)
+        self.spent.load += both - seconds
         self.spent.prefill += seconds
+        self.account.load(moment - self._clock.now)
+        self.account.prefill(seconds, self._costs.prefill_s(0, 0.0), again / tokens, elsewhere / tokens)
         self.counts.steps += 1
         self.counts.computed_tokens += tokens
         self._run_steps = 0
         self._step += 1
-        self._clock.at(moment + seconds, lambda: self._end_prefill(done))
+        self._clock.after(both, lambda: self._end_prefill(done))
 
     def _end_prefill(self, done: list[Call]) -> None:
         now = self._clock.now
@@ -226,6 +270,9 @@ class Engine:
             self._prefilling.popleft()
             assert call.held is not None, "it was admitted"
             self.cache.computed(call.held)
+            for entry in call.held.missing:
+                if entry.piece is not None:
+                    entry.piece.made_by |= self._mark
             call.first_s = now
             if call.output_tokens == 1:
                 self._end(call)
@@ -257,7 +304,9 @@ class Engine:
         if step != self._step:
             return
         running, steps = len(self._ends), self._run_steps
-        self.spent.decode += self._costs.decode_s(running, self._context, steps)
+        seconds = self._costs.decode_s(running, self._context, steps)
+        self.spent.decode += seconds
+        self.account.decode(seconds, self._costs.decode_s(0, 0, steps), self._waits_for)
         self.counts.steps += steps
         self._decoded += steps
         self._context += running * steps
@@ -289,10 +338,13 @@ class Engine:
         tokens = sum(call.left for call in self._prefilling)
         passed: list[Call] = []
         self._blocked = False
+        self._waits_for = None
+        kept = self._hold_what_is_found(tokens) if self.sizes.gathers else []
         while self.waiting and self.running < server.max_running and tokens < server.chunk_tokens:
             call = self.waiting.popleft()
             if call.adapter is not None and not self.slots.has_place(call.adapter):
                 passed.append(call)
+                self._waits_for = Cause.SLOTS
                 if len(passed) >= LOOKED_AT:
                     break
                 continue
@@ -303,11 +355,32 @@ class Engine:
             if ready is None:
                 passed.append(call)
                 self._blocked = True
+                self._waits_for = Cause.POOL
                 break
             moment = max(moment, ready)
             tokens += call.left
+        if self.waiting and self.running >= server.max_running:
+            self._waits_for = Cause.LIMIT
         self.waiting.extendleft(reversed(passed))
+        for entries in kept:
+            self.cache.let_go(entries)
         return moment
+
+    def _hold_what_is_found(self, tokens: int) -> list[list[Entry]]:
+        """Of the calls that the next step begins with, before any of them takes room: none pushes out what another one found."""
+        server, kept, needed, running = self._costs.server, [], 0, self.running
+        for call in islice(self.waiting, LOOKED_AT):
+            if running >= server.max_running or tokens >= server.chunk_tokens:
+                break
+            entries = self.cache.hold(call.path)
+            needed += self.cache.needed(call.path, call.output_tokens)
+            if needed > self.cache.free + self.cache.loose:
+                self.cache.let_go(entries)
+                break
+            kept.append(entries)
+            running += 1
+            tokens += self.cache.needed(call.path, 0)
+        return kept
 
     def _start(self, call: Call) -> float | None:
         """Takes what it needs; the moment at which that is here. None: there is no room."""
@@ -315,12 +388,15 @@ class Engine:
         held = self.cache.begin(call.path, call.output_tokens, call.owner)
         if held is None:
             if late is not None:
+                call.hidden_bytes -= late
                 self._copy(call, late, 0)
             return None
         self.owners.note(call.owner, call.path)
         call.held, call.began_s = held, self._clock.now
         call.cached, call.from_host, call.ahead = held.cached, held.from_host, held.ahead
         call.left = call.prompt_tokens - held.cached
+        call.again, call.elsewhere = self._known_before(held, call.left)
+        call.hidden_bytes += held.ahead * self._costs.bytes_per_token - (late or 0)
         moment = self._clock.now
         if late is not None or held.from_host:
             size = (late or 0) + held.from_host * self._costs.bytes_per_token
@@ -330,12 +406,25 @@ class Engine:
         self._prefilling.append(call)
         return moment
 
+    def _known_before(self, held: Held, left: int) -> tuple[float, float]:
+        """Shares of what is to be computed: what this engine had computed before, and what others alone had."""
+        here = elsewhere = 0
+        for entry in held.missing:
+            made_by = 0 if entry.piece is None else entry.piece.made_by
+            if made_by & self._mark:
+                here += entry.tokens
+            elif made_by:
+                elsewhere += entry.tokens
+        return min(1.0, here / left), min(1.0, elsewhere / left)
+
     def _take_slot(self, call: Call, adapter: str) -> float:
         """The moment at which the adapter is in it."""
         self.adapters_seen[adapter] = None
         late = self.ahead.take_over(MemoryId(LORA, adapter))
         known = self.slots.held.get(adapter)
         call.adapter_ahead = known is not None and known.ahead
+        if call.adapter_ahead:
+            call.hidden_bytes += self.sizes.adapter_bytes - (late or 0)
         call.adapter_missed = self.slots.begin(adapter, call.owner)
         if call.adapter_missed:
             return self._copy(call, self.sizes.adapter_bytes, 1)
@@ -344,6 +433,7 @@ class Engine:
     def _copy(self, call: Call, size_bytes: int, loads: int) -> float:
         """The moment at which it is here."""
         self.counts.demand_bytes += size_bytes
+        call.waited_bytes += size_bytes
         moment = self.link.take(size_bytes, loads)
         call.load_s = max(call.load_s, moment - self._clock.now)
         return moment

@@ -17,6 +17,8 @@ class _Owner:
     depths: deque[int] = field(default_factory=lambda: deque(maxlen=LIVE_CALLS))
     reusable: float = math.inf
     """Tokens. All of it after one call: nothing is known."""
+    memory: Path = ()
+    """What is expected to come back of the path."""
 
 
 class Owners:
@@ -29,7 +31,7 @@ class Owners:
         """A prompt of the owner came."""
         known = self._owners.get(owner)
         if known is None:
-            self._owners[owner] = _Owner(path)
+            self._owners[owner] = _Owner(path, memory=path)
             return
         depths = known.depths
         depths.append(shared_tokens(known.path, path))
@@ -37,7 +39,8 @@ class Owners:
             self._growth = depths[-1] - depths[-2]
         growth = depths[-1] - depths[-2] if len(depths) > 1 else self._growth
         known.path = path
-        known.reusable = max(depths) + max(0, growth)
+        known.reusable = reusable = max(depths) + max(0, growth)
+        known.memory = tuple([piece for piece in path if piece.start + SLIVER_TOKENS <= reusable])
 
     def is_live(self, owner: str, piece: Piece) -> bool:
         """Whether the owner's next prompt is expected to have that piece."""
@@ -54,8 +57,4 @@ class Owners:
     def memory(self, owner: str) -> Path:
         """What is expected to come back of the owner's last prompt."""
         known = self._owners.get(owner)
-        if known is None:
-            return ()
-        if known.reusable == math.inf:
-            return known.path
-        return tuple([piece for piece in known.path if piece.start + SLIVER_TOKENS <= known.reusable])
+        return () if known is None else known.memory

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scalesim.proxy.core.model import AgentName, owner_of
 from scalesim.workloads.program import Activation, Program, Step, Told
+from scalesim.workloads.records import CallKey
 from scalesim.workloads.telling import Teller
 
 from .foresight import Foresight
+from .paths import Path
 from .results import Results, StepTime
 from .work import Prompts
-from .world import SIMULATION, Asked, Setting, World
+from .world import SIMULATION, Asked, Ended, Setting, World
 
 
 def play(
@@ -21,9 +23,12 @@ def play(
     told: Told = Told.EXACT,
     progress: Callable[[int, float], None] = lambda calls, seconds: None,
     chars_per_token: float = 4.0,
+    watch: Callable[[Ended], None] = lambda ended: None,
+    paths: Mapping[CallKey, Path] | None = None,
 ) -> Results:
-    """`progress` as of `World`. Raises `Impossible` for calls that fit nowhere, or what there is not to tell."""
-    return _Play(program, setting, told, progress, chars_per_token).run()
+    """`progress` and `watch` as of `World`. `paths`: the prompts of the program's calls, where they are known to the token. Raises
+    `Impossible` for calls that fit nowhere, or what there is not to tell."""
+    return _Play(program, setting, told, progress, chars_per_token, watch, paths).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -41,14 +46,17 @@ class _Play:
         told: Told,
         progress: Callable[[int, float], None],
         chars_per_token: float,
+        watch: Callable[[Ended], None],
+        paths: Mapping[CallKey, Path] | None,
     ) -> None:
         self._program = program
         self._told = told
         self._teller = Teller(program, told, SIMULATION)
         self._prompts = Prompts(chars_per_token)
+        self._paths = paths
         self._owners = {agent: str(owner_of(SIMULATION, AgentName(agent))) for agent in program.agents}
         self._foresight = Foresight(program.steps, self._owners)
-        self._world = World(setting, len(program.agents), self._foresight, progress)
+        self._world = World(setting, len(program.agents), self._foresight, progress, watch)
         self._open = 0
         """Chains of the present step that go on."""
 
@@ -63,6 +71,7 @@ class _Play:
             if proxy is not None:
                 proxy.post_all(self._teller.begin_step(began, step))
                 proxy.post_all(self._teller.tell(began, step))
+            world.begin_step()
             chains = [_Chain(step, activation) for activation in step.activations if activation.calls]
             self._open = len(chains)
             for chain in chains:
@@ -83,7 +92,7 @@ class _Play:
         is_last = chain.index + 1 == len(activation.calls)
         asked = Asked(
             activation.agent,
-            self._prompts.path(call, activation.adapter),
+            self._path(chain),
             call.max_tokens,
             activation.adapter,
             begins=chain.index == 0,
@@ -94,8 +103,15 @@ class _Play:
         def ends() -> None:
             if is_last:
                 self._foresight.end_activation(self._owners[activation.agent], activation.acts_for_steps)
+                self._world.end_activation()
 
         self._world.call(asked, lambda _: self._go_on(chain), ends)
+
+    def _path(self, chain: _Chain) -> Path:
+        activation = chain.activation
+        if self._paths is not None:
+            return self._paths[chain.step.index, activation.agent, chain.index]
+        return self._prompts.path(activation.calls[chain.index], activation.adapter)
 
     def _go_on(self, chain: _Chain) -> None:
         chain.index += 1

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from dataclasses import dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from scalesim.workloads.program import Impossible
 
+SUFFIX = ".toml"
 _SHARES = frozenset({"memory_share", "compute_share", "bandwidth_share"})
-_MAY_BE_ZERO = frozenset({"step_overhead_s", "load_overhead_s", "peer_latency_s", "control_s"})
+_MAY_BE_ZERO = frozenset(
+    {
+        *("step_overhead_s", "load_overhead_s", "peer_latency_s", "control_s"),
+        *(
+            "host_tokens",
+            "slots",
+            "front_s",
+            "after_s",
+            "prefill_step_s",
+            "prefill_call_s",
+            "attended_token_s",
+        ),
+        *("adapted_token_s", "decode_call_s", "context_token_s", "adapted_call_s", "adapter_load_s"),
+    }
+)
 _RANGES = {
     "memory_bytes": (1e8, 1e13),
     "memory_bytes_per_s": (1e8, 1e15),
@@ -26,8 +43,35 @@ _RANGES = {
     "peer_latency_s": (0, 1),
     "control_s": (0, 10),
     "report_every_s": (0.01, 60),
+    "layers": (1, 10_000),
+    "heads": (1, 100_000),
+    "kv_heads": (1, 100_000),
+    "head_dim": (1, 100_000),
+    "hidden": (1, 1e7),
+    "intermediate": (1, 1e8),
+    "bytes_per_value": (1, 8),
+    "chunk_tokens": (1, 1e8),
+    "max_running": (1, 1e7),
+    "block_tokens": (1, 1e6),
+    "front_s": (0, 60),
+    "after_s": (0, 60),
+    "prefill_step_s": (0, 60),
+    "prefill_call_s": (0, 60),
+    "prefill_token_s": (0, 1),
+    "attended_token_s": (0, 1),
+    "adapted_token_s": (0, 1),
+    "decode_step_s": (0, 60),
+    "decode_call_s": (0, 60),
+    "context_token_s": (0, 1),
+    "adapted_call_s": (0, 60),
+    "load_token_s": (0, 1),
+    "adapter_load_s": (0, 600),
 }
 """What no machine of our time is outside of: a figure in another unit is."""
+
+
+LEAST_WEIGHT_BYTES, MOST_WEIGHT_BYTES = 0.1, 8.5
+"""Of a parameter: less than a bit, and more than double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +136,52 @@ class Server:
     control_s: float
 
 
-Profile = TypeVar("Profile", Gpu, Model, Server)
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An engine as `calibrate` found it, whatever it is and runs on: in place of a device, a model and a server."""
+
+    name: str
+    source: str
+    """Where the figures are from: command, commit, machine, engine."""
+    capacity_tokens: int
+    """Of its prefix cache."""
+    host_tokens: int
+    """Of the copies in host memory; 0: none."""
+    slots: int
+    """Of adapters; 0: none."""
+    chunk_tokens: int
+    max_running: int
+    block_tokens: int
+    front_s: float
+    """From a call's leaving the client until it stands in the engine's queue, and the way back of its first token."""
+    after_s: float
+    """From its last token until its client knows that it has ended."""
+    prefill_step_s: float
+    prefill_call_s: float
+    """Of each prompt in a step."""
+    prefill_token_s: float
+    attended_token_s: float
+    """Of each pair of a token that is computed and one before it."""
+    adapted_token_s: float
+    """More, of each token that is computed with an adapter."""
+    decode_step_s: float
+    decode_call_s: float
+    context_token_s: float
+    """Of each token that the calls hold."""
+    adapted_call_s: float
+    """More, of each call with an adapter."""
+    load_overhead_s: float
+    """Of each prefix that comes back from host memory..."""
+    load_token_s: float
+    """... and of each token of it."""
+    load_parts: int
+    """In which it comes, layer by layer: each is computed with while the next ones are on their way."""
+    adapter_load_s: float
+    report_every_s: float
+    control_s: float
+
+
+Profile = TypeVar("Profile", Gpu, Model, Server, Measured)
 
 
 def names(kind: str) -> list[str]:
@@ -118,6 +207,26 @@ def server(name: str = "sglang") -> Server:
     return _read(Server, "engine", name)
 
 
+def measured(name: str) -> Measured:
+    """By its name here, or from the file of that path. Raises `Impossible`."""
+    if name.endswith(SUFFIX):
+        try:
+            return parsed(Measured, Path(name).read_text(), name)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Impossible(f"{name} cannot be read: {exc}") from exc
+    return _read(Measured, "measured", name)
+
+
+def written(profile: Measured) -> str:
+    """As `measured` reads it."""
+    lines = []
+    for field in fields(profile):
+        value = getattr(profile, field.name)
+        # As TOML writes strings, which is as JSON does.
+        lines.append(f"{field.name} = {json.dumps(value) if isinstance(value, str) else repr(value)}")
+    return "\n".join(lines) + "\n"
+
+
 def _read(kind: type[Profile], word: str, name: str) -> Profile:
     if name not in names(word):
         raise Impossible(f"there is no {word} {name!r}; there is {', '.join(names(word))}")
@@ -140,7 +249,22 @@ def parsed(kind: type[Profile], text: str, whose: str) -> Profile:
     if missing := sorted(known.keys() - figures.keys()):
         raise Impossible(f"{whose} lacks {', '.join(missing)}")
     checked: dict[str, Any] = {name: _checked(whose, name, known[name], figures[name]) for name in known}
-    return kind(**checked)
+    made = kind(**checked)
+    if isinstance(made, Model):
+        _check_model(made, whose)
+    return made
+
+
+def _check_model(model: Model, whose: str) -> None:
+    """What no single figure shows."""
+    if model.heads % model.kv_heads:
+        raise Impossible(f"{whose}: kv_heads is {model.kv_heads}, and has to divide heads, {model.heads}")
+    share = model.weight_bytes / model.parameters
+    if not LEAST_WEIGHT_BYTES <= share <= MOST_WEIGHT_BYTES:
+        raise Impossible(
+            f"{whose}: weight_bytes is {model.weight_bytes:g}, {share:.2g} for each of the parameters; it has to be from"
+            f" {LEAST_WEIGHT_BYTES:g} to {MOST_WEIGHT_BYTES:g}"
+        )
 
 
 def _checked(whose: str, name: str, type_name: str, value: object) -> str | float | int:

@@ -7,9 +7,9 @@ proxy makes them; reports come as often as they come there. Nothing fails.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from scalesim.proxy.core.actions import (
     Action,
@@ -40,8 +40,8 @@ from scalesim.proxy.core.model import (
 )
 
 from .clock import Clock
-from .costs import Costs
 from .engine import Engine
+from .prices import Prices
 
 PLAN_EVERY_S = 0.05
 RENEW_S = 1.0
@@ -58,7 +58,7 @@ class Proxy:
         self,
         clock: Clock,
         engines: Mapping[EngineId, Engine],
-        costs: Costs,
+        costs: Prices,
         config: ControllerConfig,
         plan_every_s: float = PLAN_EVERY_S,
     ) -> None:
@@ -142,12 +142,11 @@ class Proxy:
         """As an engine answers: of the nearest of its plan, of what is in its slots, and of the adapters that these need."""
         sizes, ledger, size = engine.sizes, engine.ledger, self._costs.bytes_per_token
         pools = [Pool("kv", frozenset({KV_PREFIX}), sizes.capacity_tokens * size, engine.cache.free * size)]
-        nearest = heapq.nsmallest(MAX_TOLD, ledger.distances, key=ledger.distances.__getitem__)
-        memories = {
-            MemoryId(KV_PREFIX, owner): MemoryReport(*told)
-            for owner in nearest
-            if any(told := engine.prefixes.sizes(owner))
-        }
+        memories: dict[MemoryId, MemoryReport] = {}
+        for owner in islice(ledger.distances, MAX_TOLD):  # an order is told nearest first
+            told = engine.prefixes.sizes(owner)
+            if any(told):
+                memories[MemoryId(KV_PREFIX, owner)] = MemoryReport(*told)
         if sizes.slots:
             slots = engine.slots
             pools.append(
@@ -158,8 +157,7 @@ class Proxy:
                     slots.free * sizes.adapter_bytes,
                 )
             )
-            near = heapq.nsmallest(MAX_TOLD, ledger.adapters, key=ledger.adapters.__getitem__)
-            for adapter in dict.fromkeys((*slots.held, *near)):
+            for adapter in dict.fromkeys((*slots.held, *islice(ledger.adapters, MAX_TOLD))):
                 memories[MemoryId(LORA, adapter)] = MemoryReport(*engine.adapters.sizes(adapter))
         return EngineReport(
             boot_id=name,

@@ -113,6 +113,8 @@ class Results:
     """None: there was no proxy."""
     evicted_tokens: int
     most_running: int
+    causes: dict[str, float]
+    """Shares of the engines' time by what would have to be more for it to go faster, see `causes.Cause`; they add up to 1."""
     engines: tuple[dict[str, float], ...] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, object]:

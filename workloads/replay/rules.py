@@ -69,6 +69,59 @@ class MostRecent(_Own):
         return (0.0, 0.0, -slot.used)
 
 
+class FirstIn(_Own):
+    """What is known longest goes first: SGLang's `fifo`."""
+
+    def rank(self, entry: Entry) -> Rank:
+        return (0.0, 0.0, entry.made)
+
+    def rank_slot(self, slot: Slot) -> Rank:
+        return (0.0, 0.0, slot.made)
+
+
+class LastIn(_Own):
+    """What became known last goes first: SGLang's `filo`."""
+
+    def rank(self, entry: Entry) -> Rank:
+        return (0.0, 0.0, -entry.made)
+
+    def rank_slot(self, slot: Slot) -> Rank:
+        return (0.0, 0.0, -slot.made)
+
+
+PROTECTED_USES = 2
+"""SGLang's own."""
+
+
+class SegmentedRecent(_Own):
+    """What was used once goes before what was used again, each by recency: SGLang's `slru`."""
+
+    def rank(self, entry: Entry) -> Rank:
+        return (float(entry.uses >= PROTECTED_USES), 0.0, entry.used)
+
+    def rank_slot(self, slot: Slot) -> Rank:
+        return (float(slot.uses >= PROTECTED_USES), 0.0, slot.used)
+
+
+class TimeToLive(_Own):
+    """What an agent holds is kept from its activation on for as long as it is usually away, and goes by recency after that, or where
+    nothing else is left: after Continuum. Time is counted in steps here, and nothing is known but the past."""
+
+    def __init__(self, foresight: Foresight, owners: Owners) -> None:
+        self._foresight = foresight
+
+    @property
+    def version(self) -> int:
+        return self._foresight.version
+
+    def rank(self, entry: Entry) -> Rank:
+        return (float(any(map(self._foresight.is_usually_back, entry.owners))), 0.0, entry.used)
+
+    def rank_slot(self, slot: Slot) -> Rank:
+        kept = slot.owner is not None and self._foresight.is_usually_back(slot.owner)
+        return (float(kept), 0.0, slot.used)
+
+
 class _Foreseen(_Own):
     def __init__(self, foresight: Foresight, owners: Owners) -> None:
         self._foresight = foresight
@@ -104,6 +157,13 @@ class StepsToExecution(_Foreseen):
 
     def _next(self, owner: str) -> tuple[float, float]:
         return (self._foresight.told_step(owner), 0.0)
+
+
+class StepsAhead(StepsToExecution):
+    """The same for KVFlow with its loads ahead (`kvflow.py`), which say the step they are for as their distance."""
+
+    def is_farther(self, entry: Entry, distance: float) -> bool:
+        return self.rank(entry)[:2] < (-distance, 0.0)
 
 
 class Belady(_Foreseen):
@@ -161,9 +221,16 @@ OWN: Mapping[str, Callable[[Foresight, Owners], MemoryRule]] = {
     "stock": lambda foresight, owners: LeastRecent(),
     "lfu": lambda foresight, owners: LeastFrequent(),
     "mru": lambda foresight, owners: MostRecent(),
+    "fifo": lambda foresight, owners: FirstIn(),
+    "filo": lambda foresight, owners: LastIn(),
+    "slru": lambda foresight, owners: SegmentedRecent(),
+    "ttl": TimeToLive,
     "steps_to_execution": StepsToExecution,
+    "kvflow": StepsAhead,
     "belady": Belady,
 }
 """Without a proxy, by name."""
-FORESEEN = frozenset({"steps_to_execution", "belady"})
-"""Of these, those that have to know a program."""
+LOADS_AHEAD = frozenset({"kvflow"})
+"""Of these, those that bring prefixes back before their call."""
+FORESEEN = frozenset({"ttl", "steps_to_execution", "kvflow", "belady"})
+"""Of these, those that have to know a program, if only which step it is in."""

@@ -15,6 +15,8 @@ class Slot:
     owner: str | None
     """Whose call used it last."""
     locks: int = 0
+    made: int = 0
+    """When it came into the slot."""
     used: int = 0
     uses: int = 0
     ready: bool = False
@@ -49,6 +51,8 @@ class Slots:
             self._make_room()
             slot = self.held[adapter] = Slot(adapter, owner, ready=True)
         self._ticks += 1
+        if is_missing:
+            slot.made = self._ticks
         slot.owner, slot.used, slot.ahead = owner, self._ticks, False
         slot.uses += 1
         slot.locks += 1
@@ -68,7 +72,7 @@ class Slots:
                 return False
             self._leave(victim)
         self._ticks += 1
-        self.held[adapter] = Slot(adapter, None, locks=1, used=self._ticks)
+        self.held[adapter] = Slot(adapter, None, locks=1, made=self._ticks, used=self._ticks)
         return True
 
     def moved(self, adapter: str) -> None:

@@ -19,9 +19,9 @@ class Prefixes:
 
     def sizes(self, owner: str) -> tuple[int, int]:
         """Bytes on the device, and bytes that a load would move."""
-        path, size = self._owners.memory(owner), self._bytes_per_token
-        absent = sum(entry.tokens for entry in self._cache.absent(path))
-        return self._cache.device_tokens(path) * size, absent * size
+        path, size, cache = self._owners.memory(owner), self._bytes_per_token, self._cache
+        absent = sum(entry.tokens for entry in cache.absent(path)) if cache.host_capacity else 0
+        return cache.device_tokens(path) * size, absent * size
 
     def tokens(self, owner: str) -> int:
         return self._cache.device_tokens(self._owners.memory(owner))

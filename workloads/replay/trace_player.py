@@ -16,7 +16,7 @@ from .foresight import Foresight
 from .paths import Path, Pieces
 from .results import Results
 from .rules import FORESEEN
-from .traces import Trace, TracedCall
+from .traces import Trace, TracedCall, by_caller
 from .world import Asked, Setting, World
 
 
@@ -58,7 +58,7 @@ class _Play:
     def run(self) -> Results:
         trace, world = self._trace, self._world
         if self._pace.closed:
-            for calls in self._by_agent().values():
+            for calls in by_caller(trace.calls):
                 self._await_next(calls, 0.0)
         else:
             arrivals = iter(trace.calls)
@@ -88,12 +88,6 @@ class _Play:
         self._world.clock.at((call.arrived_s - self._trace.calls[0].arrived_s) / self._pace.speed, came)
 
     # Closed loop
-
-    def _by_agent(self) -> dict[str, deque[TracedCall]]:
-        found: dict[str, deque[TracedCall]] = {}
-        for call in self._trace.calls:
-            found.setdefault(call.agent, deque()).append(call)
-        return found
 
     def _await_next(self, calls: deque[TracedCall], ended_s: float) -> None:
         """`ended_s`: when the caller's last answer came in the recorded run."""

@@ -24,14 +24,16 @@ from scalesim.proxy.core.placer import Caller, Placer
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.telling import Duration
 
+from .causes import Idleness, causes
 from .clock import Clock
-from .costs import Costs
 from .engine import Call, Engine, Sizes
 from .foresight import Foresight
+from .kvflow import StepPrefetch
 from .paths import Path
+from .prices import Prices
 from .proxy import PLAN_EVERY_S, Proxy
 from .results import Control, Hits, Moved, Results, Shares, StepTime, spread
-from .rules import OWN
+from .rules import LOADS_AHEAD, OWN
 
 SIMULATION = SimulationId("town")
 
@@ -40,13 +42,17 @@ SIMULATION = SimulationId("town")
 class Setting:
     """What plays; `sizes` of each engine."""
 
-    costs: Costs
+    costs: Prices
     sizes: Sizes
     policy: str = "nearest_first"
     """One of `policy_names()`."""
     engines: int = 1
     placement: str = placement.DEFAULT
     plan_every_s: float = PLAN_EVERY_S
+    front_s: float = 0.0
+    """From a call's leaving the client until it stands in an engine's queue."""
+    after_s: float = 0.0
+    """From a call's end until its client knows it."""
     config: ControllerConfig = field(default_factory=ControllerConfig)
     """But for its policy."""
 
@@ -68,10 +74,9 @@ class Setting:
             "engines": self.engines,
             "placement": self.placement,
             "plan_every_s": self.plan_every_s,
-            "gpu": asdict(self.costs.gpu),
-            "model": asdict(self.costs.model),
-            "server": asdict(self.costs.server),
-            "devices": self.costs.devices,
+            "front_s": self.front_s,
+            "after_s": self.after_s,
+            **self.costs.told(),
             "sizes": asdict(self.sizes),
         }
 
@@ -97,6 +102,16 @@ class Asked:
     """What its answer says of that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that is over."""
+
+    engine: EngineId
+    call: Call
+    counts_as_first: bool
+    """Of an activation after its agent's first."""
+
+
 class World:
     def __init__(
         self,
@@ -104,16 +119,28 @@ class World:
         agents: int,
         foresight: Foresight,
         progress: Callable[[int, float], None] = lambda calls, seconds: None,
+        watch: Callable[[Ended], None] = lambda ended: None,
     ) -> None:
-        """`progress` is told after each call how many have ended, and the time."""
+        """`progress` is told after each call how many have ended, and the time; `watch`, what came of it."""
         self.clock = Clock()
         self.ended = 0
         self._setting = setting
         self._progress = progress
+        self._watch = watch
         rule = setting.policy if setting.policy in OWN else None
+        self._idleness = Idleness()
         self.engines = {
-            EngineId(name): Engine(name, self.clock, setting.costs, setting.sizes, rule, foresight)
-            for name in (f"engine-{number}" for number in range(setting.engines))
+            EngineId(f"engine-{number}"): Engine(
+                f"engine-{number}",
+                self.clock,
+                setting.costs,
+                setting.sizes,
+                rule,
+                foresight,
+                self._idleness,
+                number,
+            )
+            for number in range(setting.engines)
         }
         self._usable = frozenset(self.engines)
         self._placer = Placer(placement.find(setting.placement), agent_limit=max(1, agents))
@@ -124,6 +151,11 @@ class World:
         if rule is None:
             config = replace(setting.config, policy=setting.policy)
             self.proxy = Proxy(self.clock, self.engines, setting.costs, config, setting.plan_every_s)
+        self._prefetches = (
+            [StepPrefetch(self.clock, engine, foresight) for engine in self.engines.values()]
+            if rule in LOADS_AHEAD
+            else []
+        )
         self._numbers = count()
         self._last: dict[str, EngineId] = {}
         """By agent, where its last call went."""
@@ -132,6 +164,15 @@ class World:
         self._cached = self._from_host = self._ahead = 0
         self._first_prompt = self._first_cached = 0
         self._with_adapter = self._adapter_hits = 0
+
+    def begin_step(self) -> None:
+        """A step of a program began."""
+        for prefetch in self._prefetches:
+            prefetch.begin_step()
+
+    def end_activation(self) -> None:
+        for prefetch in self._prefetches:
+            prefetch.end_activation()
 
     def call(
         self, asked: Asked, then: Callable[[Call], None], ends: Callable[[], None] = lambda: None
@@ -148,21 +189,32 @@ class World:
 
         def ended(call: Call) -> None:
             self._end(asked, call, engine, is_new)
-            then(call)
+            self._later(self._setting.after_s, lambda: then(call))
 
         number, owner = next(self._numbers), owner_of(SIMULATION, agent)
-        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended, ends)
+        call = Call(number, owner, asked.path, asked.output_tokens, asked.adapter, ended, ends, asked_s=now)
         if self.proxy is not None:
             self.proxy.post(CallStarted(now, CallId(number), SIMULATION, agent, engine, adapter))
+        self._later(self._setting.front_s, lambda: self._submit(engine, call))
+
+    def _submit(self, engine: EngineId, call: Call) -> None:
         try:
             self.engines[engine].submit(call)
         except ValueError as exc:
             raise Impossible(str(exc)) from exc
 
+    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+        if seconds:
+            self.clock.after(seconds, do)
+        else:
+            do()
+
     def _end(self, asked: Asked, call: Call, engine: EngineId, is_new: bool) -> None:
         usage = Usage(call.prompt_tokens, call.cached, call.output_tokens)
         self._placer.end(engine, asked.agent, usage.prompt + usage.output)
-        self._note(call, counts_as_first=asked.begins and not is_new)
+        counts_as_first = asked.begins and not is_new
+        self._note(call, counts_as_first=counts_as_first)
+        self._watch(Ended(engine, call, counts_as_first))
         if self.proxy is not None:
             number = CallId(call.number)
             self.proxy.post(
@@ -171,8 +223,8 @@ class World:
 
     def _note(self, call: Call, *, counts_as_first: bool) -> None:
         self.ended += 1
-        self._ttft.append(call.first_s - call.arrived_s)
-        self._took.append(call.ended_s - call.arrived_s)
+        self._ttft.append(call.first_s - call.asked_s)
+        self._took.append(call.ended_s - call.asked_s)
         self._queued.append(call.began_s - call.arrived_s)
         self._cached += call.cached
         self._from_host += call.from_host
@@ -229,6 +281,11 @@ class World:
             control=self._control(engines),
             evicted_tokens=sum(engine.cache.counts.evicted for engine in engines),
             most_running=max(engine.counts.most_running for engine in engines),
+            causes=causes(
+                [engine.account for engine in engines],
+                max(0.0, whole - sum(engine.spent.busy for engine in engines)),
+                self._idleness.seconds,
+            ),
             engines=tuple(
                 {
                     **asdict(engine.spent),

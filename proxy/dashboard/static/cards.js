@@ -240,7 +240,7 @@ export function towns(state, chosen, choose) {
   );
 }
 
-const WHAT = { order: "Order", pin: "Pin", unpin: "Let go of", evict: "Give up", load: "Load", stop: "Stop loading", fetch: "Fetch", drop: "Drop" };
+const WHAT = { order: "Order", pin: "Pin", unpin: "Let go of", evict: "Give up", load: "Load", stopload: "Stop loading", fetchadapter: "Fetch", dropadapter: "Drop", renew: "Keep in force for" };
 
 export function actions(state, prefix) {
   const many = Object.keys(state.engines).length > 1;
@@ -250,7 +250,7 @@ export function actions(state, prefix) {
       h("time", null, ago(Math.max(0, state.at - at))),
       h("div", null, h("span", { class: "what" }, `${WHAT[what] || what} ${of.replaceAll(prefix, "")}`), many ? ` on ${engine}` : "",
         h("span", { class: "why" }, ` – ${why.replaceAll(prefix, "")}`), result === "done" ? "" : h("span", { class: failed ? "failed" : "" }, `. ${failed ? "Failed: " : "Result: "}${result}`))))
-      : h("li", null, h("span"), h("span", { class: "why" }, "Nothing since this page looks on.")),
+      : h("li", null, h("span"), h("span", { class: "why" }, "Nothing yet.")),
   );
 }
 

@@ -10,6 +10,7 @@ from itertools import count
 import httpx
 import pytest
 
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.emulated import EmulatedEngine
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.actions import Load
@@ -114,7 +115,7 @@ async def town_on(engine: EmulatedEngine) -> AsyncIterator[Town]:
             parts=frozenset({Part.ORDER, Part.ADAPTERS, Part.PREEMPT}), prefetch_steps=10.0, loads_in_flight=1
         )
         controller = Controller(config, kinds=[model_kind])
-        adapter = SGLangAdapter(ENGINE, url, client)
+        adapter = SGLangAdapter(ControlCalls(ENGINE, url, client))
         town.runtime = Runtime(controller, [adapter], tick_s=0.005, report_every_s=0.02, listener=town.note)
         running = asyncio.create_task(town.runtime.run())
         await town.until(lambda told: any(isinstance(event, EngineFound) for event in told))

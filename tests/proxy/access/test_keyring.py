@@ -10,6 +10,7 @@ from scalesim.proxy.access import key_file
 from scalesim.proxy.access.key_file import BadKeyFile, Kind, StoredKey
 from scalesim.proxy.access.keyring import KeyOfSettings, Keyring, LastKey, TooManyKeys
 from scalesim.proxy.access.keys import Key, digest_of, hash_of
+from scalesim.proxy.settings import Settings
 
 pytestmark = pytest.mark.anyio
 BOB = Key("bob", digest_of("sk-bob"))
@@ -17,7 +18,16 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def ring(folder: Path, *clients: Key, admin_keys: tuple[str, ...] = ()) -> Keyring:
-    return Keyring(clients=clients, admin_keys=admin_keys, file=folder / "keys.toml", now=lambda: NOON)
+    return Keyring(configured(*clients, admin_keys=admin_keys, folder=folder), now=lambda: NOON)
+
+
+def configured(*clients: Key, admin_keys: tuple[str, ...] = (), folder: Path) -> Settings:
+    return Settings(
+        engine="http://engine",
+        client_keys=clients,
+        admin_keys=admin_keys,
+        keys_file=str(folder / "keys.toml"),
+    )
 
 
 async def test_a_drawn_key_is_found_and_the_door_is_told(tmp_path: Path) -> None:
@@ -81,7 +91,7 @@ async def test_a_key_in_two_places_is_refused_and_changes_nothing(tmp_path: Path
         ring(tmp_path, BOB)
     keyring = ring(tmp_path)
     with pytest.raises(BadKeyFile):
-        keyring.configure((BOB,), (), (), None)
+        keyring.configure(configured(BOB, folder=tmp_path), None)
     found = keyring.clients.find("sk-bob")
     assert found is not None
     assert found.name == "ann"
@@ -91,6 +101,6 @@ async def test_what_was_changed_by_hand_holds_once_it_is_read_again(tmp_path: Pa
     keyring = ring(tmp_path, admin_keys=(hash_of("sk-ops"),))
     key_file.write(tmp_path / "keys.toml", [StoredKey(Kind.CLIENT, "ann", digest_of("sk-ann"), None, "")])
     async with keyring.held() as stored:
-        keyring.configure((BOB,), (), (), stored)
+        keyring.configure(configured(BOB, folder=tmp_path), stored)
     assert [one.name for one in keyring.listed()] == ["bob", "ann"]
     assert keyring.admins.find("sk-ops") is None

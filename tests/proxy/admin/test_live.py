@@ -16,8 +16,10 @@ from scalesim.proxy.admin.desk import Desk
 from scalesim.proxy.admin.live import Live
 from scalesim.proxy.app import running
 from scalesim.proxy.configuration import Configuration
-from scalesim.proxy.core.events import AgentLeft, CallStarted, DistanceHinted, SimulationEnded
-from scalesim.proxy.core.model import AgentName, CallId, Clock, EngineId, SimulationId
+from scalesim.proxy.core.actions import FetchAdapter
+from scalesim.proxy.core.events import AgentLeft, CallStarted, DistanceHinted, PolicySet, SimulationEnded
+from scalesim.proxy.core.model import AdapterName, AgentName, CallId, Clock, EngineId, SimulationId
+from scalesim.proxy.dispatch import Outcome
 from scalesim.proxy.settings import Settings
 from tests.support.patience import PATIENCE_S, soon
 
@@ -63,17 +65,19 @@ class Beats:
         self.now = 0.0
         self.go_on = asyncio.Event()
         self.ending = False
+        self.action_log = ActionLog(lambda: self.now, proxy.controller.why)
         desk = Desk(
             proxy.runtime,
             proxy.controller,
             proxy.fleet,
             proxy.callers,
-            (Nothing(),),
+            Nothing(),
+            (),
             Configuration(Settings(engine="http://engine")),
             lambda: self.now,
             began=0.0,
             operations=proxy.operations,
-            action_log=ActionLog(lambda: self.now, proxy.controller.why),
+            action_log=self.action_log,
             is_ending=lambda: self.ending,
         )
         self.live = Live(desk, run="run", wait=self._wait)
@@ -119,6 +123,37 @@ async def test_a_picture_comes_first_and_then_what_changed(proxy: Proxy, beats: 
         (change,) = queued(listener, page)
         assert change["overview"]["simulations"][town]["running"] == 1
         assert (page.state("Ann"), page.state("Bob")) == (2, 1)
+
+
+async def test_actions_are_told_once_they_have_ended_each_once(proxy: Proxy, beats: Beats) -> None:
+    log, page = beats.action_log, Page()
+    before, after = (FetchAdapter(EngineId("fake"), AdapterName(name), "/p") for name in ("old", "new"))
+    log.asked(before)
+    log.ended(before, Outcome("done"))
+    log.asked(after)
+    with beats.live.listening(None) as listener:
+        await beats.beat()
+        first, then = queued(listener, page)
+        assert [one[4] for one in first["actions"]] == ["old"]
+        log.ended(after, Outcome("refused", "no such file"))
+        await beats.beat(2)
+        change, last = queued(listener, page)
+        ((number, *_, why, result, failed),) = change["actions"]
+        assert number > first["actions"][-1][0]
+        assert (why, result, failed) == (log.ended_after(number - 1)[0].why, "no such file", True)
+        assert "actions" not in then
+        assert "actions" not in last
+
+
+async def test_the_policy_that_is_told_is_the_one_in_force(proxy: Proxy, beats: Beats) -> None:
+    page = Page()
+    with beats.live.listening(None) as listener:
+        await beats.beat()
+        queued(listener, page)
+        proxy.runtime.post(PolicySet(proxy.runtime.now(), None, "lru"))
+        await beats.beat()
+        (change,) = queued(listener, page)
+        assert change["overview"]["policy"] == "lru"
 
 
 async def test_agents_that_come_are_told_and_those_that_leave(proxy: Proxy, beats: Beats) -> None:

@@ -15,7 +15,7 @@ from scalesim.proxy.configuration import Configuration
 from scalesim.proxy.core.events import Activated, AgentLeft, EdgesGiven, Event, SimulationEnded
 from scalesim.proxy.core.model import AgentName, SimulationId
 
-from .conftest import Proxy
+from .conftest import Nothing, Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +28,7 @@ def desk_of(proxy: Proxy) -> Desk:
         proxy.controller,
         proxy.fleet,
         proxy.callers,
+        Nothing(),
         (),
         Configuration(settings),
         now,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.base import Fence
+from scalesim.engine_adapters.control_calls import ControlCalls
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.actions import Order, Pin, Renew
 from scalesim.proxy.core.model import EngineId, Owner
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_our_adapter_takes_it_for_an_engine_with_our_plugin() -> None:
     async with serving(MockEngine) as port, httpx.AsyncClient() as client:
-        adapter = SGLangAdapter(EngineId("bench"), f"http://{HOST}:{port}", client)
+        adapter = SGLangAdapter(ControlCalls(EngineId("bench"), f"http://{HOST}:{port}", client))
         known = await adapter.probe()
         assert known.extended
         assert {"order", "pin"} <= known.features

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 from scalesim.workloads.replay.cache import LEAST_RANKED, STALE, Cache, Rule
 from scalesim.workloads.replay.paths import Pieces
-from scalesim.workloads.replay.rules import LeastFrequent, LeastRecent, MostRecent
+from scalesim.workloads.replay.rules import (
+    FirstIn,
+    LastIn,
+    LeastFrequent,
+    LeastRecent,
+    MostRecent,
+    SegmentedRecent,
+)
 
 
 def use(cache: Cache, pieces: Pieces, name: str, tokens: int = 100) -> int:
@@ -33,6 +40,26 @@ def test_what_was_used_least_often_leaves_first() -> None:
 
 def test_what_was_used_last_leaves_first() -> None:
     assert left(MostRecent(), "abc") == "ac"
+
+
+def test_what_came_first_leaves_first_however_often_it_was_used() -> None:
+    assert left(FirstIn(), "abac") == "bc"
+    assert left(FirstIn(), "abacb") == "bc"
+
+
+def test_what_came_last_leaves_first() -> None:
+    assert left(LastIn(), "abac") == "ac"
+
+
+def test_what_comes_back_after_it_had_left_has_come_anew() -> None:
+    # a leaves for c, and comes back in place of b, which has been there longest.
+    assert left(FirstIn(), "abcad") == "ad"
+
+
+def test_what_was_used_once_leaves_before_what_was_used_again() -> None:
+    assert left(SegmentedRecent(), "aabc") == "ac"
+    # Among those that were used again, recency decides.
+    assert left(SegmentedRecent(), "aabbc") == "bc"
 
 
 def test_what_runs_never_leaves() -> None:

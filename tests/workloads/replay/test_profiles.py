@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+
 import pytest
 
 from scalesim.workloads.program import Impossible
@@ -73,3 +76,33 @@ def test_a_share_is_at_most_one_and_a_count_is_whole() -> None:
         profiles.parsed(profiles.Server, server.replace("compute_share = 0.5", "compute_share = 1.5"), "x")
     with pytest.raises(Impossible, match=r"max_running is 2.5, and has to be a whole number"):
         profiles.parsed(profiles.Server, server.replace("max_running = 256", "max_running = 2.5"), "x")
+
+
+FILES = {Gpu: "gpu-h100", profiles.Model: "model-qwen2.5-7b", profiles.Server: "engine-sglang"}
+FIGURES = [(kind, one.name) for kind in FILES for one in fields(kind) if one.name != "name"]
+
+
+@pytest.mark.parametrize(("kind", "figure"), FIGURES, ids=lambda one: getattr(one, "__name__", one))
+@pytest.mark.parametrize("value", ["-1", "inf", "nan", "1e40", "'many'", "true"])
+def test_no_figure_of_any_profile_can_be_what_it_cannot(kind: type[Gpu], figure: str, value: str) -> None:
+    text = (ROOT / f"workloads/replay/profiles/{FILES[kind]}.toml").read_text()
+    assert profiles.parsed(kind, text, "x").name
+    changed = re.sub(rf"^{figure} = [^#]*", f"{figure} = {value} ", text, flags=re.MULTILINE)
+    assert changed != text
+    with pytest.raises(Impossible, match=f"x: {figure} is "):
+        profiles.parsed(kind, changed, "x")
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "says"),
+    [
+        ("kv_heads", "5", "kv_heads is 5, and has to divide heads, 28"),
+        ("weight_bytes", "15.2e6", r"weight_bytes is 1.52e\+07, 0.002 for each of the parameters"),
+        ("bytes_per_value", "16", "bytes_per_value is 16, and has to be from 1 to 8"),  # bits
+    ],
+)
+def test_a_model_whose_figures_do_not_fit_each_other_is_refused(figure: str, value: str, says: str) -> None:
+    text = (ROOT / "workloads/replay/profiles/model-qwen2.5-7b.toml").read_text()
+    changed = re.sub(rf"^{figure} = [^#]*", f"{figure} = {value} ", text, flags=re.MULTILINE)
+    with pytest.raises(Impossible, match=says):
+        profiles.parsed(profiles.Model, changed, "x")

@@ -134,7 +134,7 @@ def digest(program: Program) -> str:
 
 def test_the_program_is_that_of_the_published_results_to_the_byte() -> None:
     small = Wishes(agents=6, steps=6, persona_tokens=60)
-    other = Wishes(11, 9, 7, 40, 9, 2.5, 0.5, 3.1, adapters=True)
+    other = Wishes(11, 9, 7, 40, 9, 2.5, output_share=0.5, chars_per_token=3.1, adapters=True)
     generate = scenario("independent").generate
     assert digest(generate(small)) == "f5666b4d7b6ee89df5d873e3ae00fd617c675916b4c00b81285d51f3af92c9cd"
     assert digest(generate(other)) == "d4f501e622d04dcdc6584e5608eb574d13fc22654c680ba75a38809f146fae3b"

@@ -64,3 +64,12 @@ def test_every_scenario_is_found_by_its_name_and_makes_a_program() -> None:
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
     with pytest.raises(Impossible, match=r"'atlantis'; there is .*independent"):
         scenario("atlantis")
+
+
+@pytest.mark.parametrize("name", names())
+def test_activations_have_as_many_calls_as_are_wished_for(name: str) -> None:
+    wishes = Wishes(agents=12, steps=6, persona_tokens=20, calls_per_activation=3)
+    program = scenario(name).generate(wishes)
+    activations = [activation for step in program.steps for activation in step.activations]
+    assert {len(activation.calls) for activation in activations} == {3}
+    assert len({str(call.messages) for *_, call in program.calls()}) == 3 * len(activations)

@@ -1,0 +1,76 @@
+"""Options that say which machines are modelled, for the commands that play on models of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..core import placement as rules
+
+if TYPE_CHECKING:
+    from scalesim.workloads.planning.machine import Machine
+
+
+def on_machines(
+    gpu: Annotated[
+        str, typer.Option(help="Its profile: h100, h200, a100, l40s, a10g.", metavar="NAME")
+    ] = "h100",
+    model: Annotated[
+        str, typer.Option(help="Its profile: qwen2.5-7b, qwen2.5-32b, llama-3.1-8b.", metavar="NAME")
+    ] = "qwen2.5-7b",
+    engines: Annotated[int, typer.Option(help="Of the same kind.", metavar="N", min=1)] = 1,
+    tensor_parallel: Annotated[int, typer.Option(help="GPUs of each engine.", metavar="N", min=1)] = 1,
+    host_gb: Annotated[
+        float | None,
+        typer.Option(
+            help="Host memory of each engine for prefixes; 0: none [twice the device's].", metavar="GB", min=0
+        ),
+    ] = None,
+    link: Annotated[float, typer.Option(help="Times the link of the profile.", metavar="FACTOR")] = 1.0,
+    adapter_rank: Annotated[
+        int, typer.Option(help="Of the LoRA adapter that each agent has; 0: none.", metavar="N", min=0)
+    ] = 0,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            help="Adapters on an engine at once [a quarter of the agents, at most 125].", metavar="N", min=1
+        ),
+    ] = None,
+    placement: Annotated[
+        str, typer.Option(help="Which engine serves an agent.", metavar="RULE")
+    ] = rules.DEFAULT,
+    plan_every: Annotated[
+        float, typer.Option(help="Least time between two plans of the proxy.", metavar="SECONDS")
+    ] = 0.05,
+) -> None:
+    """What `machine` takes."""
+
+
+def machine(
+    *,
+    gpu: str,
+    model: str,
+    engines: int,
+    tensor_parallel: int,
+    host_gb: float | None,
+    link: float,
+    adapter_rank: int,
+    slots: int | None,
+    placement: str,
+    plan_every: float,
+) -> Machine:
+    from scalesim.workloads.planning.machine import Machine
+
+    return Machine(
+        gpu,
+        model,
+        engines,
+        tensor_parallel,
+        link,
+        host_gb,
+        adapter_rank,
+        slots,
+        placement=placement,
+        plan_every_s=plan_every,
+    )
