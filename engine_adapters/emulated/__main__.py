@@ -57,7 +57,10 @@ def main() -> None:
         )
     except ValueError as exc:
         parser.error(str(exc))
-    print(f"emulated engine on http://{given.host}:{given.port}, model {given.model!r}; Ctrl-C ends it", flush=True)
+    print(
+        f"emulated engine on http://{given.host}:{given.port}, model {given.model!r}; Ctrl-C ends it",
+        flush=True,
+    )
     uvicorn.run(engine.app, host=given.host, port=given.port, log_level="warning", access_log=False)
 
 
