@@ -1,7 +1,7 @@
 """Commands that play simulations on models of machines: they ask no proxy and no engine.
 
 What they play is in `scalesim.workloads`, a customer of the proxy that nothing else of it knows. Each command imports it inside of
-itself: who asks for something else does not wait for that (docs/decisions/0017).
+itself: who asks for something else does not wait for that (docs/decisions/0015).
 """
 
 from __future__ import annotations

@@ -104,9 +104,10 @@ class Cache:
         block: int = 1,
         copied: Callable[[Entry], bool] = lambda _: True,
         whole: Callable[[], bool] = lambda: False,
+        writes_through: bool = False,
     ) -> None:
-        """In tokens. `copied`: whether it gets a copy in host memory when it leaves. `whole`: whether what came together leaves
-        together, however little room is needed."""
+        """In tokens. `copied`: whether it gets a copy in host memory. `whole`: whether what came together leaves together, however
+        little room is needed. `writes_through`: copies are made when something was computed, and not when it leaves."""
         self.capacity = capacity
         self.host_capacity = host_capacity
         self.used = self.host_used = 0
@@ -117,6 +118,7 @@ class Cache:
         self._block = block
         self._copied = copied
         self._whole = whole
+        self._writes_through = writes_through
         self._entries: dict[int, Entry] = {}
         self._host: OrderedDict[int, Entry] = OrderedDict()
         self._leaves: dict[int, Entry] = {}
@@ -248,12 +250,15 @@ class Cache:
     def computed(self, held: Held) -> None:
         for entry in held.missing:
             entry.ready = True
+        self._write(held.entries)
 
     def end(self, held: Held) -> None:
         self._ticks += 1
         for entry in held.entries:
             entry.used = self._ticks
             entry.ready = True
+        self._write(held.entries)
+        for entry in held.entries:
             self._unlock(entry)
 
     # Loads ahead
@@ -277,7 +282,7 @@ class Cache:
         above = self._above(entries)
         for entry in above:
             self._lock(entry)
-        for entry in entries:
+        for entry in () if self._writes_through else entries:
             self._take_from_host(entry)  # or who makes room for it might take its place there
         if not self.make_room(sum(entry.tokens for entry in entries), distance):
             for entry in entries:
@@ -372,7 +377,53 @@ class Cache:
         if not entry.on_host:
             self._forget(entry)
 
+    def _write(self, path: list[Entry]) -> None:
+        """Copies what was computed of it and is not in host memory, up to the first for which there is no room there.
+
+        As SGLang's `write_through` (`unified_radix_cache.py`, `_execute_and_commit_kv_backup`): what is before it comes first,
+        and answers are copied, too.
+        """
+        if not (self._writes_through and self.host_capacity):
+            return
+        for entry in path:
+            if entry.on_host:
+                continue
+            if not (entry.ready and self._copied(entry) and self._make_host_room(entry.tokens)):
+                return
+            entry.on_host = True
+            self.host_used += entry.tokens
+            self._host[entry.number] = entry
+
+    def _make_host_room(self, tokens: int) -> bool:
+        """Gives up what only host memory has, from the ends of paths on, by the rule of the device: SGLang's
+        `drive_host_eviction`. What is on the device as well keeps its copy."""
+        if self.host_used + tokens <= self.host_capacity:
+            return True
+        behind: dict[int, int] = {}
+        for entry in self._entries.values():
+            if entry.parent is not None:
+                behind[entry.parent.number] = behind.get(entry.parent.number, 0) + 1
+        rank = self._rule.rank
+        ends = [
+            (rank(one), one.number, one)
+            for one in self._host.values()
+            if not (one.on_device or behind.get(one.number))
+        ]
+        heapify(ends)
+        while ends and self.host_used + tokens > self.host_capacity:
+            _, _, gone = heappop(ends)
+            self._take_from_host(gone)
+            self._forget(gone)
+            parent = gone.parent
+            if parent is not None:
+                behind[parent.number] -= 1
+                if parent.on_host and not (parent.on_device or behind[parent.number]):
+                    heappush(ends, (rank(parent), parent.number, parent))
+        return self.host_used + tokens <= self.host_capacity
+
     def _copy(self, entry: Entry) -> None:
+        if self._writes_through:
+            return
         if not entry.on_host:
             if entry.tokens > self.host_capacity:
                 return

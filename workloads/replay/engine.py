@@ -113,6 +113,8 @@ class Sizes:
     whole_nodes: bool = False
     """What came together leaves together, however little room is needed, but where the proxy's plan is in force: as in SGLang
     and our plugin."""
+    writes_through: bool = False
+    """What was computed is copied to host memory at once, and not when it leaves the device: as SGLang does by default."""
 
 
 @dataclass(slots=True)
@@ -156,6 +158,7 @@ class Engine:
             block=costs.server.block_tokens,
             copied=self._is_copied,
             whole=lambda: sizes.whole_nodes and not self.ledger.plan_in_force,
+            writes_through=sizes.writes_through,
         )
         self.slots = Slots(sizes.slots, lambda slot: own.rank_slot(slot))
         self.link = Link(clock, costs.load_s)

@@ -44,6 +44,7 @@ class MeasuredCosts:
             self.adapter_bytes if slots else 0,
             gathers=True,
             whole_nodes=True,
+            writes_through=True,
         )
 
     @property

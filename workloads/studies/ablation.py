@@ -9,7 +9,7 @@ from scalesim.proxy.core.model import Part
 
 from .variant import SOFTWARE_S, WIRE_S, Study, Variant, loaded
 
-ALL = frozenset({Part.ORDER, Part.PIN, Part.PREFIXES, Part.ADAPTERS, Part.PREEMPT})
+ALL = frozenset({Part.ORDER, Part.PIN, Part.PREFIXES, Part.ADAPTERS, Part.PREEMPT, Part.READY_FIRST})
 """Of those that the model of an engine has."""
 LOADS = frozenset({Part.PREFIXES, Part.ADAPTERS})
 ALONE: Mapping[str, frozenset[Part]] = {
@@ -20,6 +20,7 @@ ALONE: Mapping[str, frozenset[Part]] = {
     "adapters ahead": frozenset({Part.ADAPTERS}),
     "both ahead": LOADS,
     "both ahead, preemption": LOADS | {Part.PREEMPT},
+    "ready first": frozenset({Part.READY_FIRST}),
     "all": ALL,
 }
 ALL_BUT: Mapping[str, frozenset[Part]] = {
@@ -28,6 +29,7 @@ ALL_BUT: Mapping[str, frozenset[Part]] = {
     "all but prefixes": ALL - {Part.PREFIXES},
     "all but adapters": ALL - {Part.ADAPTERS},
     "all but preemption": ALL - {Part.PREEMPT},
+    "all but ready first": ALL - {Part.READY_FIRST},
 }
 
 

@@ -19,6 +19,7 @@ from scalesim.proxy.core.events import (
     PolicySet,
     PreviewAsked,
     ReadingSet,
+    Rehomed,
     Settled,
     Ticked,
 )
@@ -75,7 +76,7 @@ def test_every_event_is_a_record_or_concerns_nobody_else() -> None:
     }
     assert all_of_them == set(records.KINDS)
     of_engines = {kind for kind in records.KINDS if "engine" in get_type_hints(kind)}
-    assert of_engines - {CallStarted, CallSent, PolicySet, PreviewAsked} == (
+    assert of_engines - {CallStarted, CallSent, PolicySet, PreviewAsked, Rehomed} == (
         set(records.OWN) - {Settled, Idled, Ticked}
     )
 

@@ -115,3 +115,28 @@ def test_what_is_held_is_not_given_up() -> None:
     assert cache.device_tokens(pieces.path([("a", 100)])) == 100
     assert cache.device_tokens(pieces.path([("b", 100)])) == 0
     cache.check()
+
+
+def test_what_was_computed_is_copied_at_once_where_that_is_asked_for() -> None:
+    for writes_through, copied in ((False, 0), (True, 100)):
+        cache, pieces = Cache(300, LeastRecent(), host_capacity=300, writes_through=writes_through), Pieces()
+        use(cache, pieces, "a")
+        assert cache.host_used == copied
+
+
+def test_what_is_on_the_device_keeps_its_copy_and_what_finds_no_room_gets_none() -> None:
+    cache, pieces = Cache(200, LeastRecent(), host_capacity=100, writes_through=True), Pieces()
+    for name in "ab":
+        use(cache, pieces, name)
+    # The only copy is of `a`, which is on the device: `b` got none, and is gone when it leaves.
+    use(cache, pieces, "a")
+    use(cache, pieces, "c")
+    assert use(cache, pieces, "b") == 0
+
+
+def test_of_what_only_host_memory_has_the_oldest_makes_room() -> None:
+    cache, pieces = Cache(100, LeastRecent(), host_capacity=200, writes_through=True), Pieces()
+    for name in "abc":
+        use(cache, pieces, name)
+    found = cache.absent(pieces.path([("b", 100)])), cache.absent(pieces.path([("a", 100)]))
+    assert [len(one) for one in found] == [1, 0]
