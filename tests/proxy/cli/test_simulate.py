@@ -102,7 +102,7 @@ def test_every_option_arrives() -> None:
     assert case["machine"] == {
         **{"gpu": "a100", "model": "llama-3.1-8b", "engines": 2, "tensor_parallel": 2, "link": 0.5},
         **{"host_gb": 3.0, "adapter_rank": 8, "slots": 2, "policy": "cost_aware"},
-        **{"placement": "least_loaded", "plan_every_s": 0.2},
+        **{"placement": "least_loaded", "plan_every_s": 0.2, "server": "sglang"},
     }
 
 
