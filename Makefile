@@ -231,7 +231,7 @@ proxies: .proxies/nginx/.ready .proxies/smg/.ready .proxies/sglang-router/.ready
 bench-proxy: .venv/.ready proxies  ## what proxies add to a call and what it costs them, side by side (about 15 minutes; two cores)
 	$(PY) -m workloads bench-proxy --seed $(SEED) --json $(or $(OUT),out/bench-proxy.json)
 
-bench-engines: .venv/.ready  ## 1 to 8 emulated engines behind one proxy: rates, and hits beside Belady's (about 5 minutes; two cores)
+bench-engines: .venv/.ready  ## 1 to 12 emulated engines behind one proxy, and two: rates, and hits beside Belady's (about 5 minutes; two cores)
 	$(PY) -m workloads bench-engines --seed $(SEED) --json $(or $(OUT),out/bench-engines.json)
 
 soak: .venv/.ready   ## 500 mixed clients for a long time: nothing may be lost, and nothing may grow [MINUTES=30]

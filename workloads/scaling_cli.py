@@ -21,7 +21,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench_engines_command(
-    engines: Annotated[str, typer.Option(metavar="LIST", help="Numbers of engines.")] = "1,2,4,8",
+    engines: Annotated[str, typer.Option(metavar="LIST", help="Numbers of engines.")] = "1,2,4,8,12",
+    proxies: Annotated[int, typer.Option(min=1, help="With the most engines, also so many of them.")] = 2,
     running: Annotated[int, typer.Option(min=1, help="Calls that an engine runs at once.")] = 16,
     call_ms: Annotated[float, typer.Option(help="How long each takes there.")] = 80.0,
     seconds: Annotated[float, typer.Option(help="Of each measurement of a rate.")] = 5.0,
@@ -36,7 +37,7 @@ def bench_engines_command(
     out_dir: common.OutDir = None,
     scalesim: common.ProxyCommand = DEFAULT.scalesim,
 ) -> None:
-    """Measures what 1 to 8 emulated engines answer behind one proxy, and what their caches are worth against Belady's."""
+    """Measures what 1 to 12 emulated engines answer behind one proxy and behind two, and what their caches are worth against Belady's."""
     with common.understood():
         try:
             numbers = [int(word) for word in engines.split(",")]
@@ -44,6 +45,7 @@ def bench_engines_command(
             raise Impossible(f"{engines!r} is not a list of numbers of engines") from exc
         order = Order(
             engines=numbers,
+            proxies=proxies,
             running=running,
             call_s=call_ms / 1000,
             seconds=seconds,

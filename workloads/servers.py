@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -163,6 +164,16 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise OSError(errno.EADDRINUSE, f"no free port among {_PORTS_TRIED} of {_PORTS[0]} to {_PORTS[-1]}")
 
 
+def redis_program() -> str:
+    """Several proxies share what they know by it. Raises `FileNotFoundError`, which says what to do."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise FileNotFoundError(
+            "redis-server is missing: several proxies share what they know by it; apt-get install redis-server"
+        )
+    return found
+
+
 def on_core(core: int | None, command: Sequence[str]) -> list[str]:
     """From its first moment on: runtimes count the cores when they start."""
     return list(command) if core is None else ["taskset", "--cpu-list", str(core), *command]
@@ -208,13 +219,15 @@ class Servers:
         mode: str,
         parts: Sequence[str] | None = None,
         *,
+        options: Sequence[str] = (),
         core: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Server:
-        """A proxy that serves, in front of running engines: the URL of one, or of several by their names. On that core of the
-        machine, if one is given. Raises `ServerFailed`."""
+        """A proxy that serves, in front of running engines: the URL of one, or of several by their names. With further `options`
+        of its command, and on that core of the machine, if one is given. Raises `ServerFailed`."""
         port, admin_port = free_port(), free_port()
-        command = on_core(core, self.installation.proxy_command(engines, port, admin_port, mode, parts))
+        command = self.installation.proxy_command(engines, port, admin_port, mode, parts)
+        command = on_core(core, [*command, *options])
         server = self.spawn(name, command, environment or {}, f"http://{self.installation.host}:{port}")
         server.admin_url = f"http://{self.installation.host}:{admin_port}"
         # Ready, not only healthy: the proxy has found the engine and what it can do.

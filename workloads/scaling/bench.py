@@ -1,4 +1,4 @@
-"""Measures one proxy in front of more and more emulated engines: how much they answer together, and what their caches are worth.
+"""Measures a proxy in front of more and more emulated engines: how much they answer together, and what their caches are worth.
 
 Two plays for each number of engines. One is for the rate: engines that are paced and cost nothing else, asked without a pause. One
 is for the hits: engines with a real cache, which write down each call, and a town of agents whose distances are told.
@@ -25,7 +25,7 @@ from scalesim.workloads.engines import http_client
 from scalesim.workloads.player import Target, play_program
 from scalesim.workloads.program import Impossible, Wishes
 from scalesim.workloads.room import room
-from scalesim.workloads.servers import Server, ServerFailed, Servers, free_port, on_core
+from scalesim.workloads.servers import Server, ServerFailed, Servers, free_port, on_core, redis_program
 
 from .figures import Hits, Noted, Rate, hits, noted_of
 from .results import Measured, as_json, show
@@ -42,6 +42,8 @@ MODEL = "emulated"
 class Order:
     engines: Sequence[int]
     """Numbers of them."""
+    proxies: int
+    """With the most engines, also so many of them: the answer to one that is full."""
     running: int
     """Calls that a paced engine runs at once..."""
     call_s: float
@@ -61,6 +63,13 @@ class Order:
     def __post_init__(self) -> None:
         if not self.engines or min(self.engines) < 1 or list(self.engines) != sorted(set(self.engines)):
             raise Impossible("numbers of engines have to be above 0, each one once, and rising")
+        if self.proxies < 1:
+            raise Impossible("there has to be a proxy")
+        if self.proxies > 1:
+            try:
+                redis_program()
+            except FileNotFoundError as exc:
+                raise Impossible(str(exc)) from exc
         if self.running < 1 or not self.call_s > 0 or not self.seconds > 0:
             raise Impossible("engines have to run calls, and there has to be some time")
         if missing := self.installation.missing():
@@ -80,9 +89,12 @@ async def bench_engines(order: Order, console: Console) -> bool:
             measured.rates.append(await _rate(order, count))
         with console.status(f"{count} engines: what their caches are worth"):
             measured.hits[count] = await _hits(order, count)
+    if order.proxies > 1:
+        with console.status(f"{order.engines[-1]} engines behind {order.proxies} proxies"):
+            measured.rates.append(await _rate(order, order.engines[-1], order.proxies))
     show(measured, console)
     told = as_json(measured, order.seed, {
-        "engines": list(order.engines), "running": order.running, "call_s": order.call_s, "seconds": order.seconds,
+        "engines": list(order.engines), "proxies": order.proxies, "running": order.running, "call_s": order.call_s, "seconds": order.seconds,
         "scenario": order.scenario, "agents_per_engine": order.wishes.agents, "steps": order.wishes.steps,
         "share": order.share,
     })  # fmt: skip
@@ -97,10 +109,10 @@ def _named(urls: Sequence[str]) -> str | Mapping[str, str]:
     return urls[0] if len(urls) == 1 else {f"engine-{number}": url for number, url in enumerate(urls)}
 
 
-async def _rate(order: Order, count: int) -> Rate:
+async def _rate(order: Order, count: int, proxies: int = 1) -> Rate:
     which = cores(sorted(os.sched_getaffinity(0)))
     ports = [free_port(HOST) for _ in range(count)]
-    with Servers(order.installation, order.out_dir / f"rate-{count}") as servers:
+    with Servers(order.installation, order.out_dir / f"rate-{count}-{proxies}") as servers:
         command = [
             sys.executable,
             "-m",
@@ -114,7 +126,11 @@ async def _rate(order: Order, count: int) -> Rate:
         )
         await servers.healthy(engines, f"{engines.url}/health", ENGINE_S)
         proxy = await servers.proxy(
-            "proxy", _named([f"http://{HOST}:{port}" for port in ports]), "on", core=which.proxy
+            "proxy",
+            _named([f"http://{HOST}:{port}" for port in ports]),
+            "on",
+            # No core is left for a second one: the system gives each of them what engines and clients do not use.
+            **({"core": which.proxy} if proxies == 1 else {"options": _sharing(servers, proxies)}),
         )
         before = await _paced(engines)
         try:
@@ -139,6 +155,7 @@ async def _rate(order: Order, count: int) -> Rate:
         after = await _paced(engines)
     return Rate(
         engines=count,
+        proxies=proxies,
         cap_rps=count * order.cap_rps,
         rps=sample.rps,
         p50_ms=sample.p50_ms,
@@ -148,6 +165,18 @@ async def _rate(order: Order, count: int) -> Rate:
         calls={f"engine-{number}": after[str(port)] - before[str(port)] for number, port in enumerate(ports)},
         errors=sample.errors,
     )
+
+
+def _sharing(servers: Servers, proxies: int) -> list[str]:
+    """Of the proxy's command, with a Redis of their own."""
+    port = str(free_port(HOST))
+    redis = servers.spawn(
+        "redis",
+        [redis_program(), *("--bind", HOST, "--port", port, "--save", "", "--appendonly", "no")],
+        {},
+        f"redis://{HOST}:{port}/0",
+    )
+    return ["--workers", str(proxies), "--redis", redis.url]
 
 
 async def _paced(engines: Server) -> Mapping[str, int]:

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from scalesim.workloads.belady import Cut, RecordedCall, minimum, unlimited
 
 FULL = 0.95
-"""From this share of a core on the proxy is full: beyond, engines cannot make it faster."""
+"""From this share of its core on a proxy is full: beyond, engines cannot make it faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """With so many engines."""
+    """With so many engines, behind so many proxies."""
 
     engines: int
+    proxies: int = 1
     cap_rps: float
     """What they could answer together."""
     rps: float
     p50_ms: float
     p99_ms: float
     proxy_busy: float
-    """Share of its core."""
+    """Cores. One proxy has one for itself; several share two with the others."""
     ends_busy: float
-    """The same of what engines and clients share."""
+    """The same of engines and clients, which have one."""
     calls: Mapping[str, int]
     """By engine."""
     errors: Mapping[str, int]
@@ -34,21 +35,21 @@ class Rate:
         return self.rps / self.cap_rps
 
     @property
+    def full(self) -> bool:
+        if self.proxies == 1:
+            return max(self.proxy_busy, self.ends_busy) >= FULL
+        return self.proxy_busy + self.ends_busy >= 2 * FULL
+
+    @property
     def imbalance(self) -> float:
         """The most that one engine had, over the mean."""
         total = sum(self.calls.values())
         return max(self.calls.values()) * len(self.calls) / total if total else 0.0
 
 
-def linear(rates: Sequence[Rate]) -> Mapping[int, float]:
-    """By number of engines: the rate over that many times the rate of the first, as long as neither the proxy nor the other core
-    is full."""
-    first = rates[0]
-    return {
-        one.engines: one.rps / first.rps * first.engines / one.engines
-        for one in rates
-        if max(one.proxy_busy, one.ends_busy) < FULL
-    }
+def linear(rate: Rate, first: Rate) -> float | None:
+    """The rate over as many times the first's as there are engines; None where a core is full, and engines cannot help."""
+    return None if rate.full else rate.rps / first.rps * first.engines / rate.engines
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from scalesim.workloads.machine import provenance
 
 from .figures import Hits, Rate, linear
 
-SCHEMA = 1
+SCHEMA = 2
 _ABOUT_RATES = (
     "their cap: calls/s that the engines could answer together. linear: calls/s over as many times those of the first line; not where the core of "
-    "the proxy, or that of engines and clients (others), is full: engines cannot help there. most/mean: calls of the busiest engine."
+    "the proxy, or that of engines and clients (others), is full: engines cannot help there. Several proxies share what they know by Redis, and two cores "
+    "with the others. most/mean: calls of the busiest engine."
 )
 _ABOUT_HITS = (
     "hits: prompt tokens found in a cache. of Belady: over the most that could be found, with each engine's own calls and cache; prefixes that were "
@@ -26,7 +27,7 @@ _ABOUT_HITS = (
 @dataclass(slots=True)
 class Measured:
     rates: list[Rate] = field(default_factory=list)
-    """By rising numbers of engines."""
+    """By rising numbers of engines, then of proxies."""
     hits: dict[int, Hits] = field(default_factory=dict)
     """By number of engines."""
 
@@ -35,9 +36,14 @@ def as_json(measured: Measured, seed: int, settings: Mapping[str, object]) -> di
     return {
         **provenance(SCHEMA, seed, settings),
         "rates": [
-            {**asdict(one), "of_cap": one.of_cap, "imbalance": one.imbalance} for one in measured.rates
+            {
+                **asdict(one),
+                "of_cap": one.of_cap,
+                "imbalance": one.imbalance,
+                "linear": linear(one, measured.rates[0]),
+            }
+            for one in measured.rates
         ],
-        "linear": {str(count): share for count, share in linear(measured.rates).items()},
         "hits": {
             str(count): {**asdict(one), "rate": one.rate, "of_belady": one.of_belady}
             for count, one in measured.hits.items()
@@ -46,10 +52,10 @@ def as_json(measured: Measured, seed: int, settings: Mapping[str, object]) -> di
 
 
 def show(measured: Measured, console: Console) -> None:
-    shares = linear(measured.rates)
     table = Table(title="How much engines answer together")
     columns = (
         "engines",
+        "proxies",
         "their cap",
         "calls/s",
         "of cap",
@@ -65,9 +71,15 @@ def show(measured: Measured, console: Console) -> None:
     for column in columns:
         table.add_column(column, justify="right")
     for one in measured.rates:
-        share = shares.get(one.engines)
+        share = linear(one, measured.rates[0])
         table.add_row(
-            *(str(one.engines), f"{one.cap_rps:,.0f}", f"{one.rps:,.0f}", f"{one.of_cap:.2f}"),
+            *(
+                str(one.engines),
+                str(one.proxies),
+                f"{one.cap_rps:,.0f}",
+                f"{one.rps:,.0f}",
+                f"{one.of_cap:.2f}",
+            ),
             "a core is full" if share is None else f"{share:.2f}",
             *(f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.proxy_busy:.0%}", f"{one.ends_busy:.0%}"),
             *(f"{one.imbalance:.2f}", str(sum(one.errors.values())), " ".join(map(str, one.calls.values()))),
@@ -96,5 +108,8 @@ def show(measured: Measured, console: Console) -> None:
     for one in measured.rates:
         for fault, times in one.errors.items():
             console.print(
-                f"{one.engines} engines, {times} times: {fault}", style="red", markup=False, soft_wrap=True
+                f"{one.engines} engines, {one.proxies} proxies, {times} times: {fault}",
+                style="red",
+                markup=False,
+                soft_wrap=True,
             )

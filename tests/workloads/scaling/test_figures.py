@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scalesim.workloads.belady import RecordedCall
@@ -28,11 +30,21 @@ def call(
 
 
 def test_twice_the_engines_are_linear_if_they_answer_twice_as_much() -> None:
-    assert linear([rate(1, 100), rate(2, 200), rate(4, 360)]) == {1: 1.0, 2: 1.0, 4: pytest.approx(0.9)}
+    assert [linear(one, rate(1, 100)) for one in (rate(1, 100), rate(2, 200), rate(4, 360))] == [
+        1.0,
+        1.0,
+        pytest.approx(0.9),
+    ]
 
 
 def test_a_proxy_that_is_full_says_nothing_of_its_engines() -> None:
-    assert linear([rate(1, 100), rate(8, 300, busy=0.99)]).keys() == {1}
+    assert linear(rate(8, 300, busy=0.99), rate(1, 100)) is None
+
+
+def test_two_proxies_are_full_when_the_cores_are_that_they_share_with_the_others() -> None:
+    two = replace(rate(8, 700, busy=1.2), proxies=2)
+    assert linear(two, rate(1, 100)) == pytest.approx(7 / 8)
+    assert linear(replace(two, ends_busy=0.75), rate(1, 100)) is None
 
 
 def test_the_busiest_engine_is_compared_to_the_mean() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
-from scalesim.workloads.servers import ROOT
+from scalesim.workloads.servers import ROOT, redis_program
 
 from .base import Contestant, NotThere, Place, Start
 
@@ -28,11 +27,10 @@ def _start(place: Place, *options: str) -> Start:
 
 
 def _with_workers(place: Place) -> Start:
-    redis = shutil.which("redis-server") or shutil.which("valkey-server")
-    if redis is None:
-        raise NotThere(
-            "redis-server is missing: several workers share what they know by it; apt-get install redis-server"
-        )
+    try:
+        redis = redis_program()
+    except FileNotFoundError as exc:
+        raise NotThere(str(exc)) from exc
     port = str(place.other_port())
     start = _start(
         place, "--mode", "on", "--workers", str(WORKERS), "--redis", f"redis://{place.host}:{port}/0"
