@@ -57,6 +57,8 @@ class ControlCalls:
             )
         except (httpx.HTTPError, httpx.InvalidURL, _RESET_AT_ONCE) as exc:
             raise EngineUnreachable(self.engine, f"{method} {path}: {_named(exc)}") from exc
+        # httpx's own stream holds the answer, and the answer it: both would stay until the collector comes round to them.
+        response.stream = httpx.ByteStream(b"")
         if fails and response.status_code >= 500 and response.status_code != _NOT_IMPLEMENTED:
             raise EngineUnreachable(self.engine, f"{method} {path}: {told(response)}")
         return response

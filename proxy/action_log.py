@@ -32,8 +32,10 @@ class Entry:
     engine: EngineId
     kind: str
     """load, stopload, order, pin, unpin, fetchadapter, dropadapter, renew or evict."""
-    memories: tuple[MemoryId, ...]
-    """The first of them. None of an order: it is of all that is near."""
+    memory_kind: str
+    """Of all its memories; empty where it names none."""
+    keys: tuple[str, ...]
+    """Of the first of them: an object for each would be most of what the log takes."""
     count: int
     """Of its memories; of an order, agents."""
     distance: float | None
@@ -48,6 +50,11 @@ class Entry:
     took_s: float | None = None
     end: int = 0
     """One more than that of the action that ended before it. 0: it is under way."""
+
+    @property
+    def memories(self) -> tuple[MemoryId, ...]:
+        """The first of them. None of an order: it is of all that is near."""
+        return tuple(MemoryId(self.memory_kind, key) for key in self.keys)
 
 
 class ActionLog:
@@ -101,12 +108,14 @@ class ActionLog:
 
     def _entry(self, action: Action) -> Entry:
         memories = memories_of(action)
+        shown = memories[:SHOWN]
         return Entry(
             number=0,
             at=self._clock(),
             engine=action.engine,
             kind=kind_of(action),
-            memories=memories[:SHOWN],
+            memory_kind=shown[0].kind if shown else "",
+            keys=tuple(memory.key for memory in shown),
             count=len(action.distances) if isinstance(action, Order) else len(memories),
             distance=action.distance if isinstance(action, Load) else None,
             why=self._why(action),

@@ -140,8 +140,3 @@ async def _connected(place: Place, *, slow: bool) -> tuple[asyncio.StreamReader,
         sock.close()
         raise
     return await asyncio.open_connection(sock=sock, limit=SLOW_WINDOW_BYTES)
-
-
-async def ask_once(place: Place, call: CheckedCall, patience_s: float) -> Ending:
-    async with Asker(place) as asker:
-        return await asker.ask(call, patience_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from .actions import Action, DropAdapter, Evict, FetchAdapter, Load, Order, Pin, Renew, StopLoad, Unpin
 from .agent import Agent
@@ -30,6 +30,7 @@ from .model import (
     Owner,
     Source,
 )
+from .rows import Row, Rows, number_of, told_by
 
 STORY_LIMIT = 4_096
 """Agents; beyond it the story of who called longest ago is forgotten."""
@@ -38,8 +39,6 @@ ADAPTER_LIMIT = 1_024
 ENTRY_LIMIT = 16
 """Of each sort, in one story."""
 _PROBLEM_CHARS = 200
-
-Entry = TypeVar("Entry")
 
 
 class Expected(NamedTuple):
@@ -51,6 +50,15 @@ class Expected(NamedTuple):
     clock: Clock
     spread: float
     source: Source
+
+    @property
+    def row(self) -> Row:
+        return (self.at, self.distance, self.spread), (self.clock, self.source)
+
+    @classmethod
+    def of(cls, row: Row) -> Expected:
+        (at, distance, spread), (clock, source) = row
+        return cls(at, distance, Clock(clock), spread, Source(source))
 
 
 class Move(StrEnum):
@@ -74,6 +82,16 @@ class Moved(NamedTuple):
     problem: str
     """Empty if it did not fail."""
 
+    @property
+    def row(self) -> Row:
+        """Without the memory: all of one table are of the same."""
+        return (self.at,), (self.engine, self.move, self.result or "", self.problem)
+
+    @classmethod
+    def of(cls, memory: MemoryId, row: Row) -> Moved:
+        (at,), (engine, move, result, problem) = row
+        return cls(at, EngineId(engine), memory, Move(move), LoadState(result) if result else None, problem)
+
 
 class Called(NamedTuple):
     at: float
@@ -93,6 +111,28 @@ class Called(NamedTuple):
     miss: Cause | None
     """None: it found its memory, or nobody knows."""
 
+    @property
+    def row(self) -> Row:
+        counts = map(number_of, (self.rank, self.prompt_tokens, self.cached_tokens, self.expected_tokens))
+        words = self.engine, self.adapter or "", self.outcome, self.miss or ""
+        return (self.at, self.first, *counts), words
+
+    @classmethod
+    def of(cls, row: Row) -> Called:
+        (at, first, rank, prompt, cached, expected), (engine, adapter, outcome, miss) = row
+        return cls(
+            at,
+            EngineId(engine),
+            AdapterName(adapter) if adapter else None,
+            Outcome(outcome),
+            bool(first),
+            told_by(rank),
+            told_by(prompt),
+            told_by(cached),
+            told_by(expected),
+            Cause(miss) if miss else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StorySnapshot:
@@ -106,11 +146,10 @@ class StorySnapshot:
 
 @dataclass(slots=True, eq=False)
 class _Story:
-    # Lists: a deque takes 600 bytes as soon as it is made.
     agent: Agent
-    estimates: list[Expected] = field(default_factory=list)
-    moves: list[Moved] = field(default_factory=list)
-    calls: list[Called] = field(default_factory=list)
+    estimates: Rows = field(default_factory=Rows)
+    moves: Rows = field(default_factory=Rows)
+    calls: Rows = field(default_factory=Rows)
     is_due: bool = True
     """What is expected after its activation is not noted yet."""
 
@@ -120,7 +159,7 @@ class Stories:
         self._estimate = estimate
         self._stories: OrderedDict[Owner, _Story] = OrderedDict()
         """Who called longest ago first."""
-        self._adapters: OrderedDict[AdapterName, list[Moved]] = OrderedDict()
+        self._adapters: OrderedDict[AdapterName, Rows] = OrderedDict()
         """What moved longest ago first."""
 
     def sizes(self) -> dict[str, int]:
@@ -132,11 +171,17 @@ class Stories:
         story = self._story(agent)
         if story is None:
             return StorySnapshot()
-        moves = story.moves
+        prefix = MemoryId(KV_PREFIX, agent.owner)
+        moves = [Moved.of(prefix, row) for row in story.moves]
         if agent.adapter is not None:
-            moves = [*moves, *self._adapters.get(agent.adapter, ())]
+            adapter = MemoryId(LORA, agent.adapter)
+            moves += [Moved.of(adapter, row) for row in self._adapters.get(agent.adapter, ())]
             moves.sort(key=lambda moved: moved.at)
-        return StorySnapshot(tuple(story.estimates), tuple(moves[-ENTRY_LIMIT:]), tuple(story.calls))
+        return StorySnapshot(
+            tuple(map(Expected.of, story.estimates)),
+            tuple(moves[-ENTRY_LIMIT:]),
+            tuple(map(Called.of, story.calls)),
+        )
 
     def starts(self, agent: Agent, at: float) -> None:
         """A call of the agent starts, and does not count yet."""
@@ -162,7 +207,7 @@ class Stories:
     def ended(self, agent: Agent, called: Called) -> None:
         story = self._story(agent)
         if story is not None:
-            _keep(story.calls, called)
+            story.calls.keep(called.row, ENTRY_LIMIT)
 
     def moved(self, action: Action, error: str | None, result: LoadResult | None, at: float) -> None:
         """An action was carried out, or failed. Costs what it moved."""
@@ -198,21 +243,24 @@ class Stories:
         known = None if agent.in_activation(at) else self._estimate(agent, at)
         if known is not None:
             away = distance(known, agent.simulation, at)
-            entry = Expected(at, away, known.moment.clock, known.spread, known.source)
-            if entry not in story.estimates[-1:]:
-                _keep(story.estimates, entry)
+            row = Expected(at, away, known.moment.clock, known.spread, known.source).row
+            if not story.estimates.ends_with(row):
+                story.estimates.keep(row, ENTRY_LIMIT)
 
     def _note(self, moved: Moved) -> None:
         if moved.memory.kind == LORA:
             adapter = AdapterName(moved.memory.key)
-            _keep(self._adapters.setdefault(adapter, []), moved)
+            moves = self._adapters.get(adapter)
+            if moves is None:
+                moves = self._adapters[adapter] = Rows()
+            moves.keep(moved.row, ENTRY_LIMIT)
             self._adapters.move_to_end(adapter)
             if len(self._adapters) > ADAPTER_LIMIT:
                 self._adapters.popitem(last=False)
             return
         story = self._stories.get(Owner(moved.memory.key)) if moved.memory.kind == KV_PREFIX else None
         if story is not None:
-            _keep(story.moves, moved)
+            story.moves.keep(moved.row, ENTRY_LIMIT)
 
 
 def found_by(agent: Agent, engine: Engine, adapter: AdapterName | None) -> Found:
@@ -255,9 +303,3 @@ def _is_missing(adapter: AdapterName, engine: Engine) -> bool:
         return False
     known = residency.reported(MemoryId(LORA, adapter))
     return known is None or not known.device_bytes
-
-
-def _keep(entries: list[Entry], entry: Entry) -> None:
-    entries.append(entry)
-    if len(entries) > ENTRY_LIMIT:
-        del entries[0]

@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from scalesim.engine_adapters.emulated import EmulatedEngine
-from scalesim.workloads.asking import Asker, Manner, Place, ask_once
+from scalesim.workloads.asking import Asker, Manner, Place
 from scalesim.workloads.bench_proxy.http1 import Message
 from scalesim.workloads.checked_calls import RIGHT, Kind, checked_call, ending_of
+from tests.support.asking import ask_once
 from tests.support.patience import PATIENCE_S, soon
 from tests.support.serve import serve
 

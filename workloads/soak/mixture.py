@@ -11,8 +11,9 @@ from scalesim.workloads.asking import Manner
 from scalesim.workloads.checked_calls import CheckedCall, Ending, Kind, checked_call, posted
 from scalesim.workloads.prose import prose
 
-AGENTS = 400
 SIMULATIONS = 4
+UNTOLD = 5
+"""Of so many agents one does not say of which simulation it is."""
 TOKENS = (4, 24)
 """Of an answer, from and to."""
 LONG_TEXT = prose("soak", 64_000)
@@ -58,26 +59,32 @@ WRONG_BODIES = (
 @dataclass(frozen=True, slots=True)
 class Turn:
     sort: Sort
+    agent: int | None
+    """Who calls; nobody in a wrong request."""
     call: CheckedCall
     manner: Manner
     leaves_after_s: float
 
 
-def turns(host: str, seed: int, client: int) -> Iterator[Turn]:
-    """Of one client, without an end."""
+def turns(host: str, seed: int, client: int, agents: int) -> Iterator[Turn]:
+    """Of one client, which speaks for all of so many agents, without an end."""
     random = Random(f"{seed} {client}")
     sorts, weights = list(SHARES), list(SHARES.values())
     while True:
         sort = random.choices(sorts, weights)[0]
+        agent = random.randrange(agents)
         yield Turn(
-            sort, _call(host, random, sort), MANNERS.get(sort, Manner.PLAIN), random.uniform(0.0, 0.05)
+            sort,
+            None if sort is Sort.WRONG else agent,
+            _call(host, random, sort, agent),
+            MANNERS.get(sort, Manner.PLAIN),
+            random.uniform(0.0, 0.05),
         )
 
 
-def _call(host: str, random: Random, sort: Sort) -> CheckedCall:
-    agent = random.randrange(AGENTS)
-    # Some say who they are, others are recognised by what they send, or not at all.
-    headers = {"x-simulation-id": f"soak-{agent % SIMULATIONS}"} if random.random() < 0.8 else {}
+def _call(host: str, random: Random, sort: Sort, agent: int) -> CheckedCall:
+    # Always the same of one agent: else it would be two.
+    headers = {"x-simulation-id": f"soak-{agent % SIMULATIONS}"} if agent % UNTOLD else {}
     if sort is Sort.WRONG:
         return CheckedCall(posted(host, random.choice(WRONG_BODIES), headers), "", False)
     text = prose(f"{agent} {random.randrange(1_000_000)}", 200)
@@ -85,7 +92,7 @@ def _call(host: str, random: Random, sort: Sort) -> CheckedCall:
     if sort is Sort.JSON:
         streams = False
     if sort is Sort.LONG:
-        text = f"{text} {LONG_TEXT[agent * 8 :]}"
+        text = f"{text} {LONG_TEXT[agent % 1000 * 8 :]}"
     tokens = random.randint(*TOKENS) if sort is not Sort.SLOW else 4 * TOKENS[1]
     return checked_call(host, f"agent {agent}", text, tokens, streams=streams, headers=headers)
 

@@ -25,7 +25,8 @@ def draw(told: Mapping[str, object], soaked: Soaked, path: Path) -> None:
     )
     for axes, (label, values) in zip(figure.subplots(len(rows), 1, sharex=True), rows, strict=True):
         axes.plot(minutes, values, color=OWN)
-        axes.axvline(soaked.warm_up_s / 60, color="#999999", linestyle=":")
+        if soaked.warm_at is not None:
+            axes.axvline(soaked.warm_at.at_s / 60, color="#999999", linestyle=":")
         axes.set_ylim(0, max([1.0, *values]) * 1.1)
         axes.set_ylabel(label)
     verdict = "nothing was lost, nothing grew" if soaked.is_well else "; ".join(soaked.problems)

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from scalesim.workloads.machine import provenance
 
-from .growth import FDS_GROWTH, RSS_GROWTH, Growth, Look, growth
+from .growth import CALLS, FDS_GROWTH, RSS_GROWTH, Growth, Look, WarmUp, after, growth
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Rest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soaked:
     looks: Sequence[Look]
-    warm_up_s: float
+    warm_up: WarmUp
     ended: Mapping[str, int]
     """Calls by their sort."""
     lost: Mapping[str, int]
@@ -43,14 +43,21 @@ class Soaked:
 
     @property
     def growth(self) -> Growth | None:
-        return growth(self.looks, self.warm_up_s)
+        return growth(self.looks, self.warm_up)
+
+    @property
+    def warm_at(self) -> Look | None:
+        """The first look after the warm-up."""
+        return next(iter(after(self.looks, self.warm_up)), None)
 
     @property
     def problems(self) -> list[str]:
         """Empty if all is well."""
         grown = self.growth
         found = []
-        if grown is None:
+        if self.warm_at is None:
+            found.append(f"it was too short to warm up {self.warm_up}")
+        elif grown is None:
             found.append("it was too short to tell whether anything grows")
         elif grown.rss >= RSS_GROWTH:
             found.append(f"memory grew by {grown.rss:.1%} in {grown.seconds / 60:.0f} minutes")
@@ -70,7 +77,7 @@ class Soaked:
 
 
 def as_json(soaked: Soaked, seed: int, settings: Mapping[str, object]) -> dict[str, object]:
-    grown = soaked.growth
+    grown, warm = soaked.growth, soaked.warm_at
     return {
         **provenance(SCHEMA, seed, settings),
         "verdict": {"well": soaked.is_well, "problems": soaked.problems},
@@ -80,7 +87,11 @@ def as_json(soaked: Soaked, seed: int, settings: Mapping[str, object]) -> dict[s
         "faults": dict(soaked.faults),
         "at_rest": {"before": asdict(soaked.before), "after": asdict(soaked.after)},
         "tracebacks": soaked.tracebacks,
-        "warm_up_s": soaked.warm_up_s,
+        "warm_up": {
+            "asked": str(soaked.warm_up),
+            "over_s": None if warm is None else warm.at_s,
+            "calls": None if warm is None else warm.ended,
+        },
         "looks": [asdict(one) for one in soaked.looks],
     }
 
@@ -93,12 +104,19 @@ def show(soaked: Soaked, console: Console) -> None:
     for name, count in soaked.ended.items():
         table.add_row(name, f"{count:,}", f"{soaked.lost[name]:,}")
     console.print(table)
-    grown = soaked.growth
+    grown, warm = soaked.growth, soaked.warm_at
+    if warm is not None:
+        console.print(
+            f"Warmed up {soaked.warm_up}: {warm.at_s / 60:.1f} minutes and {warm.ended:,} calls, {warm.rss_mb:.1f} MB.",
+            highlight=False,
+        )
     if grown is not None:
         console.print(
-            f"After {soaked.warm_up_s / 60:g} minutes, in {grown.seconds / 60:.1f} more: memory {grown.rss:+.2%},"
-            f" open files {grown.fds:+.0f}; at rest {soaked.after.fds - soaked.before.fds:+d}.",
+            f"In {grown.seconds / 60:.1f} minutes and {grown.calls:,} calls after it: memory {grown.rss:+.2%}, that is"
+            f" {grown.mb_per_calls:+.2f} MB for {CALLS:,} calls, and in the second half alone {grown.rss_of_last_half:+.2%};"
+            f" open files {grown.fds:+.0f}, at rest {soaked.after.fds - soaked.before.fds:+d}.",
             highlight=False,
+            soft_wrap=True,
         )
     for fault, times in soaked.faults.items():
         console.print(

@@ -16,13 +16,13 @@ from rich.console import Console
 from scalesim.workloads.asking import Asker, Place
 from scalesim.workloads.bench_proxy.processes import usage
 from scalesim.workloads.builds import Flavour
-from scalesim.workloads.checked_calls import Ending
+from scalesim.workloads.checked_calls import Ending, Kind
 from scalesim.workloads.emulated import EmulatedInstallation
 from scalesim.workloads.engines import http_client
 from scalesim.workloads.program import Impossible
 from scalesim.workloads.servers import Server, Servers
 
-from .growth import Look, open_files
+from .growth import Look, WarmUp, open_files
 from .mixture import Sort, Turn, is_as_it_should_be, turns
 from .picture import draw
 from .results import Rest, Soaked, as_json, show
@@ -42,9 +42,10 @@ MOST_FAULTS = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     minutes: float
-    warm_up_minutes: float
-    """Of these; growth is looked for in the others."""
+    warm_up: WarmUp
     clients: int
+    agents: int
+    """For which all of them speak."""
     seed: int
     out_dir: Path
     json_path: Path
@@ -52,8 +53,9 @@ class Order:
     installation: EmulatedInstallation
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warm_up_minutes < self.minutes or self.clients < 1:
-            raise Impossible("there has to be a client, and some time after the warm-up")
+        over_s = self.warm_up.seconds or 0.0
+        if not 0 <= over_s < self.minutes * 60 or self.clients < 1 or self.agents < 1:
+            raise Impossible("there has to be a client, an agent, and some time after the warm-up")
         if missing := self.installation.missing():
             raise Impossible(f"{missing[0]} is missing; `make .venv/.ready` makes it")
 
@@ -65,10 +67,18 @@ class Tally:
     """Not as they should be."""
     faults: Counter[str] = field(default_factory=Counter)
     """Why, for some."""
+    whole: Counter[int] = field(default_factory=Counter)
+    """Answers, by agent."""
     over: bool = False
+
+    def least(self, agents: int) -> int:
+        """Whole answers, of the agent that has the fewest."""
+        return min(self.whole.values()) if len(self.whole) == agents else 0
 
     def add(self, turn: Turn, ending: Ending) -> bool:
         self.ended[turn.sort] += 1
+        if turn.agent is not None and ending.kind is Kind.RIGHT:
+            self.whole[turn.agent] += 1
         well = is_as_it_should_be(turn, ending)
         if not well:
             self.lost[turn.sort] += 1
@@ -90,13 +100,13 @@ async def soak(order: Order, console: Console) -> bool:
         looks: list[Look] = []
         place = Place.of(proxy.url)
         asking = [
-            asyncio.create_task(_client(place, order.seed, client, tally)) for client in range(order.clients)
+            asyncio.create_task(_client(place, order, client, tally)) for client in range(order.clients)
         ]
         try:
             until = began + order.minutes * 60
             while (left := until - time.monotonic()) > 0:
                 await asyncio.sleep(min(LOOK_EVERY_S, left))
-                looks.append(await _look(proxy, began, tally))
+                looks.append(await _look(proxy, began, tally, order.agents))
                 _progress(console, looks[-1], tally)
             tally.over = True
             await asyncio.wait(asking, timeout=PATIENCE_S)
@@ -111,7 +121,7 @@ async def soak(order: Order, console: Console) -> bool:
         tracebacks = proxy.log.read_text(errors="replace").count("Traceback")
     soaked = Soaked(
         looks=looks,
-        warm_up_s=order.warm_up_minutes * 60,
+        warm_up=order.warm_up,
         ended={one.value: tally.ended[one] for one in Sort},
         lost={one.value: tally.lost[one] for one in Sort},
         faults=dict(tally.faults.most_common()),
@@ -123,7 +133,12 @@ async def soak(order: Order, console: Console) -> bool:
     told = as_json(
         soaked,
         order.seed,
-        {"minutes": order.minutes, "clients": order.clients, "engine": order.installation.notes()},
+        {
+            "minutes": order.minutes,
+            "clients": order.clients,
+            "agents": order.agents,
+            "engine": order.installation.notes(),
+        },
     )
     for path in (order.json_path, order.png_path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +148,10 @@ async def soak(order: Order, console: Console) -> bool:
     return soaked.is_well
 
 
-async def _client(place: Place, seed: int, client: int, tally: Tally) -> None:
+async def _client(place: Place, order: Order, client: int, tally: Tally) -> None:
     """One call after the other, until it is over."""
     async with Asker(place) as asker:
-        for turn in turns(str(place), seed, client):
+        for turn in turns(str(place), order.seed, client, order.agents):
             ending = await asker.ask(turn.call, PATIENCE_S, turn.manner, leaves_after_s=turn.leaves_after_s)
             if not tally.add(turn, ending):
                 await asyncio.sleep(PAUSE_S)
@@ -153,14 +168,21 @@ async def _sizes(proxy: Server) -> Mapping[str, int]:
         return told
 
 
-async def _look(proxy: Server, began: float, tally: Tally) -> Look:
+async def _look(proxy: Server, began: float, tally: Tally, agents: int) -> Look:
     try:
         sizes = await _sizes(proxy)
     except httpx.HTTPError as exc:
         tally.faults[f"the admin API: {exc!r}"] += 1
         sizes = {}
     pid = proxy.process.pid
-    return Look(time.monotonic() - began, usage(pid).rss_mb, open_files(pid), sizes, tally.ended.total())
+    return Look(
+        at_s=time.monotonic() - began,
+        rss_mb=usage(pid).rss_mb,
+        fds=open_files(pid),
+        tables=sizes,
+        ended=tally.ended.total(),
+        least=tally.least(agents),
+    )
 
 
 async def _rest(proxy: Server) -> Rest:
@@ -184,6 +206,6 @@ async def _settled(proxy: Server, before: Rest) -> Rest:
 def _progress(console: Console, look: Look, tally: Tally) -> None:
     console.print(
         f"{look.at_s / 60:6.1f} min  {look.ended:9,} calls  {look.rss_mb:7.1f} MB  {look.fds:5} files"
-        f"  {tally.lost.total()} lost",
+        f"  {look.least:4} answers at least  {tally.lost.total()} lost",
         highlight=False,
     )

@@ -114,6 +114,9 @@ class Connection(asyncio.Protocol):
         self._unsent = None
         if self._transport is not None:
             self._transport.abort()
+            # It holds this object, and of one that was given up while it was opened no loop says that it is lost: both would
+            # stay until the collector comes round to them.
+            self._transport = None
         if answer is not None:
             answer.finish(fault)
 
@@ -134,7 +137,8 @@ class Connection(asyncio.Protocol):
                 where = "in the middle of its answer" if answer.heard else "before it answered"
                 why = f"{where}: {exc}" if exc is not None and str(exc) else where
                 answer.finish(UpstreamBroke(f"the connection was closed {why}"))
-        self._parser = self._unsent = None  # the parser holds this object, and this object the parser
+        # The first two hold this object, and this object them.
+        self._parser = self._transport = self._unsent = None
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:

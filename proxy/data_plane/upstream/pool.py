@@ -122,10 +122,11 @@ class Pool:
 
     async def _connect(self) -> Connection:
         """On a place that was counted already."""
+        connection = Connection(self._loop, self.give_back, self._lost)
         try:
             async with asyncio.timeout(self._connect_timeout_s) as limit:
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self.give_back, self._lost),
+                await self._loop.create_connection(
+                    lambda: connection,
                     self.origin.host,
                     self.origin.port,
                     ssl=self._tls,
@@ -136,6 +137,7 @@ class Pool:
                 raise UpstreamTimedOut(f"no connection within {self._connect_timeout_s:g} s") from exc
             raise UpstreamUnreachable(str(exc) or type(exc).__name__) from exc
         except BaseException:
+            connection.close()
             self._vacate()
             raise
         if self._is_closed or not connection.is_open:

@@ -16,22 +16,10 @@ from scalesim.proxy.engines.models import Models
 from scalesim.proxy.engines.registry import Address, FrontOf, Registry, State
 from scalesim.proxy.settings import Settings
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.lines import NoLines
 
 A, B, C = map(EngineId, "abc")
 REDIS = {"engine": "http://engine", "redis": "redis://host"}
-
-
-class Lines:
-    def add_engine(self, adapter: object) -> None: ...
-
-    def remove_engine(self, engine: EngineId) -> None: ...
-
-    def forget_engine(self, engine: EngineId) -> None: ...
-
-    def doubt(self, engine: EngineId) -> None: ...
-
-    def features(self, engine: EngineId) -> frozenset[str]:
-        return frozenset()
 
 
 def fleet_of(*names: EngineId) -> tuple[Fleet, FleetOfGroup]:
@@ -41,7 +29,7 @@ def fleet_of(*names: EngineId) -> tuple[Fleet, FleetOfGroup]:
         breakers=Breakers(),
         placer=Placer(find(DEFAULT)),
         adapter_for=lambda address: FakeAdapter(address.base_url, engine=address.name),
-        lines=Lines(),
+        lines=NoLines(),
     )
     for name in names:
         fleet.add(Address(name, f"http://{name}"), 0.0, configured=True)

@@ -40,20 +40,12 @@ from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.engines.models import Models
 from scalesim.proxy.engines.registry import Address, Registry
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.lines import NoLines
 
 TOWN = SimulationId("town")
 NAMES = tuple(map(AgentName, "ABCDEFGH"))
 FAR_S = 60.0
 BOUNDS = Bounds()
-
-
-class _Lines:
-    def add_engine(self, adapter: object) -> None: ...
-    def remove_engine(self, engine: EngineId) -> None: ...
-    def forget_engine(self, engine: EngineId) -> None: ...
-    def doubt(self, engine: EngineId) -> None: ...
-    def features(self, engine: EngineId) -> frozenset[str]:
-        return frozenset()
 
 
 class _Proxy:
@@ -68,7 +60,7 @@ class _Proxy:
             breakers=Breakers(BreakerRules()),
             placer=Placer(find(DEFAULT), BOUNDS, ramp_s=0.0),
             adapter_for=lambda address: FakeAdapter(address.base_url, engine=address.name),
-            lines=_Lines(),
+            lines=NoLines(),
         )
         self.leads = True
         self.moved: list[Rehomed] = []

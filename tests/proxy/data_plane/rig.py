@@ -38,6 +38,7 @@ from scalesim.proxy.recognition.recipes.shelf import Shelf
 from scalesim.proxy.served_call import Record
 from scalesim.proxy.timings import Timings
 from tests.support.fake_adapter import FakeAdapter
+from tests.support.lines import NoLines
 from tests.support.patience import PATIENCE_S, soon
 
 Engine = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -77,21 +78,12 @@ class Rig:
         return self.fleet.placer.running(EngineId(engine))
 
 
-class _Lines:
+class _Lines(NoLines):
     """Nothing is asked of engines but calls; `doubted` are those that were found silent."""
 
     def __init__(self, adapters: Mapping[str, FakeAdapter]) -> None:
         self._adapters = adapters
         self.doubted: list[EngineId] = []
-
-    def add_engine(self, adapter: object) -> None:
-        pass
-
-    def remove_engine(self, engine: EngineId) -> None:
-        pass
-
-    def forget_engine(self, engine: EngineId) -> None:
-        pass
 
     def doubt(self, engine: EngineId) -> None:
         self.doubted.append(engine)
@@ -365,6 +357,14 @@ class Stuck:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.left.set()
+
+    async def was_left(self) -> None:
+        """Waits until the request that it works on is given up. Raises `TimeoutError` that says how far it came."""
+        try:
+            await soon(self.left.wait(), PATIENCE_S)
+        except TimeoutError:
+            reached = "was not closed" if self.bodies else "never came: the limit was over before it was sent"
+            raise TimeoutError(f"the request at the engine {reached}") from None
 
 
 @asynccontextmanager

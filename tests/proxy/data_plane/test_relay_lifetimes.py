@@ -35,7 +35,7 @@ async def test_an_engine_that_does_not_answer_in_time_is_a_504_that_says_what_to
     async with rig(engine, **times) as r, client() as c:  # type: ignore[arg-type]
         response = await c.post(r.url + CHAT, json={})
         assert (await r.log.until_ended()).outcome is Outcome.ENGINE_FAILED
-        await engine.left.wait()
+        await engine.was_left()
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1)
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (504, "engine_timed_out")
@@ -53,7 +53,7 @@ async def test_an_answer_that_stops_in_the_middle_is_broken_off_and_aborted(limi
             with pytest.raises(httpx.RemoteProtocolError):
                 await response.aread()
         assert (await r.log.until_ended()).outcome is Outcome.ENGINE_FAILED
-        await engine.left.wait()
+        await engine.was_left()
         await r.adapter.until(lambda adapter: len(adapter.aborts) == 1)
 
 

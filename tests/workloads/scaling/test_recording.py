@@ -3,10 +3,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scalesim.workloads.asking import Place, ask_once
+from scalesim.workloads.asking import Place
 from scalesim.workloads.checked_calls import RIGHT, checked_call
 from scalesim.workloads.scaling.figures import noted_of
 from scalesim.workloads.scaling.recording import RecordingEngine
+from tests.support.asking import ask_once
 from tests.support.patience import PATIENCE_S
 from tests.support.serve import serve
 

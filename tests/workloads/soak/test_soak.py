@@ -10,6 +10,7 @@ from rich.console import Console
 
 from scalesim.workloads.emulated import EmulatedInstallation
 from scalesim.workloads.program import Impossible
+from scalesim.workloads.soak.growth import WarmUp
 from scalesim.workloads.soak.soak import Order, soak
 
 pytestmark = pytest.mark.anyio
@@ -20,8 +21,9 @@ SCALESIM = Path(sys.executable).with_name("scalesim")
 def order(out: Path, **options: float) -> Order:
     return Order(
         minutes=options.get("minutes", 0.05),
-        warm_up_minutes=options.get("warm_up_minutes", 0.01),
+        warm_up=WarmUp(seconds=60 * options.get("warm_up_minutes", 0.01)),
         clients=int(options.get("clients", 8)),
+        agents=int(options.get("agents", 40)),
         seed=1,
         out_dir=out,
         json_path=out / "soak.json",
@@ -44,6 +46,6 @@ async def test_a_short_one_loses_nothing_and_says_that_it_was_too_short(tmp_path
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
-    for options in ({"minutes": 0.0}, {"warm_up_minutes": 1.0}, {"clients": 0}):
+    for options in ({"minutes": 0.0}, {"warm_up_minutes": 1.0}, {"clients": 0}, {"agents": 0}):
         with pytest.raises(Impossible, match="there has to be a client"):
             order(tmp_path, **options)

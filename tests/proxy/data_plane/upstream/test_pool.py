@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
 from scalesim.proxy.data_plane.upstream import Answer, Upstream
+from scalesim.proxy.data_plane.upstream.connection import Connection
 from scalesim.proxy.errors import UpstreamBusy, UpstreamUnreachable
 
 from .engines import OK, always, engine, request
@@ -235,3 +237,43 @@ async def test_of_many_callers_none_starves() -> None:
 
         await asyncio.gather(*(call(n) for n in range(64)))
     assert worst <= 3
+
+
+@contextmanager
+def without_the_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def test_a_connection_is_gone_without_the_collector_wherever_its_call_was_given_up() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(OK[:-1])
+        await reader.read()
+
+    def held() -> int:
+        return sum(isinstance(one, Connection) for one in gc.get_objects())
+
+    with without_the_collector():
+        async with engine(half) as url, upstream() as one:
+
+            async def call() -> None:
+                await read(await one.send("POST", url, "/", [], b""))
+
+            for turns in range(30):
+                calling = asyncio.create_task(call())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                calling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await calling
+                del calling
+            async with asyncio.timeout(2):
+                while one.sizes()["connections_open"]:  # noqa: ASYNC110 - within the next turns
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert held() == 0
