@@ -173,6 +173,7 @@ async def assembled(
                 fleet.add(address, clock(), configured=True)
             if keeper is not None:
                 register_again(keeper, fleet, clock())
+                runtime.forget_strangers()
             post, group = runtime.post, None
             if redis is not None:
                 from scalesim.proxy.state.member import Member

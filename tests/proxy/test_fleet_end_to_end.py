@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -302,3 +303,25 @@ async def test_agents_of_one_kind_come_together() -> None:
         for number in range(24):
             await call(number)
         assert (await made.told("/placement"))["calls"] == {"home": 24, "new": 24}
+
+
+async def test_after_a_restart_agents_are_where_they_were_and_an_engine_that_is_gone_does_not_come_back(
+    tmp_path: Path,
+) -> None:
+    kept = {"state_file": str(tmp_path / "state"), "placement_unhurried_calls": 0}
+    async with region("a", "b", "c", **kept) as made:
+        for agent in AGENTS:
+            await made.call(agent)
+        before = await made.homes()
+        assert all(before.values())
+    async with region("b", "c", **kept) as made:
+        metrics = (await made.client.get(f"{made.addresses.admin}/metrics")).text
+        assert 'engine="b"' in metrics
+        assert 'engine="a"' not in metrics, "the settings name it no more, though agents were there"
+        for agent in AGENTS:
+            await made.call(agent)
+        after = await made.homes()
+        assert before["b"] <= after["b"]
+        assert before["c"] <= after["c"]
+        lost = len(before["a"])
+        assert (await made.told("/placement"))["calls"] == {"home": 9 - lost, "new": lost}
