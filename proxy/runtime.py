@@ -39,6 +39,7 @@ from .core.events import (
     Ticked,
 )
 from .core.model import Capabilities, EngineId, EngineReport
+from .core.snapshot import EngineSnapshot
 from .dispatch import Dispatch, Outcome, WarmUp, kind_of
 from .engine_status import EngineStatus, LoadTotal, describe
 from .histogram import MOMENTS, WAITS, Histogram
@@ -81,6 +82,8 @@ class Core(Protocol):
         ...
 
     def handle(self, event: Event) -> list[Action]: ...
+
+    def engines(self) -> Sequence[EngineSnapshot]: ...
 
 
 class Health(Protocol):
@@ -230,6 +233,7 @@ class Runtime:
     def take(self, token: int) -> None:
         """Commands from now on, with that fence."""
         self.fence_token, self._commands = token, True
+        self.forget_strangers()
         for line in self._lines.values():
             line.dispatch.fence(token)
             line.commanded = True
@@ -268,6 +272,12 @@ class Runtime:
     def forget_engine(self, engine: EngineId) -> None:
         """The last call there has ended."""
         self.post(EngineRemoved(self._clock(), engine))
+
+    def forget_strangers(self) -> None:
+        """The core forgets engines that are not there: what another process knew may tell of some that were removed since."""
+        for known in self._core.engines():
+            if known.id not in self._lines and not known.running_calls:
+                self.forget_engine(known.id)
 
     def doubt(self, engine: EngineId) -> None:
         """It did not answer somebody else: it is looked at, at once if it was thought to be up."""

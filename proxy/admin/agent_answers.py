@@ -21,8 +21,15 @@ _EXAMPLE: dict[str, JsonValue] = {
     "size_tokens": 2210,
     "idle_s": 31.5,
     "estimates": [
-        {"source": "hinted", "distance": 3, "unit": "steps", "spread": 0, "distance_s": 7.2},
-        {"source": "gap", "distance": 4.1, "unit": "steps", "spread": 1.2, "distance_s": 9.9},
+        {"source": "hinted", "distance": 3, "unit": "steps", "spread": 0, "distance_s": 7.2, "overdue": None},
+        {
+            "source": "gap",
+            "distance": 4.1,
+            "unit": "steps",
+            "spread": 1.2,
+            "distance_s": 9.9,
+            "overdue": None,
+        },
     ],
 }
 
@@ -33,6 +40,9 @@ class SourceAnswer(BaseModel):
     unit: Clock
     spread: float = Field(description="How far off it usually is; 0: the source vouches for it.")
     distance_s: float | None = Field(description="The same in seconds, by the measured pace.")
+    overdue: float | None = Field(
+        description="For how long it should have called, in the same unit as `distance`; null: it need not have."
+    )
 
     @classmethod
     def of(cls, known: EstimateSnapshot) -> SourceAnswer:
@@ -42,6 +52,7 @@ class SourceAnswer(BaseModel):
             unit=known.clock,
             spread=known.spread,
             distance_s=_finite(known.distance_s),
+            overdue=None if known.overdue is None else round(known.overdue, 4),
         )
 
 

@@ -43,6 +43,7 @@ AGENT_EXAMPLE: dict[str, JsonValue] = {
     "name": "Ann",
     "distance": 3,
     "unit": "steps",
+    "overdue": None,
     "source": "hinted",
     "running": False,
     "engine": "engine-0",
@@ -195,6 +196,10 @@ class AgentAnswer(BaseModel):
         description="null: nothing is known (source is null too), or not expected again."
     )
     unit: Clock | None
+    overdue: float | None = Field(
+        description="For how long it should have called, in that unit; null: it need not have. Its distance is 0 at first then, and grows "
+        "again: who does not come when expected may not come for long."
+    )
     source: str | None = Field(
         description="Who knows: activation (it calls now), operator (who asked for its memory), hinted, plan, answers, spatial, path, turns or "
         "gap (learned)."
@@ -212,6 +217,7 @@ class AgentAnswer(BaseModel):
             name=known.name,
             distance=None if distance is None or math.isinf(distance) else round(distance, 4),
             unit=known.clock,
+            overdue=None if known.overdue is None else round(known.overdue, 4),
             source=known.source,
             running=known.in_activation,
             engine=known.engine,

@@ -56,7 +56,7 @@ from scalesim.proxy.timings import Timings
 from scalesim.proxy.warm_up import PrefixStore, WarmUp
 
 from . import making
-from .engines import Moves, fleet_of, kept_up
+from .engines import Moves, fleet_of, kept_up, known_here
 from .forgetting import Forgetting
 from .group import FleetOfGroup, admin_url, ended, keeper_of, opened, register_again, trusted
 from .limits import limits
@@ -165,12 +165,15 @@ async def assembled(
                 controller,
                 runtime,
                 control,
-                known=lambda key: None if member is None else member.home_of(key),
+                known=lambda key, prefix: (
+                    known_here(controller, key) if member is None else member.home_of(key, prefix)
+                ),
             )
             for address in settings.addresses:
                 fleet.add(address, clock(), configured=True)
             if keeper is not None:
                 register_again(keeper, fleet, clock())
+                runtime.forget_strangers()
             post, group = runtime.post, None
             if redis is not None:
                 from scalesim.proxy.state.member import Member

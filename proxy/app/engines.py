@@ -15,7 +15,7 @@ from scalesim.engine_adapters.front_kinds import KINDS
 from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Rehomed
-from scalesim.proxy.core.model import EngineId
+from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
 from scalesim.proxy.core.placement import find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
@@ -40,9 +40,9 @@ def fleet_of(
     controller: Controller,
     lines: Lines,
     client: httpx.AsyncClient,
-    known: Callable[[str], EngineId | None],
+    known: Callable[[str, str | None], EngineId | None],
 ) -> Fleet:
-    """Without an engine yet. `client` is for control calls; `known`: where the group knows an agent to live."""
+    """Without an engine yet. `client` is for control calls; `known`: as in `Placer`."""
     return Fleet(
         registry=Registry(drain_s=settings.engine_drain_s),
         models=Models(dict(settings.aliases), is_registered=controller.knows_adapter),
@@ -61,6 +61,15 @@ def fleet_of(
         adapter_for=lambda address: adapter_for(address, client, settings.engine_api_key),
         lines=lines,
     )
+
+
+def known_here(controller: Controller, key: str) -> EngineId | None:
+    """Where the core knows the memory of an agent to be that placement calls so; it may have been told by the process before this one.
+    Not of one with memory for several models: the core knows where its last call went, and not for which of them."""
+    simulation, _, agent = key.partition("/")
+    if "\n" in agent:
+        return None
+    return controller.keeping.engine_of(SimulationId(simulation), AgentName(agent))
 
 
 def adapter_for(address: Address, client: httpx.AsyncClient, api_key: str | None) -> EngineAdapter:

@@ -168,7 +168,13 @@ def _word(choice: bool | None) -> str | None:
 def _due(one: Mapping[str, Any]) -> str | None:
     if one["running"]:
         return "runs"
-    return _far(one["distance"], one["unit"]) if one["source"] is not None else None
+    return _expected(one) if one["source"] is not None else None
+
+
+def _expected(one: Mapping[str, Any]) -> str:
+    if one["overdue"] is not None:
+        return f"overdue for {one['overdue']:.4g} {one['unit']}"
+    return _far(one["distance"], one["unit"])
 
 
 def _far(distance: float | None, unit: str | None) -> str:
@@ -226,7 +232,7 @@ def _detail(told: Mapping[str, Any]) -> RenderableType:
         rows_of = (
             (
                 one["source"],
-                _far(one["distance"], one["unit"]),
+                _expected(one),
                 f"± {one['spread']:.3g}",
                 span(one["distance_s"]),
             )

@@ -53,7 +53,9 @@ class Unpin:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Gives up the memory of owners that will not call again."""
+    """Gives up the memory of owners that will not call again. No plan asks for it: whoever stands in no order leaves first when room is
+    needed, and until then nobody is served by an empty place. Every adapter knows it, as the engine's route for it is part of the
+    control protocol, and the contract tests run it on each engine."""
 
     engine: EngineId
     owners: tuple[Owner, ...]

@@ -76,6 +76,8 @@ class Agent:
     size_tokens: int | None = None
     requested: AdapterName | None = None
     """What its last request named of its own accord."""
+    beginning: str | None = None
+    """A name for how its prompts begin, by the last one that had one."""
     assigned: Adapter | None = None
     """By an operator. It may have been forgotten since."""
     asked: Asked | None = None

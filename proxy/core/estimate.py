@@ -52,6 +52,13 @@ def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
     return max(0.0, -remaining - grace)
 
 
+def overdue(estimate: Estimate, simulation: Simulation, at: float) -> float | None:
+    """For how long it should have begun, on the clock of the estimate; None: it need not have. Nearness does not tell: whoever is
+    overdue for long counts as far again."""
+    passed = simulation.now(estimate.moment.clock, at) - estimate.moment.value
+    return passed if passed > 0.0 else None
+
+
 def distance_s(estimate: Estimate, simulation: Simulation, at: float) -> float:
     """The distance in seconds, by the measured pace: to compare what was told on different clocks.
 

@@ -40,6 +40,8 @@ class CallStarted:
     """What the request runs on; None: the base model."""
     moves: bool = True
     """The agent's memory is to be on that engine from now on. Else this call alone goes there, and it stays where it is."""
+    beginning: str | None = None
+    """A name for how its prompt begins, as far as others may begin alike."""
 
 
 @dataclass(frozen=True, slots=True)

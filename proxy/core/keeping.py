@@ -192,6 +192,7 @@ OF_AGENT: dict[str, object] = {
     "ended_at": At,
     "size_tokens": int | None,
     "requested": AdapterName | None,
+    "beginning": str | None,
     "host_copy": dict[str, bool] | None,
     "last_call": LastCall | None,
 }
@@ -275,6 +276,11 @@ class Keeping:
         """Where its memory is; None if that is not known."""
         known = self._population.find(simulation, agent)
         return None if known is None or known.engine is None else known.engine.id
+
+    def has_beginning(self, simulation: SimulationId, agent: AgentName) -> bool:
+        """Whether others may be drawn to where it is, and it to where they are."""
+        known = self._population.find(simulation, agent)
+        return known is not None and known.beginning is not None
 
     def edges(self, simulation: SimulationId) -> int | None:
         """Of its graph; None if it has none."""

@@ -63,9 +63,9 @@ class Placer:
         ramp_s: float = 30.0,
         moves_per_s: float = 1.0,
         moves_at_once: int = 16,
-        known: Callable[[str], EngineId | None] = lambda key: None,
+        known: Callable[[str, str | None], EngineId | None] = lambda key, prefix: None,
     ) -> None:
-        """`known`: where others, who place the same agents, know one to live."""
+        """`known`: where others, who place the same agents, know one to live whose prompts begin so."""
         self._rule = rule
         self._bounds = bounds or Bounds()
         self._homes = Homes(agent_limit)
@@ -177,7 +177,7 @@ class Placer:
         """Others may know these to live elsewhere by now."""
         for key in keys:
             home = self._homes.peek(key)
-            if home is not None and self._known(key) not in (None, home.site.engine):
+            if home is not None and self._known(key, home.prefix) not in (None, home.site.engine):
                 self._homes.drop(key)
 
     def home_of(self, key: str) -> EngineId | None:
@@ -264,7 +264,7 @@ class Placer:
         return Asked(key, home.site.engine, caller.adapter, caller.prefix, size, may_move, turn)
 
     def _settled_as_known(self, key: str, caller: Caller) -> Home | None:
-        known, home = self._known(key), self._homes.peek(key)
+        known, home = self._known(key, caller.prefix), self._homes.peek(key)
         engine = None if known is None else self._engines.get(known)
         # That an engine forgot somebody, others need not know yet.
         if engine is None or not engine.keeps or (home is not None and home.site is engine.site):

@@ -13,7 +13,7 @@ from .agent import Agent
 from .choosing import AUTO
 from .counters import Counters, Totals
 from .engine import Engine
-from .estimate import Estimate, Estimator, Source, distance, distance_s
+from .estimate import Estimate, Estimator, Source, distance, distance_s, overdue
 from .guard import GuardState
 from .loads import LoadCounters
 from .model import (
@@ -84,6 +84,8 @@ class EstimateSnapshot:
     clock: Clock
     spread: float
     distance_s: float
+    overdue: float | None = None
+    """On `clock`; None if it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class AgentSnapshot:
     pin: OperatorPin | None = None
     pin_in_force: bool = False
     """As far as we know."""
+    overdue: float | None = None
+    """On `clock`; None if it is not."""
 
 
 class Place(StrEnum):
@@ -246,6 +250,7 @@ def of_agent(
         memories=() if engine is None else tuple(_of_memory(memory, engine) for memory in memories),
         pin=pin,
         pin_in_force=pin is not None and engine is not None and agent.owner in engine.belief.pins,
+        overdue=None if known is None else overdue(known, agent.simulation, at),
     )
 
 
@@ -256,6 +261,7 @@ def of_estimate(known: Estimate, simulation: Simulation, at: float) -> EstimateS
         clock=known.moment.clock,
         spread=known.spread,
         distance_s=distance_s(known, simulation, at),
+        overdue=overdue(known, simulation, at),
     )
 
 

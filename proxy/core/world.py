@@ -105,6 +105,8 @@ class World:
             first = self.activations.call_started(agent, at)
             # What was added to the request for an operator says nothing of what the simulation wants.
             agent.requested = None if event.adapter == agent.assigned_adapter else event.adapter
+            if event.beginning is not None:
+                agent.beginning = event.beginning
             if event.moves or agent.engine is None:
                 agent.move(engine)
             agent.mark(called=True)

@@ -124,7 +124,7 @@ class Call:
         parsed = self.request.parsed
         return parsed is not None and parsed.get("stream") is True
 
-    def start(self, engine: EngineId, *, moves: bool) -> None:
+    def start(self, engine: EngineId, *, moves: bool, beginning: str | None) -> None:
         """It has a place."""
         caller, listeners = self.caller, self._listeners
         if caller.agent is not None:
@@ -132,7 +132,9 @@ class Call:
         if caller.step is not None:
             listeners.post(StepTicked(self.at, caller.simulation, caller.step))
         adapter = self.outgoing.adapter
-        listeners.post(CallStarted(self.at, self.id, caller.simulation, caller.agent, engine, adapter, moves))
+        listeners.post(
+            CallStarted(self.at, self.id, caller.simulation, caller.agent, engine, adapter, moves, beginning)
+        )
 
     def refuse(self) -> None:
         """It has no place, so it never starts."""

@@ -17,6 +17,7 @@ from scalesim.proxy.engines.models import Serving
 
 from ..errors import CallRefused
 from .admission import Admission, Admissions, EngineFull
+from .beginning import beginning_of
 from .body import with_fields
 from .call import Call
 from .callers import Callers
@@ -166,7 +167,7 @@ class Errands:
         except BaseException:
             call.refuse()
             raise
-        call.start(errand.seat.engine, moves=errand.seat.moves)
+        call.start(errand.seat.engine, moves=errand.seat.moves, beginning=errand.caller.prefix)
         return errand
 
     def elsewhere(self, errand: Errand, without: Collection[EngineId]) -> Seat | None:
@@ -205,7 +206,8 @@ class Errands:
             named = parsed.get("lora_path")
             adapter = AdapterName(named) if isinstance(named, str) and named else None
         key = None if agent is None else self._fleet.key_of(owner_of(simulation, agent), serving)
-        return Caller(key, adapter)
+        prefix = None if parsed is None else beginning_of(call.request.path, parsed, adapter)
+        return Caller(key, adapter, prefix)
 
     def _seat(self, errand: Errand, without: Collection[EngineId] = ()) -> Seat:
         """Raises `NoEngine`, `EngineFull` and `AdapterNotTaken`."""

@@ -93,13 +93,13 @@ class Facts:
             case CallStarted(simulation=simulation, agent=agent, engine=engine, moves=True) if (
                 agent is not None
             ):
-                self.came(simulation, agent, engine)
+                self.came(simulation, agent, engine, keeping)
             case CallSent(engine=engine, moves=True) if whom is not None:
-                self.came(*whom, engine)
+                self.came(*whom, engine, keeping)
             case Rehomed(simulation=simulation, agent=agent, engine=engine):
                 # The core knows best: who called meanwhile stayed.
                 if keeping.engine_of(simulation, agent) == engine:
-                    self.came(simulation, agent, engine)
+                    self.came(simulation, agent, engine, keeping)
             case ModeSet(simulation=simulation) | ReadingSet(simulation=simulation):
                 self._note_settings(simulation, keeping)
             case HostCopySet(simulation=simulation, agent=None):
@@ -116,14 +116,17 @@ class Facts:
             case SimulationEnded(simulation=simulation):
                 self._end(simulation)
 
-    def restored(self, simulation: SimulationId, agent: AgentName, engine: EngineId) -> None:
+    def restored(
+        self, simulation: SimulationId, agent: AgentName, engine: EngineId, keeping: Keeping
+    ) -> None:
         """The agent's memory was there, as another leader knew it."""
-        self.places.restored(self._names.key_on(owner_of(simulation, agent), engine), engine)
+        key = self._names.key_on(owner_of(simulation, agent), engine)
+        self.places.restored(key, engine, drawn=keeping.has_beginning(simulation, agent))
 
-    def came(self, simulation: SimulationId, agent: AgentName, engine: EngineId) -> None:
+    def came(self, simulation: SimulationId, agent: AgentName, engine: EngineId, keeping: Keeping) -> None:
         """The agent's memory is there from now on."""
         key = self._names.key_on(owner_of(simulation, agent), engine)
-        if self.places.came(key, engine):
+        if self.places.came(key, engine, drawn=keeping.has_beginning(simulation, agent)):
             self.moved((key,))
 
     def note_adapters(self, keeping: Keeping, *, surely: bool = False) -> None:
@@ -230,12 +233,13 @@ class Facts:
             self._up = state, Engines(parts, models)
         return self._up[1]
 
-    def home_of(self, key: str) -> EngineId | None:
-        """Where the agent's memory is: by the table, or else by rendezvous. None if no engine is known to be up."""
+    def home_of(self, key: str, prefix: str | None = None) -> EngineId | None:
+        """Where the agent's memory is: by the table, or else by rendezvous. None if no engine is known to be up, or its prompts
+        begin with a `prefix` that may draw it to others: of such an agent the table tells, once it is known."""
         told = self.tables[PLACES].get(key)
         if told is not None:
             return EngineId(told.decode())
-        return home_by_rendezvous(key, self.up())
+        return home_by_rendezvous(key, self.up()) if prefix is None else None
 
 
 def _of_settings(simulation: SimulationId, value: bytes | None, at: float) -> Iterable[Event]:

@@ -224,7 +224,7 @@ class Leading:
                 marks[one.simulation, one.agent] = one.mark
             engine = into.engine_of(one.simulation, one.agent)
             if engine is not None:
-                facts.restored(one.simulation, one.agent, engine)
+                facts.restored(one.simulation, one.agent, engine, into)
             if place % _PIECE == 0:
                 await asyncio.sleep(0)
         self.restored_agents = len(found)

@@ -178,9 +178,9 @@ class Member:
             # Where nobody knows how much higher it is: tokens are milliseconds, so that of the next lease is above all before it.
             self.lease.outranked(max(ours + 1, token or 0), self._clock())
 
-    def home_of(self, key: str) -> EngineId | None:
-        """Where an agent's memory is, as far as the group knows; None if no engine is known to be up."""
-        return self.facts.home_of(key)
+    def home_of(self, key: str, prefix: str | None = None) -> EngineId | None:
+        """Where an agent's memory is, as far as the group knows: see `Facts.home_of`."""
+        return self.facts.home_of(key, prefix)
 
     def engines(self) -> dict[EngineId, dict[str, object]]:
         """As the leader sees them."""

@@ -48,6 +48,8 @@ class Places:
         self._table = table
         self._limit = limit
         self._homes: OrderedDict[str, EngineId] = OrderedDict()
+        self._drawn: set[str] = set()
+        """Who may have been drawn to others of its kind, so that nobody finds its place by rendezvous: it is always told."""
         self._engines = Engines()
         self._behind = 0
         """Agents that are still to be looked at, from the oldest on."""
@@ -59,24 +61,29 @@ class Places:
     def behind(self) -> bool:
         return self._behind > 0
 
-    def came(self, key: str, engine: EngineId) -> bool:
-        """An agent's memory is there from now on: whether that is news."""
-        is_news = self._homes.get(key) != engine
+    def came(self, key: str, engine: EngineId, *, drawn: bool = False) -> bool:
+        """An agent's memory is there from now on: whether that is news. `drawn`: it is one that others of its kind draw."""
+        is_news = self._homes.get(key) != engine or (drawn and key not in self._drawn)
         if is_news:
             self._homes[key] = engine
+            if drawn:
+                self._drawn.add(key)
             self._write(key, engine)
         self._homes.move_to_end(key)
         self._keep_within()
         return is_news
 
-    def restored(self, key: str, engine: EngineId) -> None:
+    def restored(self, key: str, engine: EngineId, *, drawn: bool = False) -> None:
         """As another leader knew it. Whether the table has it right is looked at by `work`: somebody is to lead soon."""
         self._homes[key] = engine
+        if drawn:
+            self._drawn.add(key)
         self._keep_within()
         self._behind = len(self._homes)
 
     def left(self, key: str) -> None:
         if self._homes.pop(key, None) is not None:
+            self._drawn.discard(key)
             self._table.put(key, None)
 
     def simulation_left(self, prefix: str) -> None:
@@ -105,14 +112,14 @@ class Places:
             if key not in self._homes:
                 if model and owner in owners:
                     self._homes[key] = EngineId(engine.decode())
+                    self._drawn.add(key)  # it may be: nobody knows how its prompts to that model begin
                 else:
                     self._table.put(key, None)
 
     def _keep_within(self) -> None:
         if len(self._homes) > self._limit:
-            oldest, _ = self._homes.popitem(last=False)
-            self._table.put(oldest, None)
+            self.left(next(iter(self._homes)))
 
     def _write(self, key: str, engine: EngineId) -> None:
-        usual = home_by_rendezvous(key, self._engines)
+        usual = None if key in self._drawn else home_by_rendezvous(key, self._engines)
         self._table.put(key, None if engine == usual else engine.encode())

@@ -27,7 +27,7 @@ from scalesim.proxy.core.plain import Form, Forms, Garbled
 
 from .senders import Running
 
-VERSION = 1
+VERSION = 2
 """Of all records. Raised whenever an event changes; a process leaves alone what it cannot read, and counts it."""
 
 KINDS: tuple[type[Event], ...] = get_args(Event)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -274,3 +275,53 @@ async def test_a_proxy_without_engines_is_not_ready_until_one_is_registered() ->
 
         await made.until(is_ready)
         await made.call("Ann")
+
+
+async def test_agents_of_one_kind_come_together() -> None:
+    """Each kind has a system prompt of its own, and its agents arrive in turns with those of the other."""
+    prompts = [f"You are a {kind} of the town. " * 50 for kind in ("smith", "monk")]
+    async with region("a", "b") as made:
+
+        async def call(number: int) -> None:
+            messages = [
+                {"role": "system", "content": prompts[number % 2]},
+                {"role": "user", "content": f"You are agent-{number}. What do you do next?"},
+            ]
+            answer = await made.client.post(
+                f"{made.addresses.data}/v1/chat/completions",
+                json={"model": "emulated", "messages": messages, "max_tokens": 2},
+                headers={"x-agent-id": f"agent-{number}", "x-simulation-id": "town"},
+            )
+            assert answer.status_code == 200, answer.text
+
+        for number in range(24):
+            await call(number)
+        kinds = {
+            name: {int(agent[6:]) % 2 for agent in agents} for name, agents in (await made.homes()).items()
+        }
+        assert sorted(map(sorted, kinds.values())) == [[0], [1]]
+        for number in range(24):
+            await call(number)
+        assert (await made.told("/placement"))["calls"] == {"home": 24, "new": 24}
+
+
+async def test_after_a_restart_agents_are_where_they_were_and_an_engine_that_is_gone_does_not_come_back(
+    tmp_path: Path,
+) -> None:
+    kept = {"state_file": str(tmp_path / "state"), "placement_unhurried_calls": 0}
+    async with region("a", "b", "c", **kept) as made:
+        for agent in AGENTS:
+            await made.call(agent)
+        before = await made.homes()
+        assert all(before.values())
+    async with region("b", "c", **kept) as made:
+        metrics = (await made.client.get(f"{made.addresses.admin}/metrics")).text
+        assert 'engine="b"' in metrics
+        assert 'engine="a"' not in metrics, "the settings name it no more, though agents were there"
+        for agent in AGENTS:
+            await made.call(agent)
+        after = await made.homes()
+        assert before["b"] <= after["b"]
+        assert before["c"] <= after["c"]
+        lost = len(before["a"])
+        assert (await made.told("/placement"))["calls"] == {"home": 9 - lost, "new": lost}

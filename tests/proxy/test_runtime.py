@@ -21,8 +21,10 @@ from scalesim.engine_adapters.base import (
 )
 from scalesim.proxy import runtime as runtime_module
 from scalesim.proxy.core.actions import Action, FetchAdapter, Load, Order, Pin, Renew, StopLoad
-from scalesim.proxy.core.controller import Controller, ControllerConfig
+from scalesim.proxy.core.config import ControllerConfig
+from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import (
+    CallEnded,
     CallStarted,
     EngineFound,
     EngineLost,
@@ -45,9 +47,11 @@ from scalesim.proxy.core.model import (
     LoadResult,
     LoadState,
     MemoryId,
+    Outcome,
     Owner,
     SimulationId,
 )
+from scalesim.proxy.core.snapshot import EngineSnapshot
 from scalesim.proxy.dispatch import WAITING_LIMIT
 from scalesim.proxy.runtime import DEADLINE_S, Runtime
 from tests.support.fake_adapter import FakeAdapter
@@ -83,6 +87,7 @@ class StandIn(Noted):
         self.script: dict[type, list[Action]] = {}
         self.broken_on: type | None = None
         self.broken_dirty = False
+        self.known: list[EngineSnapshot] = []
         self._dirty = False
 
         self.pieces = 0
@@ -111,6 +116,9 @@ class StandIn(Noted):
         if type(event) is self.broken_on:
             raise RuntimeError("a bug in the core")
         return self.script.pop(type(event), [])
+
+    def engines(self) -> list[EngineSnapshot]:
+        return self.known
 
     def all(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -924,6 +932,20 @@ async def test_who_takes_the_lease_commands_with_its_token_and_who_loses_it_stop
     assert [fence.token for _, fence in engine.carried_out] == [900, 900]
     assert pin("Bob") not in engine.actions
     assert len(core.all(EngineFound)) == 1
+
+
+async def test_who_comes_to_lead_forgets_engines_that_another_knew_and_that_are_not_there() -> None:
+    core, lease, other = StandIn(), Lease(), Controller(ControllerConfig())
+    for number, (engine, ends) in enumerate({"here": True, "gone": True, "leaving": False}.items()):
+        name = ENGINE if engine == "here" else EngineId(engine)
+        other.handle(CallStarted(0.0, CallId(number), TOWN, AgentName(engine), name))
+        if ends:
+            other.handle(CallEnded(1.0, CallId(number), Outcome.DONE))
+    core.known = other.engines()
+    async with started(core, Engine(), lease=lambda: lease) as runtime:
+        lease.is_held = True
+        runtime.take(900)
+        assert [event.engine for event in core.all(EngineRemoved)] == ["gone"]
 
 
 async def test_a_higher_fence_than_that_of_the_lease_is_told_to_whoever_holds_it() -> None:

@@ -28,6 +28,7 @@ from scalesim.proxy.core.events import CallEnded, CallStarted, Event, StepTicked
 from scalesim.proxy.core.model import AgentName, CallId, Clock, Outcome, owner_of
 from scalesim.proxy.core.placement import DEFAULT, find
 from scalesim.proxy.core.placer import Placer
+from scalesim.proxy.core.snapshot import EngineSnapshot
 from scalesim.proxy.engines.breaker import Breakers
 from scalesim.proxy.engines.fleet import Fleet
 from scalesim.proxy.engines.models import Models
@@ -100,6 +101,9 @@ class _Timed:
         if spent_ms > self._longest.get(kind, 0.0):
             self._longest[kind] = spent_ms
         return actions
+
+    def engines(self) -> list[EngineSnapshot]:
+        return self._core.engines()
 
 
 class _Nothing:

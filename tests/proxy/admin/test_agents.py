@@ -78,6 +78,7 @@ async def test_one_agent_is_told_with_what_each_source_says(proxy: Proxy) -> Non
         "name": "Ann",
         "distance": 3,
         "unit": "steps",
+        "overdue": None,
         "source": "hinted",
         "running": False,
         "engine": "fake",
@@ -97,7 +98,16 @@ async def test_one_agent_is_told_with_what_each_source_says(proxy: Proxy) -> Non
         "running_calls": 0,
         "activations": 1,
         "size_tokens": 107,
-        "estimates": [{"source": "hinted", "distance": 3, "unit": "steps", "spread": 0, "distance_s": 3}],
+        "estimates": [
+            {
+                "source": "hinted",
+                "distance": 3,
+                "unit": "steps",
+                "spread": 0,
+                "distance_s": 3,
+                "overdue": None,
+            }
+        ],
     }
 
 

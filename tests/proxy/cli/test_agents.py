@@ -96,6 +96,17 @@ async def test_one_agent_is_shown_with_its_memory(town: ServerAddresses) -> None
     assert as_json["name"] == "Cy/1"
 
 
+async def test_who_should_have_called_is_overdue_and_not_far_away(town: ServerAddresses) -> None:
+    url = f"{town.admin}/admin/v1/simulations/town/distances"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        hints = {"unit": "seconds", "distances": {"Ann": 0.001, "Bob": 900}}
+        assert (await client.post(url, json=hints)).status_code == 200
+    rows = {row.split()[0]: row for row in (await asked(town, "list")).stdout.splitlines() if row}
+    assert "overdue for " in rows["Ann"]
+    assert "overdue" not in rows["Bob"]
+    assert "overdue for " in (await asked(town, "show", "Ann")).stdout
+
+
 async def test_a_story_tells_what_happened_the_oldest_first(town: ServerAddresses) -> None:
     told = await asked(town, "story", "Ann", "--simulation", "town")
     assert told.exit_code == 0

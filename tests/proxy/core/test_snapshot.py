@@ -161,3 +161,18 @@ def test_a_simulation_shows_how_well_each_source_told() -> None:
     talk.step()
     talk.call("Cem")
     assert talk.town.accuracy == {Source.HINTED: Score(0.0, 1.0, 1, 3.0, Clock.STEPS)}
+
+
+def test_who_should_have_called_is_overdue_however_far_it_counts_as() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    talk.hint(Clock.SECONDS, Ann=2.0)
+    assert (talk.agent("Ann").distance, talk.agent("Ann").overdue) == (2.0, None)
+    talk.wait(2.5)
+    talk.tick()
+    assert (talk.agent("Ann").distance, talk.agent("Ann").overdue) == (0.0, 0.5)
+    talk.wait(500.0)
+    talk.tick()
+    known = talk.agent("Ann")
+    assert known.distance is not None
+    assert (known.distance > 400.0, known.overdue) == (True, 500.5)

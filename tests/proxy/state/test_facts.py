@@ -67,3 +67,25 @@ def test_who_called_meanwhile_stays_where_it_is() -> None:
     leader.hear(CallStarted(1.0, CallId(1), TOWN, ANN, usual))
     leader.hear(Rehomed(2.0, TOWN, ANN, _other(usual)))
     assert leader.facts.home_of(KEY) == usual
+
+
+def test_of_agents_that_others_draw_nobody_guesses_the_place() -> None:
+    leader = _Leader()
+    usual = leader.facts.home_of(KEY)
+    assert usual is not None
+    assert leader.facts.home_of(KEY, "town") is None, "it is new: the rule says where it goes"
+    leader.hear(CallStarted(1.0, CallId(1), TOWN, ANN, usual, beginning="town"))
+    assert leader.facts.home_of(KEY, "town") == usual
+    leader.hear(CallEnded(2.0, CallId(1), Outcome.DONE, Usage(100, 0, 10)))
+    leader.hear(CallStarted(3.0, CallId(2), TOWN, ANN, usual, beginning=None))
+    assert leader.facts.home_of(KEY, "town") == usual, "a short prompt between long ones changes nothing"
+    leader.moved.clear()
+    # Another leader knows it by what was written down.
+    heir = _Leader()
+    keeping = leader.controller.keeping
+    assert heir.controller.keeping.restore_simulation(TOWN, keeping.simulation(TOWN, 0.0), 0.0, 4.0)
+    assert heir.controller.keeping.restore_agent(TOWN, ANN, keeping.agent(TOWN, ANN, 0.0, 4.0), 0.0, 4.0)
+    heir.facts.restored(TOWN, ANN, usual, heir.controller.keeping)
+    while heir.facts.places.behind:
+        heir.facts.places.work()
+    assert heir.facts.home_of(KEY, "town") == usual

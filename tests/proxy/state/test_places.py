@@ -107,3 +107,21 @@ def test_what_another_leader_wrote_is_looked_at_in_pieces_and_put_right() -> Non
     work(places)
     assert {found(table, f"town/a{number}", ENGINES) for number in range(300)} == {NAMES[0]}
     assert not places.behind
+
+
+def test_where_those_are_that_others_draw_is_always_told() -> None:
+    table = Table(1000)
+    places = Places(table)
+    places.engines_are(ENGINES)
+    usual = home_by_rendezvous("town/Ann", ENGINES)
+    assert usual is not None
+    assert places.came("town/Ann", usual)
+    assert table.get("town/Ann") is None
+    assert places.came("town/Ann", usual, drawn=True), "what was no exception is one now"
+    assert not places.came("town/Ann", usual, drawn=True)
+    places.restored("town/Bob", NAMES[0], drawn=True)
+    work(places)
+    assert set(table.fields()) == {"town/Ann", "town/Bob"}
+    places.simulation_left("town/")
+    places.came("town/Ann", usual)
+    assert not table.fields(), "of who left nothing is known"

@@ -108,7 +108,7 @@ def test_what_runs_stands_between_events() -> None:
     assert records.read(records.batch(batch), 0.0) == [start(), Running((CallId(1),)), start(2)]
 
 
-@pytest.mark.parametrize("batch", [b"", b"\x00[]", b"\x02[]", b"\x01[", b"\x01\xff"])
+@pytest.mark.parametrize("batch", [b"", b"\x00[]", b"\x01[]", b"\x02[", b"\x02\xff"])
 def test_what_cannot_be_read_at_all_is_garbled(batch: bytes) -> None:
     with pytest.raises(Garbled):
         records.read(batch, 0.0)
@@ -138,7 +138,7 @@ def test_one_bad_record_leaves_the_others_readable(item: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_fail_otherwise(noise: bytes) -> None:
     try:
-        items = records.read(b"\x01[" + noise + b"]", 0.0)
+        items = records.read(b"\x02[" + noise + b"]", 0.0)
     except Garbled:
         return
     assert isinstance(items, list)
