@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -75,6 +75,8 @@ orders and questions from all others. uvicorn, and so SGLang, closes a connectio
 closed is not to be used, or a question is lost."""
 OPERATORS = 512
 """Connections of the admin listener at a time: operators, scrapers, and simulations that tell what they know."""
+_WAYS = 64
+"""Kinds of engines of which it is remembered how they bring prefixes back."""
 RECIPES_EVERY_S = 3.0
 """Between two looks at the folder of recipes."""
 
@@ -197,15 +199,19 @@ async def assembled(
                 leads=lambda: member is None or member.may_command(),
                 beyond_s=settings.placement_far_s,
             )
-            way = find_kind(KV_PREFIX).way
+
+            @lru_cache(maxsize=_WAYS)
+            def is_recomputed(features: frozenset[str], host_copy: bool) -> bool:
+                return find_kind(KV_PREFIX).way(features, host_copy, settings.parts) is Way.RECOMPUTE
 
             def recomputed(simulation: SimulationId, agent: AgentName) -> bool:
                 """Texts that nobody will send need not be taken apart and packed on the way of the calls."""
                 host_copy = controller.has_host_copy(simulation, agent, KV_PREFIX)
-                return any(
-                    way(fleet.features(entry.address.name), host_copy, settings.parts) is Way.RECOMPUTE
-                    for entry in fleet.registry
-                )
+                # No generator: it is asked of every call.
+                for entry in fleet.registry:
+                    if is_recomputed(fleet.features(entry.address.name), host_copy):
+                        return True
+                return False
 
             ladder = Ladder(rungs=settings.recognise, threshold=settings.threshold)
             shelf = Shelf(None if settings.recipes_folder is None else Path(settings.recipes_folder))

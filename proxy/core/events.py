@@ -1,6 +1,7 @@
 """What the core is told. Past tense; `at` is in seconds on the proxy's monotonic clock, and never goes back.
 
-The shell posts these with `Controller.handle`. An event for an unknown simulation or agent creates it.
+The shell posts these with `Controller.handle`. An event for an unknown simulation or agent creates it. Nobody changes one; those
+of calls are not frozen nevertheless, as to make a frozen one takes six times as long.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .model import (
 from .space import Motion, SpaceRules
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallStarted:
     """A request has come and was recognised, and is meant for `engine`. `agent` is None for an unknown caller."""
 
@@ -44,7 +45,7 @@ class CallStarted:
     """A name for how its prompt begins, as far as others may begin alike."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallSent:
     """A call that runs is sent only now, as it had to wait for its turn, or to another engine, as the first one failed: what
     its `CallStarted` said holds no more. Most calls are sent at once, and this is not told of them."""
@@ -56,7 +57,7 @@ class CallSent:
     moves: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallEnded:
     """Ends exactly one `CallStarted`. `acts_for` is what the request said of the time after it, if it did; `said`, what
     was read of it in the text of the answer, after which more calls may follow at once, unless the activation `ends`."""

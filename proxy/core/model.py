@@ -123,9 +123,9 @@ class Outcome(StrEnum):
     """No answer, or half of one: the engine was unreachable, or broke off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the engine reported for one call, in tokens; `cached` is None where the engine does not say."""
+class Usage(NamedTuple):
+    """What the engine reported for one call, in tokens; `cached` is None where the engine does not say. A tuple, as one is made of
+    each."""
 
     prompt: int
     cached: int | None

@@ -18,6 +18,7 @@ from .model import KV_PREFIX, LORA, AdapterName, EngineReport, MemoryId, MemoryR
 
 MEMORY_LIMIT = 65_536
 """Memories known of one engine. Reports are bounded by the plans they answer; this bounds what is added in between."""
+_NOTHING = MemoryReport(0, 0)
 
 
 @dataclass(slots=True)
@@ -76,14 +77,15 @@ class Residency:
 
     def settle(self, memory: MemoryId, size_bytes: int | None) -> None:
         """All of it is on the device: a call used it, or a load brought it. None: it is not known how much that is."""
-        known = self.memories.get(memory, MemoryReport(0, 0))
+        known = self.memories.get(memory, _NOTHING)
         whole = max(known.device_bytes + known.missing_bytes, size_bytes or 0)
         if self._by_recency is not None:
             self._take_turn(self._by_recency, memory, size_bytes or known.device_bytes)
             return
         if not self.pools or not whole or (memory not in self.memories and self._is_full):
             return
-        self.memories[memory] = MemoryReport(whole, 0)
+        if whole > known.device_bytes or known.missing_bytes:
+            self.memories[memory] = MemoryReport(whole, 0)
         if whole > known.device_bytes:
             self._take(memory.kind, whole - known.device_bytes)
 

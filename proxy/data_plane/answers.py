@@ -27,7 +27,11 @@ def text_of(payload: bytes) -> str:
 
     Empty for what is no answer of a form known here.
     """
-    answer = _parsed(payload)
+    return text_in(parsed(payload))
+
+
+def text_in(answer: Mapping[str, Any]) -> str:
+    """The same of one that was parsed."""
     choice = _first(answer.get("choices"))
     message = choice.get("message")
     if isinstance(message, dict):
@@ -107,11 +111,12 @@ def _events(payloads: Sequence[bytes]) -> Sequence[Mapping[str, Any]]:
     try:
         events = orjson.loads(b"[%b]" % b",".join(objects))
     except orjson.JSONDecodeError:
-        return [_parsed(payload) for payload in objects]
+        return [parsed(payload) for payload in objects]
     return [event for event in events if isinstance(event, dict)]
 
 
-def _parsed(payload: bytes) -> Mapping[str, Any]:
+def parsed(payload: bytes) -> Mapping[str, Any]:
+    """Empty for what is no JSON object."""
     try:
         value = orjson.loads(payload)
     except orjson.JSONDecodeError:

@@ -69,6 +69,7 @@ class Call:
         "_assigned_then",
         "_listeners",
         "at",
+        "caller",
         "ended_at",
         "first_byte_at",
         "id",
@@ -96,6 +97,7 @@ class Call:
         """When it arrived."""
         self.request = request
         self.said = said
+        self.caller: Recognised = said.caller
         self.outgoing = Outgoing(request.body)
         """What the engine is sent that it is meant for now."""
         self.span: CallSpan | None = None
@@ -113,10 +115,6 @@ class Call:
         self._acts_for = acts_for
         self._listeners = listeners
         self._assigned_then: AdapterName | None = None
-
-    @property
-    def caller(self) -> Recognised:
-        return self.said.caller
 
     @property
     def is_streamed(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from scalesim.proxy.access.keys import Key
@@ -45,8 +45,7 @@ class _NotItsSimulation(CallRefused):
     kind = "permission_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """What the URL says. `path` is the engine's, still percent-encoded."""
 
     simulation: SimulationId | None

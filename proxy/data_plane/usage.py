@@ -6,17 +6,15 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import orjson
-
 from scalesim.proxy.core.model import Usage
 
-from .answers import text_of, text_of_events
+from .answers import parsed, text_in, text_of, text_of_events
 from .headers import Headers
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_TAIL_BYTES = 64 * 1024
 MAX_TEXT_BYTES = 256 * 1024
-"""Of a plain answer that is read for its text: it is parsed once more, in two milliseconds at most."""
+"""Of a plain answer that is read for its text, in two milliseconds at most."""
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 """One of these ends a stream of /v1/responses, all others end with `[DONE]`."""
@@ -83,10 +81,11 @@ class _WholeJson:
         self._several = several
         self._chunks: list[bytes] = []
         self._size = 0
+        self._said: str | None = None
 
     @property
     def held_bytes(self) -> int:
-        return self._size if self._chunks else 0
+        return (self._size if self._chunks else 0) + len(self._said or "")
 
     def see(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -96,10 +95,18 @@ class _WholeJson:
             self._chunks.clear()
 
     def usage(self) -> Usage | None:
-        return _usage_in(b"".join(self._chunks), self._several) if self._chunks else None
+        if not self._chunks:
+            return None
+        answer = parsed(b"".join(self._chunks))
+        if self._size <= MAX_TEXT_BYTES:
+            # Nearly always it is asked for too, and to parse the answer is most of the work.
+            self._said = text_in(answer)
+        return _usage_in(answer, self._several)
 
     def text(self) -> str:
-        return text_of(b"".join(self._chunks)) if self._size <= MAX_TEXT_BYTES else ""
+        if self._said is None:
+            self._said = text_of(b"".join(self._chunks)) if self._size <= MAX_TEXT_BYTES else ""
+        return self._said
 
     def saw_the_end(self) -> bool:
         return False
@@ -131,7 +138,7 @@ class _StreamTail:
             return None
         for payload in reversed(self._payloads(tail)):
             if (b'"usage"' in payload or b'"meta_info"' in payload) and (
-                usage := _usage_in(payload, self._several)
+                usage := _usage_in(parsed(payload), self._several)
             ):
                 return usage
         return None
@@ -142,7 +149,7 @@ class _StreamTail:
     def saw_the_end(self) -> bool:
         payloads = self._payloads(b"".join(self._chunks))
         last = payloads[-1] if payloads else b""
-        return last == b"[DONE]" or (b'"response.' in last and _parsed(last).get("type") in _LAST_EVENTS)
+        return last == b"[DONE]" or (b'"response.' in last and parsed(last).get("type") in _LAST_EVENTS)
 
     def _payloads(self, tail: bytes) -> list[bytes]:
         lines = tail.splitlines()
@@ -158,23 +165,13 @@ def _asks_for_several(request: Mapping[str, object]) -> bool:
     return any(isinstance(n, int) and n > 1 for n in (request.get("n"), nested))
 
 
-def _usage_in(payload: bytes, several: bool) -> Usage | None:
-    answer = _parsed(payload)
+def _usage_in(answer: Mapping[str, Any], several: bool) -> Usage | None:
     response = answer.get("response")  # the last event of /v1/responses wraps its answer
     for holder in (answer, response if isinstance(response, dict) else {}):
         counts = holder.get("usage") or holder.get("meta_info")
         if isinstance(counts, dict) and (usage := _usage_of(counts, several)):
             return usage
     return None
-
-
-def _parsed(payload: bytes) -> dict[str, Any]:
-    """Empty for what is no JSON object."""
-    try:
-        value = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _usage_of(counts: Mapping[str, object], several: bool) -> Usage | None:

@@ -25,6 +25,10 @@ from ..placing import (
 
 def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
     why = asked.without_home
+    if len(sites) == 1 and asked.home in (None, sites[0].engine):
+        # What follows, for most who run us: one engine is never more than fairly full.
+        at_home = asked.home is not None and asked.key is not None
+        return Placed(sites[0].engine, Why.ALONE if asked.key is None else Why.HOME if at_home else why)
     if asked.home is not None and asked.key is not None:
         home = next((site for site in sites if site.engine == asked.home), None)
         if home is None or not has_room_for_a_call(home, sites, bounds):
