@@ -43,6 +43,13 @@ def on_machines(
     plan_every: Annotated[
         float, typer.Option(help="Least time between two plans of the proxy.", metavar="SECONDS")
     ] = 0.05,
+    measured: Annotated[
+        str | None,
+        typer.Option(
+            help="An engine that `scalesim calibrate` measured, in place of a GPU and a model.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """What `machine` takes."""
 
@@ -59,6 +66,7 @@ def machine(
     slots: int | None,
     placement: str,
     plan_every: float,
+    measured: str | None,
 ) -> Machine:
     from scalesim.workloads.planning.machine import Machine
 
@@ -73,4 +81,5 @@ def machine(
         slots,
         placement=placement,
         plan_every_s=plan_every,
+        measured=measured,
     )
