@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from scalesim.proxy.cli.ending import USAGE
-
 from scalesim.workloads.replay import profiles
 from tests.workloads.replay.test_measured import PROFILE
 
