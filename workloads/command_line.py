@@ -16,12 +16,10 @@ import typer
 from rich.console import Console
 
 from . import scenarios
-from .engines import EngineUnfit
+from .noise import OPTIONS as NOISE
 from .options import named_numbers
-from .player import HintRefused
 from .program import Impossible, Wishes, gap_of
 from .servers import ROOT, Installation, ServerFailed
-from .turns import WarmUpFailed
 
 DEFAULT = Installation()
 PROBLEM = 1
@@ -48,6 +46,14 @@ Options = Annotated[
         "--option",
         metavar="NAME=VALUE",
         help=f"One of the scenario's own, as often as needed. There are, of {_OWN_OPTIONS}.",
+    ),
+]
+NoiseOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--noise",
+        metavar="NAME=VALUE",
+        help=f"Errors in exact distances, as often as needed: {', '.join(NOISE)}.",
     ),
 ]
 PrefixRoom = Annotated[
@@ -107,6 +113,11 @@ def understood() -> Iterator[None]:
 
 def finish(work: Coroutine[object, object, bool]) -> None:
     """Runs it to its end and exits. Ctrl-C, SIGTERM and a closed terminal end it early, in order."""
+    # Here, because openai's client comes with it: commands that ask no engine do not wait for that.
+    from .engines import EngineUnfit
+    from .player import HintRefused
+    from .turns import WarmUpFailed
+
     began_s = time.monotonic()
     problem: str | None = None
     well = False

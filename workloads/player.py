@@ -25,7 +25,7 @@ from openai.types.completion_usage import CompletionUsage
 from .engines import http_client
 from .plans import STEP_MINUTES
 from .program import Activation, Call, Impossible, Place, Program, Space, Step, Told
-from .records import CallRecord, TokenSeen
+from .records import CallRecord, StepPlayed, TokenSeen
 
 MOST_TOLD = 5_000
 """Agents of which one body says something: several parts are taken where one body would be refused as too large."""
@@ -77,13 +77,6 @@ class Target:
 
 class HintRefused(Exception):
     """The proxy did not take a hint: a measurement without it would not be what it claims to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlayed:
-    wall_s: float
-    """From before the hints until the last chain ended."""
-    calls: tuple[CallRecord, ...]
 
 
 class Player:

@@ -52,6 +52,13 @@ class CallRecord:
         return None if self.first_token_s is None else self.first_token_s - self.started_s
 
 
+@dataclass(frozen=True, slots=True)
+class StepPlayed:
+    wall_s: float
+    """From before the hints until the last chain ended."""
+    calls: tuple[CallRecord, ...]
+
+
 def write_calls(path: Path, plays: Iterable[tuple[Mapping[str, object], Iterable[CallRecord]]]) -> None:
     """One JSON line per call; what is said of a play stands in each of its lines."""
     path.parent.mkdir(parents=True, exist_ok=True)

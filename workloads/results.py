@@ -11,8 +11,7 @@ from typing import NamedTuple
 from .belady import Cut, RecordedCall, minimum, unlimited
 from .engines import LoadCounters
 from .matching import Match, match
-from .player import StepPlayed
-from .records import CallKey, CallRecord
+from .records import CallKey, CallRecord, StepPlayed
 
 
 @dataclass(frozen=True, slots=True)

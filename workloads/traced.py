@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .player import Player, StepPlayed, Target, playing
+from .player import Player, Target, playing
 from .program import Activation, Call, Impossible, Told
 from .prose import prose
-from .records import CallRecord
+from .records import CallRecord, StepPlayed
 from .replay.trace_player import Pace
 from .replay.traces import NOBODY, Trace, TracedCall, by_caller
 

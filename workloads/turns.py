@@ -17,9 +17,10 @@ from .builds import Flavour
 from .configurations import Lane
 from .engines import Counters, Engine, http_client
 from .fleet import Fleet
-from .player import Player, StepPlayed, Target, play_program, playing
+from .player import Player, Target, play_program, playing
 from .program import Activation, Call, Program, Step
 from .prose import prose
+from .records import StepPlayed
 from .results import Play
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,34 +43,19 @@ def on_machines(
     plan_every: Annotated[
         float, typer.Option(help="Least time between two plans of the proxy.", metavar="SECONDS")
     ] = 0.05,
+    measured: Annotated[
+        str | None,
+        typer.Option(
+            help="An engine that `scalesim calibrate` measured, in place of a GPU and a model.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """What `machine` takes."""
 
 
-def machine(
-    *,
-    gpu: str,
-    model: str,
-    engines: int,
-    tensor_parallel: int,
-    host_gb: float | None,
-    link: float,
-    adapter_rank: int,
-    slots: int | None,
-    placement: str,
-    plan_every: float,
-) -> Machine:
+def machine(*, plan_every: float, **figures: Any) -> Machine:
+    """Of what the options of `on_machines` were told."""
     from scalesim.workloads.planning.machine import Machine
 
-    return Machine(
-        gpu,
-        model,
-        engines,
-        tensor_parallel,
-        link,
-        host_gb,
-        adapter_rank,
-        slots,
-        placement=placement,
-        plan_every_s=plan_every,
-    )
+    return Machine(plan_every_s=plan_every, **figures)

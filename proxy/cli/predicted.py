@@ -41,11 +41,10 @@ def time_by_cause(causes: Mapping[str, float]) -> Table:
 
 def swept(values: Sequence[Mapping[str, str]], plays: Sequence[Played]) -> Table:
     """A row for each, which begins with what is its own."""
-    names = list(values[0])
-    rows = (
-        (*(own[name] for name in names), *_row(one).values()) for own, one in zip(values, plays, strict=True)
-    )
-    return table(*names, *_row(plays[0]), rows=rows, numbers=_NUMBERS)
+    shown = [{**_row(one), **own} for own, one in zip(values, plays, strict=True)]
+    columns = list(dict.fromkeys((*values[0], *shown[0])))
+    rows = ([one[column] for column in columns] for one in shown)
+    return table(*columns, rows=rows, numbers=_NUMBERS)
 
 
 def what_if_table(plays: Sequence[Played]) -> Table:
@@ -62,16 +61,19 @@ def what_if_table(plays: Sequence[Played]) -> Table:
     return table("with", "steps", *_row(first), rows=rows, numbers=("steps", *_NUMBERS))
 
 
-_NUMBERS = ("GPUs", "step, s", "TTFT, s", "hits", "wasted")
+_NUMBERS = ("GPUs", "engines", "step, s", "TTFT, s", "hits", "wasted")
 
 
 def _row(one: Played) -> dict[str, str | None]:
+    machine = one.case.machine
+    # What an engine that was measured runs on, nobody said.
+    on = ("GPUs", machine.devices) if machine.measured is None else ("engines", machine.engines)
     return {
-        "GPUs": str(one.case.machine.devices),
+        on[0]: str(on[1]),
         "step, s": f"{one.step_s:.2f}",
         "TTFT, s": _mean(one.results.ttft_s),
         "hits": percent(one.results.hits.all_calls),
-        "wasted": size(one.results.moved.wasted),
+        "wasted": _moved(one.results, one.results.moved.wasted),
         "bottleneck": f"{one.bottleneck.cause} {one.bottleneck.share:.0%}",
     }
 
@@ -95,8 +97,8 @@ def _figures(results: Results) -> dict[str, str]:
     if hits.adapters is not None:
         found["adapters found"] = f"{percent(hits.adapters)} of calls, {sizes['slots']} slots"
     return found | {
-        "moved": f"{size(moved.demand)} while calls waited, {size(moved.ahead)} ahead of them",
-        "wasted": f"{size(moved.wasted)} of what was moved ahead",
+        "moved": f"{_moved(results, moved.demand)} while calls waited, {_moved(results, moved.ahead)} ahead of them",
+        "wasted": f"{_moved(results, moved.wasted)} of what was moved ahead",
         "links": f"busy {percent(moved.link_share)} of the time",
         "at once": f"{results.most_running} calls at most",
     }
@@ -119,11 +121,19 @@ def _short(results: Results) -> dict[str, str | None]:
         "hits": percent(hits.all_calls),
         "from host": percent(hits.from_host),
         "brought ahead": percent(hits.ahead),
-        "moved on demand": size(moved.demand),
-        "moved ahead": size(moved.ahead),
-        "wasted": size(moved.wasted),
+        "moved on demand": _moved(results, moved.demand),
+        "moved ahead": _moved(results, moved.ahead),
+        "wasted": _moved(results, moved.wasted),
         "bottleneck": f"{held_up.cause} {held_up.share:.0%}",
     }
+
+
+def _moved(results: Results, volume: int) -> str | None:
+    """Of an engine that was measured nobody knows bytes: what was moved, is as much as so many tokens."""
+    from scalesim.workloads.replay.measured import BYTES_PER_TOKEN
+
+    measured = "measured" in results.setting
+    return f"{round(volume / BYTES_PER_TOKEN):,} tokens" if measured else size(volume)
 
 
 def _mean(spread: Spread | None) -> str | None:

@@ -77,7 +77,7 @@ def simulate_command(
     """Play a simulation on a model of GPUs, and say what holds it up.
 
     It plays in virtual time, through the proxy's own core, and once more each with another GPU, twice the host link and half the
-    persona. What comes out is a prediction: docs/capacity.md says what it leaves out.
+    persona. What comes out is a prediction: docs/capacity.md says what it leaves out, and how an engine that you have is measured for it.
     """
     with understood(), bar() as progress:
         # Here, because much comes with it: who asks for something else, or presses TAB, does not wait for that.
@@ -101,6 +101,9 @@ def simulate_command(
         if active is not None:
             case = case.told_to("active", str(active))
         cases = plays.sweep(case, sweep or ())
+        # All before the first is played: what cannot be should not be heard of after minutes.
+        for _, one in cases:
+            one.machine.setting(one.town.agents)
         others = plays.what_ifs(case) if what_if and not sweep else []
         player = plays.Plays(progress.next)
         played = [player.play(_named(values), one) for values, one in cases]

@@ -7,10 +7,13 @@ import json
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 
+from scalesim.workloads.cli import MODULES
 from scalesim.workloads.servers import ROOT
 from tests.support.serve import serve
 from tests.workloads.fake_engine import FakeEngine
@@ -30,6 +33,29 @@ async def workloads(*arguments: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+
+
+def test_each_command_is_in_the_module_that_is_named_and_none_is_left_out() -> None:
+    added = {}
+    for module in {path.stem for path in (ROOT / "workloads").glob("*_cli.py")}:
+        part = typer.Typer()
+        import_module(f"scalesim.workloads.{module}").add_to(part)
+        added |= dict.fromkeys(typer.main.get_group(part).commands, module)
+    assert added == MODULES
+
+
+@pytest.mark.parametrize("command", ["replay", "study", "tables"])
+async def test_who_plays_in_virtual_time_waits_for_nothing_that_draws_serves_or_asks(command: str) -> None:
+    look = (
+        f"import sys; from scalesim.workloads.cli import app; app(['{command}', '--help'], standalone_mode=False);"
+        "print('loaded:', *({'matplotlib', 'openai', 'fastapi', 'uvicorn'} & set(sys.modules)))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", look), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert b"Usage:" in output
+    assert output.decode().splitlines()[-1] == "loaded:"
 
 
 async def test_run_plays_a_scenario_against_a_url_and_prints_a_summary(tmp_path: Path) -> None:

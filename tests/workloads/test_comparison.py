@@ -14,9 +14,8 @@ from scalesim.workloads.configurations import CONFIGURATIONS
 from scalesim.workloads.matching import Difference, Match
 from scalesim.workloads.noise import Noise
 from scalesim.workloads.picture import draw
-from scalesim.workloads.player import StepPlayed
 from scalesim.workloads.program import Wishes
-from scalesim.workloads.records import CallRecord
+from scalesim.workloads.records import CallRecord, StepPlayed
 from scalesim.workloads.results import Play, Summary, TokenCounts, bounds, speedups
 
 

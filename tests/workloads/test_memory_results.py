@@ -11,8 +11,7 @@ from scalesim.workloads.memory_results import (
     mean_load_s,
     prefetch_by_kind,
 )
-from scalesim.workloads.player import StepPlayed
-from scalesim.workloads.records import CallRecord
+from scalesim.workloads.records import CallRecord, StepPlayed
 from scalesim.workloads.results import Play, Summary, TokenCounts
 
 

@@ -6,8 +6,7 @@ from scalesim.workloads.estimators import Estimators, Touches
 from scalesim.workloads.gap_law import GapLaw
 from scalesim.workloads.in_time import InTime
 from scalesim.workloads.offline import offline
-from scalesim.workloads.player import StepPlayed
-from scalesim.workloads.records import CallRecord
+from scalesim.workloads.records import CallRecord, StepPlayed
 from scalesim.workloads.results import Play, Summary, TokenCounts, sequel
 
 AGENTS = "abc"

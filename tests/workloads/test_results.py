@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scalesim.workloads.player import StepPlayed
-from scalesim.workloads.records import CallRecord, TokenSeen
+from scalesim.workloads.records import CallRecord, StepPlayed, TokenSeen
 from scalesim.workloads.results import (
     Play,
     Summary,

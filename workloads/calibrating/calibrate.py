@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from scalesim.workloads import calibration
 from scalesim.workloads.engines import Engine, EngineUnfit, Facts, http_client
-from scalesim.workloads.replay.profiles import Measured, server
+from scalesim.workloads.replay.profiles import UNSEEN_S, Measured, server
 
 from .fit import Decode, Fitted, Prefill, attended_by, decoding, fitted, stall
 from .probes import Prober, Seen, Text
@@ -44,8 +44,6 @@ USUAL_CHARS_PER_TOKEN = 4.0
 MOST_SHARE = 0.6
 """Of the room, that is asked for at once."""
 UNKNOWN_ROOM = 16_384
-LEAST_S = 1e-7
-"""Of what has to be above zero and was not seen to take anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,15 +301,15 @@ def concluded(observed: Observed, facts: Facts | None, name: str, source: str) -
         after_s=max(0.0, _median(seen.ended_s - seen.tokens_s[-1] for seen in observed.single)),
         prefill_step_s=step,
         prefill_call_s=call,
-        prefill_token_s=max(LEAST_S, token),
+        prefill_token_s=max(UNSEEN_S, token),
         attended_token_s=attended,
         adapted_token_s=adapted,
-        decode_step_s=max(LEAST_S, decode.values[0]),
+        decode_step_s=max(UNSEEN_S, decode.values[0]),
         decode_call_s=decode.values[1],
         context_token_s=decode.values[2],
         adapted_call_s=decode.values[3],
         load_overhead_s=overhead_s if observed.from_host else usual.load_overhead_s,
-        load_token_s=max(LEAST_S, host_token_s),
+        load_token_s=max(UNSEEN_S, host_token_s),
         load_parts=parts,
         adapter_load_s=_median(observed.adapter_s),
         report_every_s=usual.report_every_s,
@@ -337,7 +335,7 @@ def _loads(seen: Sequence[Seen], prefill: Fitted, front: float) -> tuple[float, 
         found = 0.0, 0.0
         for _ in range(MOST_LOOKS):
             rows = [[1.0, float(tokens)] for tokens, _, _ in waited]
-            took = [max(LEAST_S, one.ttft_s - front - computing / parts) for _, computing, one in waited]
+            took = [max(UNSEEN_S, one.ttft_s - front - computing / parts) for _, computing, one in waited]
             overhead, token, *_ = fitted(rows, took, 2).values
             found = overhead, token
             # A load that computing hides says nothing of how long it takes.

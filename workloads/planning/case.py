@@ -92,7 +92,7 @@ assert len(fields(Town)) + len(fields(Machine)) == len(_FIGURES) + 2, "no name i
 
 def _parsed(name: str, text: str) -> object:
     kind = _FIGURES[name]
-    if kind is str:
+    if kind in (str, str | None):
         return text
     if kind is Told:
         try:

@@ -41,7 +41,7 @@ class Played:
         return {
             "name": self.name,
             "town": asdict(self.case.town),
-            "machine": asdict(self.case.machine),
+            "machine": self.case.machine.as_json(),
             "bottleneck": asdict(self.bottleneck),
             "results": self.results.as_json(),
         }
@@ -75,6 +75,8 @@ def what_ifs(case: Case) -> list[tuple[str, Case]]:
     """The same seed with one thing changed."""
     machine, town = case.machine, case.town
     more = "one more GPU" if machine.tensor_parallel == 1 else f"{machine.tensor_parallel} more GPUs"
+    if machine.measured is not None:
+        more = "one more engine"
     return [
         (more, replace(case, machine=replace(machine, engines=machine.engines + 1))),
         ("twice the host link", replace(case, machine=replace(machine, link=2 * machine.link))),

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from scalesim.workloads.program import Impossible
 
-SUFFIX = ".toml"
 _SHARES = frozenset({"memory_share", "compute_share", "bandwidth_share"})
 _MAY_BE_ZERO = frozenset(
     {
@@ -73,6 +72,8 @@ _RANGES = {
 """What no machine of our time is outside of: a figure in another unit is."""
 
 
+UNSEEN_S = 1e-7
+"""Of a measured engine, what has to be above zero and was not seen to take anything."""
 LEAST_WEIGHT_BYTES, MOST_WEIGHT_BYTES = 0.1, 8.5
 """Of a parameter: less than a bit, and more than double precision."""
 
@@ -214,14 +215,12 @@ def server(name: str = "sglang") -> Server:
     return _read(Server, "engine", name)
 
 
-def measured(name: str) -> Measured:
-    """By its name here, or from the file of that path. Raises `Impossible`."""
-    if name.endswith(SUFFIX):
-        try:
-            return parsed(Measured, Path(name).read_text(), name)
-        except (OSError, UnicodeDecodeError) as exc:
-            raise Impossible(f"{name} cannot be read: {exc}") from exc
-    return _read(Measured, "measured", name)
+def measured(path: str) -> Measured:
+    """From a file, as `written` makes them."""
+    try:
+        return parsed(Measured, Path(path).read_text(), path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise Impossible(f"{path} cannot be read: {exc}") from exc
 
 
 def written(profile: Measured) -> str:

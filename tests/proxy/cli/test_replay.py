@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from scalesim.proxy.cli.ending import USAGE
+from scalesim.workloads.replay import profiles
+from tests.workloads.replay.test_measured import PROFILE
 
 from .running import invoke
 
@@ -51,6 +53,17 @@ def test_files_of_one_trace_are_played_as_one(trace: str, tmp_path: Path) -> Non
     later = written(tmp_path / "later.jsonl", {**CALL, "timestamp": 50.0})
     told = json.loads(invoke("replay", trace, later, "--policy", "stock", "--json").stdout)
     assert told["policies"]["stock"]["calls"] == 3
+
+
+@pytest.mark.slow
+def test_it_plays_on_an_engine_that_was_measured(trace: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(profiles.written(PROFILE))
+    told = json.loads(invoke("replay", trace, "--measured", str(mine), "--json").stdout)
+    assert {one["setting"]["measured"]["name"] for one in told["policies"].values()} == {PROFILE.name}
+    refused = invoke("replay", trace, "--measured", str(mine), "--model", "llama-3.1-8b")
+    assert refused.exit_code == USAGE
+    assert "model is llama-3.1-8b" in refused.stderr
 
 
 @pytest.mark.slow

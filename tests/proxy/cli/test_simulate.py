@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from scalesim.proxy.cli.ending import PROBLEM, USAGE
 from scalesim.workloads import scenarios
 from scalesim.workloads.replay import profiles
 from tests.support.command_page import help_of
+from tests.workloads.replay.test_measured import PROFILE
 
 from .running import invoke
 
@@ -134,6 +136,52 @@ def test_what_is_impossible_ends_with_2_and_a_line_that_says_why(words: tuple[st
     assert result.exit_code == USAGE
     assert says in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(profiles.written(PROFILE))
+    return str(path)
+
+
+@pytest.mark.slow
+def test_an_engine_that_was_measured_takes_the_place_of_a_gpu(mine: str) -> None:
+    (case,) = told("--no-what-if", "--measured", mine)["cases"]
+    assert case["machine"]["measured"] == mine
+    assert "gpu" not in case["machine"]
+    assert case["results"]["setting"]["measured"]["name"] == PROFILE.name
+    assert case["results"]["setting"]["front_s"] == PROFILE.front_s
+    shown = invoke("simulate", *SMALL, "--measured", mine)
+    assert shown.exit_code == 0, shown.output
+    assert "one more engine" in shown.stdout
+    assert "moved                0 tokens while calls waited" in shown.stdout
+    assert "GPU" not in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_a_sweep_of_measured_engines_counts_them_once(mine: str) -> None:
+    result = invoke("simulate", *SMALL, "--measured", mine, "--sweep", "engines=1,2")
+    assert result.exit_code == 0, result.output
+    head, *rows = (line.split() for line in result.stdout.splitlines())
+    assert head.count("engines") == 1
+    assert [row[0] for row in rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--gpu", "a100"), "gpu is a100, and"),
+        (("--sweep", "host-gb=1,2"), "host_gb is 1.0, and"),
+        (("--sweep", "engines=1,2", "--sweep", "slots=3"), "slots is 3, and"),
+    ],
+)
+def test_what_its_profile_does_not_say_is_refused(mine: str, words: tuple[str, ...], says: str) -> None:
+    result = invoke("simulate", *SMALL, "--measured", mine, *words)
+    assert result.exit_code == USAGE
+    assert says in result.stderr
+    assert "mine.toml" in result.stderr
 
 
 def test_help_names_what_there_is() -> None:
