@@ -174,6 +174,8 @@ class Engine:
         self._clock = clock
         self._costs = costs
         self._prefilling: deque[Call] = deque()
+        self._held_back: list[Call] = []
+        """Calls that were held back since the last prefill; some may be there twice, or run by now."""
         self._ends: list[tuple[int, int, Call]] = []
         """Of the calls that decode: in which step of decoding each ends."""
         self._decoded = 0
@@ -261,9 +263,10 @@ class Engine:
     def _prefill(self, moment: float) -> None:
         """From when what its calls need is here."""
         budget, tokens, attended = self._costs.server.chunk_tokens, 0, 0.0
-        for call in self.waiting:
+        for call in self._held_back:
             call.overtaken += call.is_held
             call.is_held = False
+        self._held_back.clear()
         again = elsewhere = 0.0
         done: list[Call] = []
         adapters: set[str | None] = set()
@@ -434,6 +437,8 @@ class Engine:
                 return False
             self.ahead.load(memory, WAITED_FOR, LONG_S, lambda _: None)
         call.is_held = memory in self.ahead.under_way
+        if call.is_held:
+            self._held_back.append(call)
         return call.is_held
 
     def _has_place_beside(self, adapter: str) -> bool:
