@@ -30,8 +30,6 @@ class Caller(NamedTuple):
     """As in `Asked`. Where engines serve several models, it should name the model, too: an agent has memory for each."""
     adapter: AdapterName | None = None
     prefix: str | None = None
-    is_cold: bool = False
-    """Its memory is known to be on no device."""
 
 
 class Move(NamedTuple):
@@ -148,15 +146,13 @@ class Placer:
         sites = self._lost_sites(usable) if lost else self._sites(usable)
         if not sites:
             return None
-        placed = self._rule(self._asked(caller, at), sites, self._bounds)
+        placed = self._rule(self._asked(caller), sites, self._bounds)
         self._turn += 1
         self.placed[placed.why] += 1
         site = self._engines[placed.engine].site
         site.running += 1
         if caller.key is not None and placed.why in _AT_HOME:
             self._homes.settle(caller.key, site, caller.adapter, caller.prefix)
-        if placed.why is Why.SPREAD:
-            self._moves.take()
         return placed
 
     def end(self, name: EngineId, key: str | None = None, size_tokens: int | None = None) -> None:
@@ -244,7 +240,7 @@ class Placer:
     def _lost_sites(self, usable: Collection[EngineId]) -> list[Site]:
         return [one.site for name, one in self._engines.items() if not one.keeps and name in usable]
 
-    def _asked(self, caller: Caller, at: float) -> Asked:
+    def _asked(self, caller: Caller) -> Asked:
         key, turn = caller.key, self._turn
         if key is None:
             return Asked(None, adapter=caller.adapter, prefix=caller.prefix, turn=turn)
@@ -253,15 +249,14 @@ class Placer:
             home = self._settled_as_known(key, caller) or home
         if home is None:
             usual = self._homes.usual_tokens
-            return Asked(key, None, caller.adapter, caller.prefix, usual, False, turn)
+            return Asked(key, None, caller.adapter, caller.prefix, usual, turn)
         size = home.size_tokens
         if self._homes.is_forgotten(home) or self._lost(home.site, home.life):
             engine = self._engines.get(home.site.engine)
             is_gone = engine is None or engine.site is not home.site or not engine.keeps
             why = Why.LOST if is_gone else Why.FORGOTTEN
-            return Asked(key, None, caller.adapter, caller.prefix, size, False, turn, why)
-        may_move = caller.is_cold and self._moves.left(at) > 0
-        return Asked(key, home.site.engine, caller.adapter, caller.prefix, size, may_move, turn)
+            return Asked(key, None, caller.adapter, caller.prefix, size, turn, why)
+        return Asked(key, home.site.engine, caller.adapter, caller.prefix, size, turn)
 
     def _settled_as_known(self, key: str, caller: Caller) -> Home | None:
         known, home = self._known(key, caller.prefix), self._homes.peek(key)

@@ -24,15 +24,13 @@ class Why(StrEnum):
     """The engine with its memory started anew."""
     LOST = "lost"
     """The engine with its memory is gone, or drains."""
-    SPREAD = "spread"
-    """Its memory had left the device of an engine that has more agents than it should."""
     ALONE = "alone"
     """It has no memory of its own: nobody knows who calls."""
     RULE = "rule"
     """The rule looks at no memory."""
 
 
-MOVING = frozenset({Why.NEW, Why.FORGOTTEN, Why.LOST, Why.SPREAD})
+MOVING = frozenset({Why.NEW, Why.FORGOTTEN, Why.LOST})
 """The caller's memory is to be where the call goes, from now on."""
 
 
@@ -48,8 +46,6 @@ class Asked(NamedTuple):
     """The name of a beginning that its prompt shares with those of others."""
     size_tokens: int = 0
     """Of its memory, as far as it is known."""
-    may_move: bool = False
-    """Its memory is on no device, so it costs the same everywhere, and not too many have moved of late."""
     turn: int = 0
     """How many calls have been placed before it."""
     without_home: Why = Why.NEW

@@ -17,25 +17,23 @@ from ..placing import (
     Why,
     drawn_together,
     has_room_for_a_call,
-    is_crowded,
     with_room_for_calls,
     with_room_for_memory,
 )
 
 
 def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
-    why = asked.without_home
     if len(sites) == 1 and asked.home in (None, sites[0].engine):
         # What follows, for most who run us: one engine is never more than fairly full.
         at_home = asked.home is not None and asked.key is not None
-        return Placed(sites[0].engine, Why.ALONE if asked.key is None else Why.HOME if at_home else why)
+        return Placed(
+            sites[0].engine, Why.ALONE if asked.key is None else Why.HOME if at_home else asked.without_home
+        )
     if asked.home is not None and asked.key is not None:
         home = next((site for site in sites if site.engine == asked.home), None)
         if home is None or not has_room_for_a_call(home, sites, bounds):
             return Placed(drawn_together(asked, with_room_for_calls(sites, bounds)).engine, Why.DETOUR)
-        if not asked.may_move or not is_crowded(home, sites, bounds):
-            return Placed(home.engine, Why.HOME)
-        why = Why.SPREAD
+        return Placed(home.engine, Why.HOME)
     free = with_room_for_calls(sites, bounds)
     if asked.key is None:
         return Placed(drawn_together(asked, free).engine, Why.ALONE)
@@ -47,5 +45,4 @@ def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
         roomy = [site for site in roomy if site.engine in may]
         more = [site for site in more if site.engine in may]
         roomy = roomy or with_room_for_memory(free, asked.size_tokens, bounds.spare_memory)
-    chosen = drawn_together(asked, roomy, more).engine
-    return Placed(chosen, Why.HOME if chosen == asked.home else why)
+    return Placed(drawn_together(asked, roomy, more).engine, asked.without_home)

@@ -201,19 +201,6 @@ def test_near_agents_do_not_move_however_crowded_it_is() -> None:
     assert placer.rebalance([("agent-1", 50.0)], {A}, 1.0, horizon=9.0) == []
 
 
-def test_cold_callers_move_no_faster_than_is_allowed() -> None:
-    placer = _placer(A, B, moves=2)
-    for number in range(10):
-        _call(placer, f"agent-{number}", usable={A})
-    whys = []
-    for number in range(4):
-        placed = placer.place(Caller(f"agent-{number}", is_cold=True), ALL, 0.0)
-        assert placed is not None
-        placer.end(placed.engine)
-        whys.append(placed.why)
-    assert whys == [Why.SPREAD, Why.SPREAD, Why.HOME, Why.HOME]
-
-
 def test_agents_of_an_adapter_live_together() -> None:
     placer = _placer(*ENGINES)
     _town(placer, 80)
@@ -270,7 +257,7 @@ def test_whatever_happens_calls_are_counted_and_go_where_they_may(
         engine, key = ENGINES[where], None if who == 0 else f"agent-{who}"
         if what == "call":
             before = None if key is None else placer.home_of(key)
-            placed = placer.place(Caller(key, is_cold=who % 2 == 0), usable, float(at))
+            placed = placer.place(Caller(key), usable, float(at))
             assert (placed is None) is not bool(up & usable)
             if placed is not None:
                 assert placed.engine in up & usable

@@ -115,12 +115,9 @@ def test_a_call_of_nobody_goes_where_the_fewest_run() -> None:
     assert place(Asked(None), _sites(3, 1, 2), Bounds()) == Placed(B, Why.ALONE)
 
 
-def test_memory_that_is_on_no_device_may_leave_a_crowded_engine() -> None:
+def test_who_calls_stays_on_an_engine_that_holds_too_much() -> None:
     crowded = _sites(0, 0, held=(300, 100))
-    assert place(Asked("Ann", A, size_tokens=10, may_move=True), crowded, Bounds()) == Placed(B, Why.SPREAD)
     assert place(Asked("Ann", A, size_tokens=10), crowded, Bounds()) == Placed(A, Why.HOME)
-    even = _sites(0, 0, held=(210, 200))
-    assert place(Asked("Ann", A, size_tokens=10, may_move=True), even, Bounds()) == Placed(A, Why.HOME)
 
 
 def test_the_reason_why_there_is_no_home_is_told() -> None:
@@ -145,19 +142,18 @@ _SITE = st.tuples(_NUMBERS, st.integers(0, 5_000), st.sampled_from([0.5, 1.0, 3.
     st.lists(_SITE, min_size=1, max_size=16),
     st.integers(0, 17),
     st.booleans(),
-    st.booleans(),
     st.integers(0, 9),
     st.floats(0, 2),
 )
 def test_no_engine_is_above_its_bound_while_another_has_room(
-    rows: list[tuple[int, int, float, float]], home: int, known: bool, may_move: bool, few: int, spare: float
+    rows: list[tuple[int, int, float, float]], home: int, known: bool, few: int, spare: float
 ) -> None:
     sites = [
         Site(EngineId(f"e{n}"), weight * share, share, running, held)
         for n, (running, held, weight, share) in enumerate(rows)
     ]
     bounds = Bounds(spare_calls=spare, unhurried_calls=few)
-    asked = Asked("Ann" if known else None, EngineId(f"e{home}"), size_tokens=100, may_move=may_move)
+    asked = Asked("Ann" if known else None, EngineId(f"e{home}"), size_tokens=100)
     placed = place(asked, sites, bounds)
 
     parts = sum(site.part for site in sites)
