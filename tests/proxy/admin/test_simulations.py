@@ -98,6 +98,7 @@ async def test_agents_come_in_pages(proxy: Proxy) -> None:
         "distance": 0,
         "unit": "seconds",
         "source": "activation",
+        "overdue": None,
         "running": True,
         "engine": "fake",
         "adapter": None,
