@@ -89,7 +89,7 @@ class Bounds:
     spare_memory: float = 0.1
     """So much more than its fair share of all agents' memory an engine may hold, and still get new agents..."""
     spare_together: float = 0.25
-    """... and so much more, if they share an adapter or a beginning with those it has."""
+    """... and so much more, if they share an adapter or a beginning with those it has; as long as no engine has so much less."""
 
     def __post_init__(self) -> None:
         for name in ("spare_calls", "unhurried_calls", "spare_memory", "spare_together"):
@@ -124,6 +124,13 @@ def with_room_for_memory(sites: Sequence[Site], size_tokens: int, spare: float) 
     most = _most(together, sites, spare)
     found = [site for site in sites if site.held_tokens < site.part * most]
     return found or [min(sites, key=lambda site: (site.held_tokens / site.part, site.engine))]
+
+
+def left_behind(sites: Sequence[Site], size_tokens: int, spare: float) -> list[Site]:
+    """Those that hold so much less than their fair share, or even less."""
+    together = sum([site.held_tokens for site in sites]) + max(1, size_tokens)
+    least = _most(together, sites, -spare)
+    return [site for site in sites if site.held_tokens < site.part * least]
 
 
 def is_crowded(site: Site, sites: Sequence[Site], bounds: Bounds) -> bool:

@@ -86,7 +86,7 @@ class Settings:
     )
     placement_spare_together: float = _setting(
         parsers.from_zero(100, "shares"),
-        "the same for agents that share an adapter or the beginning of their prompts with those it has",
+        "the same for agents that share an adapter or the beginning of their prompts with those it has, unless another engine holds so much less",
         default=0.25,
     )
     placement_ramp_s: float = _setting(

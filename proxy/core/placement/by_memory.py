@@ -17,6 +17,7 @@ from ..placing import (
     Why,
     drawn_together,
     has_room_for_a_call,
+    left_behind,
     with_room_for_calls,
     with_room_for_memory,
 )
@@ -38,8 +39,10 @@ def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
     if asked.key is None:
         return Placed(drawn_together(asked, free).engine, Why.ALONE)
     # What is full of calls has its memory counted all the same: an engine is not roomy because others are busy.
-    roomy = with_room_for_memory(sites, asked.size_tokens, bounds.spare_memory)
-    more = with_room_for_memory(sites, asked.size_tokens, bounds.spare_together)
+    # Where all agents are of one kind, those that hold it would have room for all of them, and an engine would stay empty.
+    behind = left_behind(sites, asked.size_tokens, bounds.spare_together)
+    roomy = behind or with_room_for_memory(sites, asked.size_tokens, bounds.spare_memory)
+    more = behind or with_room_for_memory(sites, asked.size_tokens, bounds.spare_together)
     if len(free) < len(sites):
         may = {site.engine for site in free}
         roomy = [site for site in roomy if site.engine in may]
