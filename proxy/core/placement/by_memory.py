@@ -40,7 +40,8 @@ def place(asked: Asked, sites: Sequence[Site], bounds: Bounds) -> Placed:
         return Placed(drawn_together(asked, free).engine, Why.ALONE)
     # What is full of calls has its memory counted all the same: an engine is not roomy because others are busy.
     # Where all agents are of one kind, those that hold it would have room for all of them, and an engine would stay empty.
-    behind = left_behind(sites, asked.size_tokens, bounds.spare_together)
+    shares = asked.adapter is not None or asked.prefix is not None
+    behind = left_behind(sites, asked.size_tokens, bounds.spare_together) if shares else []
     roomy = behind or with_room_for_memory(sites, asked.size_tokens, bounds.spare_memory)
     more = behind or with_room_for_memory(sites, asked.size_tokens, bounds.spare_together)
     if len(free) < len(sites):
