@@ -70,12 +70,14 @@ class Proxy:
         self._engines = engines
         self._costs = costs
         self._plan_every_s = plan_every_s
+        # A report that no plan follows tells nobody anything.
+        self._look_every_s = max(costs.server.report_every_s, plan_every_s)
         self._may_plan_at = 0.0
         self._plan_due = math.inf
         self._beats_due = RENEW_S
         for name, engine in engines.items():
             self.post(EngineFound(clock.now, name, self._capabilities(name, engine)))
-        self._clock.after(costs.server.report_every_s, self._look)
+        self._clock.after(self._look_every_s, self._look)
         self._await_plan(RENEW_S)
 
     def post(self, event: Event) -> None:
@@ -109,17 +111,19 @@ class Proxy:
 
     def _look(self) -> None:
         now = self._clock.now
-        is_beat = now >= self._beats_due
-        if is_beat:
+        beats = 0
+        while now >= self._beats_due:
             self._beats_due += RENEW_S
+            beats += 1
         for name, engine in self._engines.items():
-            if is_beat:
+            if beats:
                 before = engine.ledger.plan_in_force, len(engine.ledger.pins)
-                engine.ledger.beat()
+                for _ in range(beats):
+                    engine.ledger.beat()
                 if before != (engine.ledger.plan_in_force, len(engine.ledger.pins)):
                     engine.ordered.changed()
             self.post(Reported(now, name, self._report(name, engine)))
-        self._clock.after(self._costs.server.report_every_s, self._look)
+        self._clock.after(self._look_every_s, self._look)
 
     # Engines
 
