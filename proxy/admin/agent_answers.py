@@ -21,7 +21,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "size_tokens": 2210,
     "idle_s": 31.5,
     "estimates": [
-        {"source": "hinted", "distance": 3, "unit": "steps", "spread": 0, "distance_s": 7.2, "overdue": None},
+        {"source": "hinted", "distance": 0, "unit": "steps", "spread": 0, "distance_s": 0, "overdue": 0.5},
         {
             "source": "gap",
             "distance": 4.1,

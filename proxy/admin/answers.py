@@ -41,9 +41,9 @@ SIMULATION_EXAMPLE: dict[str, JsonValue] = {
 }
 AGENT_EXAMPLE: dict[str, JsonValue] = {
     "name": "Ann",
-    "distance": 3,
+    "distance": 0,
     "unit": "steps",
-    "overdue": None,
+    "overdue": 0.5,
     "source": "hinted",
     "running": False,
     "engine": "engine-0",

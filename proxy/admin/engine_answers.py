@@ -278,8 +278,7 @@ class PlacementAnswer(BaseModel):
     calls: dict[Why, int] = Field(
         description="By the reason for their place. home: its memory is there; detour: its memory stays where it is, this call "
         "alone comes here; new: nobody knows of memory of it; forgotten: the engine with it started anew; lost: that engine is "
-        "gone; spread: it had left the device of a crowded engine; alone: nobody knows who calls; rule: the rule looks at no "
-        "memory."
+        "gone; alone: nobody knows who calls; rule: the rule looks at no memory."
     )
     moved: int = Field(description="Agents that got another home while they did not call.")
     agents: int = Field(description="Of which it is known where they live.")

@@ -16,7 +16,7 @@ from scalesim.engine_adapters.sglang import SGLangAdapter
 from scalesim.proxy.core.controller import Controller
 from scalesim.proxy.core.events import Event, Rehomed
 from scalesim.proxy.core.model import AgentName, EngineId, SimulationId
-from scalesim.proxy.core.placement import find
+from scalesim.proxy.core.placement import BY_MEMORY, find
 from scalesim.proxy.core.placer import Placer
 from scalesim.proxy.core.placing import Bounds
 from scalesim.proxy.core.rebalancing import Far
@@ -56,11 +56,16 @@ def fleet_of(
                 spare_together=settings.placement_spare_together,
             ),
             ramp_s=settings.placement_ramp_s,
-            known=known,
+            # The other rules look at no memory: where it is would only be kept, and counted.
+            known=known if settings.placement == BY_MEMORY else _nobody_knows,
         ),
         adapter_for=lambda address: adapter_for(address, client, settings.engine_api_key),
         lines=lines,
     )
+
+
+def _nobody_knows(key: str, prefix: str | None) -> EngineId | None:
+    return None
 
 
 def known_here(controller: Controller, key: str) -> EngineId | None:

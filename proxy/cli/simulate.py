@@ -104,6 +104,7 @@ def simulate_command(
         # All before the first is played: what cannot be should not be heard of after minutes.
         for _, one in cases:
             one.machine.setting(one.town.agents)
+            one.town.refuse_what_cannot_be()
         others = plays.what_ifs(case) if what_if and not sweep else []
         player = plays.Plays(progress.next)
         played = [player.play(_named(values), one) for values, one in cases]

@@ -53,8 +53,10 @@ def distance(estimate: Estimate, simulation: Simulation, at: float) -> float:
 
 
 def overdue(estimate: Estimate, simulation: Simulation, at: float) -> float | None:
-    """For how long it should have begun, on the clock of the estimate; None: it need not have. Nearness does not tell: whoever is
-    overdue for long counts as far again."""
+    """For how long it should have begun, on the clock of the estimate; None: it need not have, also where an operator asked for its
+    memory. Nearness does not tell: whoever is overdue for long counts as far again."""
+    if estimate.source is Source.OPERATOR:
+        return None
     passed = simulation.now(estimate.moment.clock, at) - estimate.moment.value
     return passed if passed > 0.0 else None
 

@@ -273,9 +273,12 @@ class Keeping:
         return None if known is None else Settings(known.mode, known.reading, dict(known.host_copy))
 
     def engine_of(self, simulation: SimulationId, agent: AgentName) -> EngineId | None:
-        """Where its memory is; None if that is not known."""
+        """Where its memory is; None if that is not known, or was on an engine that is gone: another may have its name by now."""
         known = self._population.find(simulation, agent)
-        return None if known is None or known.engine is None else known.engine.id
+        if known is None or known.engine is None:
+            return None
+        name = known.engine.id
+        return name if self._world.engines.get(name) is known.engine else None
 
     def has_beginning(self, simulation: SimulationId, agent: AgentName) -> bool:
         """Whether others may be drawn to where it is, and it to where they are."""

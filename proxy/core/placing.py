@@ -172,6 +172,7 @@ def drawn_together(asked: Asked, sites: Sequence[Site], more: Sequence[Site] = (
         holding = [site for site in sites if asked.prefix in site.prefixes]
         holding = holding or [site for site in more if asked.prefix in site.prefixes]
         if not holding:
-            return highest(asked.prefix, sites)
+            # Nobody is known by a call that nobody is: all of a kind would pile up where the first of them went.
+            return least_loaded(sites) if asked.key is None else highest(asked.prefix, sites)
         sites = holding
     return least_loaded(sites) if asked.key is None else highest(asked.key, sites)

@@ -36,10 +36,15 @@ def beginning_of(path: str, body: Mapping[str, object], adapter: AdapterName | N
     if prompt is None:
         return None
     hashed = blake2b((adapter or "").encode("utf-8", "surrogatepass"), digest_size=8)
-    chars = 0
+    chars, is_system = 0, True
     for role, text in prompt.messages:
-        if chars >= LEAST_CHARS and role not in _SYSTEM:
-            return hashed.hexdigest()
+        if is_system and role not in _SYSTEM:
+            if chars >= LEAST_CHARS:
+                return hashed.hexdigest()
+            is_system = False
+        if role == "assistant":
+            # What one agent talked about is nobody else's beginning.
+            return None
         piece = text[: MOST_CHARS - chars]
         hashed.update(f"\0{role}\0{piece}".encode("utf-8", "surrogatepass"))
         chars += len(piece)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_type_hints
 
 from scalesim.workloads.noise import Noise, noisy
+from scalesim.workloads.options import settled
 from scalesim.workloads.program import Impossible, Program, Told, Wishes, gap_of
 from scalesim.workloads.scenarios import scenario
 
@@ -35,8 +36,22 @@ class Town:
 
     def program(self, *, adapters: bool) -> Program:
         """Raises `Impossible`."""
+        wishes, noise = self._settled(adapters=adapters)
+        program = scenario(self.scenario).generate(wishes)
+        program.must_tell(self.told)
+        return program if noise is None else noisy(program, noise)
+
+    def refuse_what_cannot_be(self) -> None:
+        """Raises `Impossible` for figures out of their bounds, at once; that a scenario has nothing of what is to be `told` shows
+        only when it is made."""
+        self._settled(adapters=False)
+
+    def _settled(self, *, adapters: bool) -> tuple[Wishes, Noise | None]:
         if self.steps < 1 or self.lead_in < 0:
             raise Impossible(f"steps is {self.steps} after a lead_in of {self.lead_in}; there has to be one")
+        if self.noise and self.told is not Told.EXACT:
+            raise Impossible("only exact distances can have errors")
+        settled(self.scenario, scenario(self.scenario).OPTIONS, self.options)
         wishes = Wishes(
             self.agents,
             self.lead_in + self.steps,
@@ -49,13 +64,7 @@ class Town:
             sketched=self.told is not Told.ANSWERS,
             options=self.options,
         )
-        program = scenario(self.scenario).generate(wishes)
-        program.must_tell(self.told)
-        if not self.noise:
-            return program
-        if self.told is not Told.EXACT:
-            raise Impossible("only exact distances can have errors")
-        return noisy(program, Noise.of(self.noise))
+        return wishes, Noise.of(self.noise) if self.noise else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import cast
 
 from ..placing import Rule
 
-DEFAULT = "by_memory"
+BY_MEMORY = DEFAULT = "by_memory"
 
 
 def names() -> list[str]:

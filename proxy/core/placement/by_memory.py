@@ -2,7 +2,8 @@
 
 No engine runs more calls than its bound while another has room; what is too much makes a detour, and its memory stays where it
 is. Of the engines with room for calls and memory, those that hold a new agent's adapter or the beginning of its prompt go
-before others, and a hash chooses among equals: the same one in every process.
+before others, and a hash chooses among equals: the same one in every process. While an engine holds much less than its share,
+whoever is new and shares something with others goes there, away from its kind.
 """
 
 from __future__ import annotations

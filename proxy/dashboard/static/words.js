@@ -40,7 +40,7 @@ export function when(state, agent) {
   if (away === null) return "not known yet";
   if (away === Infinity) return "not expected again";
   const units = state.units(agent);
-  if (units <= -1) return `overdue for ${agent.clock === "seconds" ? seconds(-units) : several(Math.round(-units), UNITS[agent.clock])}`;
+  if (units <= -1 && agent.source !== "operator") return `overdue for ${agent.clock === "seconds" ? seconds(-units) : several(Math.round(-units), UNITS[agent.clock])}`;
   if (units <= 0) return "due now";
   if (agent.clock === "seconds") return `in ${seconds(away)}`;
   if (agent.clock === "turns") return `after ${several(Math.max(1, Math.round(units)), "other")}, about ${seconds(away)}`;

@@ -365,6 +365,12 @@ def test_an_adapter_goes_before_how_a_prompt_begins() -> None:
     assert _drawn(placer, "Cid", "town", "poet") == poet
 
 
+def test_calls_of_nobody_that_begin_alike_are_spread_while_no_engine_holds_that() -> None:
+    placer = _placer(*ENGINES)
+    placed = [placer.place(Caller(None, None, "town"), ALL, 0.0) for _ in range(12)]
+    assert Counter(one.engine for one in placed if one is not None) == dict.fromkeys(ENGINES, 3)
+
+
 def test_who_moves_goes_where_others_of_its_kind_are() -> None:
     placer = _placer(*ENGINES, bounds=Bounds(spare_together=0.0))
     for number in range(8):

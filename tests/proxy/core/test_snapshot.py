@@ -1,6 +1,7 @@
 from scalesim.proxy.core.accuracy import Score
 from scalesim.proxy.core.actions import Load, Order
-from scalesim.proxy.core.model import Clock, LoadState, Mode, Source
+from scalesim.proxy.core.events import PrefetchAsked
+from scalesim.proxy.core.model import AgentName, Clock, LoadState, Mode, Source
 from scalesim.proxy.core.snapshot import AdapterSnapshot, AgentSnapshot, MemorySnapshot, Place
 
 from .conversation import GPU, HOST_TIER, LORAS, TOWN, Conversation, key, lora, own, pool, prefix
@@ -176,3 +177,13 @@ def test_who_should_have_called_is_overdue_however_far_it_counts_as() -> None:
     known = talk.agent("Ann")
     assert known.distance is not None
     assert (known.distance > 400.0, known.overdue) == (True, 500.5)
+
+
+def test_whose_memory_an_operator_asked_for_need_not_have_called() -> None:
+    talk = Conversation()
+    talk.call("Ann")
+    talk.post(PrefetchAsked(talk.at, TOWN, AgentName("Ann"), 100.0))
+    talk.wait(2.5)
+    talk.tick()
+    known = talk.agent("Ann")
+    assert (known.source, known.overdue) == (Source.OPERATOR, None)

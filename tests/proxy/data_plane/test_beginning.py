@@ -41,6 +41,12 @@ def test_of_less_nothing_is_named_unless_what_follows_is_shared_too() -> None:
     assert named(("system", less), ("user", TOWN), ("user", "Ann")) == named(("system", less), ("user", TOWN))
 
 
+def test_what_one_agent_talked_about_is_no_beginning() -> None:
+    less, talk = TOWN[: LEAST_CHARS - 1], ("user", "Good morning. " * 20)
+    assert named(("system", less), talk, ("assistant", TOWN), ("user", TOWN)) is None
+    assert named(("system", TOWN[:LEAST_CHARS]), ("assistant", TOWN)) is not None, "the system's was enough"
+
+
 def test_another_adapter_shares_nothing() -> None:
     assert named(("system", TOWN), adapter="poet") != named(("system", TOWN))
     assert named(("system", TOWN), adapter="poet") == named(("system", TOWN), adapter="poet")

@@ -105,6 +105,22 @@ def test_a_sweep_that_is_not_understood_is_refused(told: list[str], says: str) -
         sweep(Case(), told)
 
 
+@pytest.mark.parametrize(
+    ("town", "says"),
+    [
+        (Town(agents=0), "agents is 0"),
+        (Town(steps=0), "steps is 0"),
+        (Town("interaction", options={"tiles": -1}), "tiles"),
+        (Town(options={"rooms": 3}), "rooms"),
+        (Town(noise={"early": 2}), "early"),
+        (Town(noise={"early": 0.5}, told=Told.PLAN), "only exact distances"),
+    ],
+)
+def test_a_town_that_cannot_be_is_refused_before_it_is_made(town: Town, says: str) -> None:
+    with pytest.raises(Impossible, match=says):
+        town.refuse_what_cannot_be()
+
+
 def test_what_if_changes_one_thing_each() -> None:
     changes = dict(what_ifs(Case()))
     assert changes["one more GPU"].machine.engines == 2
