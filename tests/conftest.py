@@ -1,7 +1,13 @@
 """Shared by all tests."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Whoever starts the tests in the background of a script has them ignore Ctrl-C, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, however slow the machine: a check must not fail by chance, nor a deadline of 200 ms be
 # its measure. `--hypothesis-profile=default` looks at other examples.

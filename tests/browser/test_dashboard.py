@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scalesim.proxy.core.events import SimulationEnded
-from scalesim.proxy.core.model import Mode
+from scalesim.proxy.core.events import PrefetchAsked, SimulationEnded
+from scalesim.proxy.core.model import AgentName, Mode
 from scalesim.proxy.settings import Settings
 from tests.proxy.admin.conftest import Proxy, started
 
@@ -224,6 +224,24 @@ async def test_a_lost_engine_is_told_with_its_reason(browser: Any, quiet: Proxy,
         assert await faults_of(page) == []
         quiet.adapter.down = None
         await seen(page, "#engines", "up")
+
+
+async def test_who_should_have_called_is_overdue(browser: Any, quiet: Proxy) -> None:
+    name = quiet.simulation("Ann", "Bob", "Cem")
+    url, town = str(quiet.client.base_url), f"/admin/v1/simulations/{name}"
+    for path, body in (
+        ("ticks", {"step": 0}),
+        ("distances", {"unit": "steps", "distances": {"Ann": 1, "Bob": 9}}),
+        ("ticks", {"step": 4}),
+    ):
+        (await quiet.client.post(f"{town}/{path}", json=body)).raise_for_status()
+    quiet.runtime.post(PrefetchAsked(quiet.runtime.now(), name, AgentName("Cem"), 100.0))
+    async with page_of(browser, url) as page:
+        await page.goto(f"{url}/#{name}")
+        await page.click("#as-table")
+        await seen(page, "tr:has-text('Ann')", "overdue for 3 steps")
+        await seen(page, "tr:has-text('Bob')", "in 5 steps")
+        assert "overdue" not in await page.inner_text("tr:has-text('Cem')")
 
 
 async def test_several_simulations_can_be_chosen_from(browser: Any, small: Town) -> None:

@@ -59,7 +59,8 @@ async def test_every_command_of_the_page_works_as_it_is_printed(tmp_path: Path) 
                 "-euo",
                 "pipefail",
                 "-c",
-                block.replace("http://127.0.0.1:30000", url),
+                # Not the last command of all, in whose place it would be run: a completion is for the shell that it is asked from.
+                block.replace("http://127.0.0.1:30000", url) + "\n:",
                 cwd=tmp_path,
                 env=environment,
                 stdout=asyncio.subprocess.PIPE,
