@@ -61,6 +61,8 @@ _OF_CALLS = frozenset({CallStarted, CallSent, CallEnded})
 """No listener is told of these: they are too many, and nobody but the core has anything to do for them."""
 MODELS_EVERY_S = 30.0
 """An engine is asked so often what it serves: adapters come and go."""
+STRANGERS_EVERY_S = 5.0
+"""The core's engines are looked through so often for those that are not there."""
 
 
 class Core(Protocol):
@@ -205,6 +207,9 @@ class Runtime:
         self._log_ended = None if action_log is None else self.guarded("action log", action_log.ended)
         self._tasks: asyncio.TaskGroup | None = None
         self._lines = {one.engine: self._line(one) for one in adapters}
+        self._leaving: set[EngineId] = set()
+        """Removed, and not yet to be forgotten: whoever removed them says when."""
+        self._strangers_due = -math.inf
         self._woken = asyncio.Event()
         self._overdue: deque[Settled] = deque()
 
@@ -253,6 +258,7 @@ class Runtime:
         """It is looked for from now on. Raises `ValueError` for a name that is taken."""
         if adapter.engine in self._lines:
             raise ValueError(f"there is an engine {adapter.engine!r} already")
+        self._leaving.discard(adapter.engine)
         line = self._lines[adapter.engine] = self._line(adapter)
         if self._tasks is not None:
             self._begin(line, self._tasks)
@@ -265,18 +271,22 @@ class Runtime:
             return
         self._lost(line, "it was removed")
         del self._lines[engine]
+        self._leaving.add(engine)
         line.looked.set()  # nobody waits for what will not come
         for task in line.tasks:
             task.cancel()
 
     def forget_engine(self, engine: EngineId) -> None:
         """The last call there has ended."""
+        self._leaving.discard(engine)
         self.post(EngineRemoved(self._clock(), engine))
 
     def forget_strangers(self) -> None:
-        """The core forgets engines that are not there: what another process knew may tell of some that were removed since."""
+        """The core forgets engines that are not there: what another process knew, or another member tells, may be of some that
+        were removed since. Those where calls still run are met again: who commands looks again and again."""
+        self._strangers_due = self._clock() + STRANGERS_EVERY_S
         for known in self._core.engines():
-            if known.id not in self._lines and not known.running_calls:
+            if known.id not in self._lines and known.id not in self._leaving and not known.running_calls:
                 self.forget_engine(known.id)
 
     def doubt(self, engine: EngineId) -> None:
@@ -413,6 +423,8 @@ class Runtime:
             self._woken.clear()
             while self._overdue:
                 self.post(self._overdue.popleft())
+            if self._commands and self._clock() >= self._strangers_due:
+                self.forget_strangers()
             before = self.planning_s
             self._think(Ticked(self._clock()))
             self.plans += 1

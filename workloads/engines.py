@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -62,8 +63,8 @@ class Facts:
 
     version: str
     capacity_tokens: int
-    host_tokens: int
-    """Of prefixes; 0 without a host tier."""
+    host_tokens: int | None
+    """Of prefixes; 0 without a host tier, None where it has one and does not say how many fit."""
     slots: int
     """Of adapters; 0 without."""
     chunk_tokens: int
@@ -119,13 +120,12 @@ class Engine:
             capacity = int(told["max_total_num_tokens"])
             most_prefill = int(told.get("max_prefill_tokens") or capacity)
             chunk = int(told.get("chunked_prefill_size") or 0)
-            host = 0
-            if told.get("enable_hierarchical_cache"):
-                host = int(capacity * float(told.get("hicache_ratio") or 0))
             return Facts(
                 version=str(told.get("version", "unknown")),
                 capacity_tokens=capacity,
-                host_tokens=host,
+                host_tokens=_host_tokens(told, state, capacity)
+                if told.get("enable_hierarchical_cache")
+                else 0,
                 slots=int(told.get("max_loras_per_batch") or 0) if told.get("enable_lora") else 0,
                 chunk_tokens=min(chunk, most_prefill) if chunk > 0 else most_prefill,
                 max_running=int(
@@ -200,6 +200,16 @@ class Engine:
         if response.is_error:
             raise EngineUnfit(f"{method} {self.url}{path}: {response.status_code} {response.text[:500]}")
         return response
+
+
+def _host_tokens(told: Mapping[str, Any], state: Mapping[str, Any], capacity_tokens: int) -> int | None:
+    """SGLang takes a size in GB (of 1e9 bytes, for each of its processes) before a ratio. What a token takes follows from its
+    cache on the device, which it tells in GiB."""
+    size_bytes = float(told.get("hicache_size") or 0) * 1e9
+    if size_bytes <= 0:
+        return int(capacity_tokens * float(told.get("hicache_ratio") or 0))
+    device_bytes = float((state.get("memory_usage") or {}).get("kvcache") or 0) * 2**30
+    return int(size_bytes * capacity_tokens / device_bytes) if device_bytes > 0 else None
 
 
 def _by_label(pattern: re.Pattern[str], metrics: str) -> dict[str, float]:

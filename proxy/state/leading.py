@@ -169,6 +169,12 @@ class Leading:
         self.direct = False
         self._own.clear()
 
+    def forget(self) -> None:
+        """What this process knows of agents is old: another has led since, or what is written down is to be learned anew."""
+        self.token = None
+        self._core.clear()
+        self._facts.places.clear()
+
     def clock_jumped(self) -> None:
         """Moments that were written down are wrong now."""
         self._everybody()
@@ -196,7 +202,7 @@ class Leading:
         found.sort(key=lambda one: kept_form.used_at(one.plain))
         calls = {name: value async for name, value in self._fields(keys.calls)}
 
-        self._core.clear()
+        self.forget()
         self.senders, self._changed, self._calls = Senders(), Changed(), {}
         self._beside.clear()
         into, at, shift = self._core.keeping, self._clock(), self._group_clock.shift

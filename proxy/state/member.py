@@ -285,8 +285,7 @@ class Member:
         if head is None or head.leader == self.number:
             return
         self._stale = False
-        self._leading.token = None
-        self._core.clear()
+        self._leading.forget()
         self._following.restore_adapters()
         for event in self.facts.all_events(self._clock()):
             self._post(event)

@@ -81,6 +81,12 @@ class Places:
         self._keep_within()
         self._behind = len(self._homes)
 
+    def clear(self) -> None:
+        """What this process knew has grown old: another has led since. The table stays: it is as that one wrote it."""
+        self._homes.clear()
+        self._drawn.clear()
+        self._behind = 0
+
     def left(self, key: str) -> None:
         if self._homes.pop(key, None) is not None:
             self._drawn.discard(key)

@@ -948,6 +948,50 @@ async def test_who_comes_to_lead_forgets_engines_that_another_knew_and_that_are_
         assert [event.engine for event in core.all(EngineRemoved)] == ["gone"]
 
 
+async def test_an_engine_that_is_not_there_is_forgotten_once_the_last_call_there_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtime_module, "STRANGERS_EVERY_S", 0.001)
+    core, lease, other = StandIn(), Lease(), Controller(ControllerConfig())
+    other.handle(CallStarted(0.0, CallId(1), TOWN, AgentName("Ann"), EngineId("gone")))
+    core.known = other.engines()
+    async with started(core, Engine(), lease=lambda: lease, renew_s=0.001) as runtime:
+        lease.is_held = True
+        runtime.take(900)
+        await core.until(lambda: runtime.plans > 5)
+        assert core.all(EngineRemoved) == [], "a call runs there"
+        other.handle(CallEnded(1.0, CallId(1), Outcome.DONE))
+        core.known = other.engines()
+        await core.until(lambda: core.all(EngineRemoved))
+        runtime.release("the lease has ended")
+        found = len(core.all(EngineRemoved))
+        plans = runtime.plans
+        await core.until(lambda: runtime.plans > plans + 5)
+        assert len(core.all(EngineRemoved)) == found, "only who commands looks"
+    assert {event.engine for event in core.all(EngineRemoved)} == {"gone"}
+
+
+async def test_an_engine_that_was_removed_is_forgotten_when_whoever_removed_it_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Calls may be on their way there that the core does not know of yet."""
+    monkeypatch.setattr(runtime_module, "STRANGERS_EVERY_S", 0.001)
+    core, other = StandIn(), Controller(ControllerConfig())
+    other.handle(EngineFound(0.0, OTHER, EXTENDED))
+    async with started(core, Engine(), renew_s=0.001) as runtime:
+        runtime.add_engine(Engine(OTHER))
+        core.known = other.engines()
+        runtime.remove_engine(OTHER)
+        plans = runtime.plans
+        await core.until(lambda: runtime.plans > plans + 5)
+        assert core.all(EngineRemoved) == []
+        core.known = []
+        runtime.forget_engine(OTHER)
+        assert len(core.all(EngineRemoved)) == 1
+        core.known = other.engines()
+        await core.until(lambda: len(core.all(EngineRemoved)) > 1)
+
+
 async def test_a_higher_fence_than_that_of_the_lease_is_told_to_whoever_holds_it() -> None:
     core, engine, lease = StandIn(), Engine(), Lease()
     async with started(core, engine, lease=lambda: lease) as runtime:

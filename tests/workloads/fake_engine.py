@@ -50,6 +50,8 @@ class FakeEngine:
     seen: list[list[int]] = field(default_factory=list)
     prefill_s: float = 0.0
     reports_cache: bool = True
+    server_info: dict[str, Any] = field(default_factory=dict)
+    """What else it says of itself."""
     stays_out: str = ""
     """Why its plugin takes no plans."""
     adapters: dict[str, str] = field(default_factory=dict)
@@ -119,7 +121,8 @@ class FakeEngine:
         self.in_slots = [*(one for one in self.in_slots if one != adapter), adapter][-self.slots :]
 
     async def _server_info(self, request: Request) -> Response:
-        return JSONResponse({"max_total_num_tokens": 100_000, "enable_cache_report": self.reports_cache})
+        told = {"max_total_num_tokens": 100_000, "enable_cache_report": self.reports_cache}
+        return JSONResponse({**told, **self.server_info})
 
     async def _capabilities(self, request: Request) -> Response:
         return JSONResponse({"cache": {"active": not self.stays_out, "reason": self.stays_out}})

@@ -28,6 +28,36 @@ async def test_an_engine_is_asked_what_it_is() -> None:
     assert fake.flushes == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [
+        ({}, 0),
+        ({"enable_hierarchical_cache": True, "hicache_ratio": 2.5, "hicache_size": 0}, 250_000),
+        # The size goes before the ratio: 100,000 tokens take 12.207 GiB, one 131,072 bytes.
+        ({"enable_hierarchical_cache": True, "hicache_ratio": 2.0, "hicache_size": 80}, 610_356),
+        ({"enable_hierarchical_cache": False, "hicache_ratio": 2.0, "hicache_size": 80}, 0),
+    ],
+)
+async def test_host_memory_is_as_large_as_an_engine_was_told_to_make_it(
+    told: dict[str, object], tokens: int
+) -> None:
+    fake = FakeEngine(server_info={"internal_states": [{"memory_usage": {"kvcache": 12.207}}], **told})
+    async with serve(fake.app()) as url, http_client(url) as http:
+        facts = await Engine(http).facts()
+    assert facts is not None
+    assert facts.host_tokens == pytest.approx(tokens, rel=1e-4)
+
+
+async def test_a_size_of_host_memory_says_nothing_where_nobody_knows_what_a_token_takes() -> None:
+    fake = FakeEngine(
+        server_info={"enable_hierarchical_cache": True, "hicache_ratio": 2.0, "hicache_size": 80}
+    )
+    async with serve(fake.app()) as url, http_client(url) as http:
+        facts = await Engine(http).facts()
+    assert facts is not None
+    assert facts.host_tokens is None
+
+
 async def test_prompts_are_calibrated_with_the_engine_s_tokenizer() -> None:
     async with serve(FakeEngine().app()) as url, http_client(url) as http:
         assert await of_engine(Engine(http)) == pytest.approx(len(SAMPLE) / len(SAMPLE.split()), abs=0.001)

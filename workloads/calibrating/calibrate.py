@@ -232,7 +232,11 @@ class _Run:
         facts, notes = self._facts, self._observed.notes
         if facts is None:
             return
-        if not facts.host_tokens:
+        if facts.host_tokens is None:
+            notes.append(
+                "it was started with --hicache-size, and does not say how many tokens that is: put host_tokens right"
+            )
+        elif not facts.host_tokens:
             notes.append("it has no host memory for prefixes: loads of them are not measured")
             return
         for new in (*BEHIND_HOST, *BEHIND_HOST):
@@ -292,7 +296,7 @@ def concluded(observed: Observed, facts: Facts | None, name: str, source: str) -
         name=name,
         source=source,
         capacity_tokens=UNKNOWN_ROOM if facts is None else facts.capacity_tokens,
-        host_tokens=0 if facts is None else facts.host_tokens,
+        host_tokens=0 if facts is None else facts.host_tokens or 0,
         slots=0 if facts is None else facts.slots,
         chunk_tokens=usual.chunk_tokens if facts is None else facts.chunk_tokens,
         max_running=usual.max_running if facts is None else facts.max_running or usual.max_running,

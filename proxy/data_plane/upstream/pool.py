@@ -132,6 +132,7 @@ class Pool:
                     ssl=self._tls,
                 )
         except (OSError, UnicodeError) as exc:
+            connection.close()
             self._vacate()
             if limit.expired():
                 raise UpstreamTimedOut(f"no connection within {self._connect_timeout_s:g} s") from exc

@@ -18,6 +18,7 @@ import redis.asyncio
 from scalesim.proxy.core.events import (
     AdapterAssigned,
     AdapterRegistered,
+    AgentLeft,
     AgentPinned,
     CallEnded,
     CallStarted,
@@ -323,6 +324,31 @@ async def test_a_former_leader_forgets_what_has_grown_old_and_may_lead_again(ser
         new.store.cut = True
         await until(old.member.may_command, "the first leader again")
         assert old.names() == {"Ann", "Bob"}
+
+
+@pytest.mark.usefixtures("bounded")
+async def test_who_leads_again_does_not_keep_the_places_of_those_who_left_meanwhile(
+    server: RedisServer,
+) -> None:
+    proxies = [Proxy(name, server.url()) for name in "ab"]
+    async with running(*proxies):
+        old = await leader_of(*proxies)
+        new = next(one for one in proxies if one is not old)
+        old.call("Ann")
+        old.call("Zoe")
+        await settled(*proxies)
+        assert old.member.sizes()["homes"] == 2
+        old.store.cut = True
+        await until(new.member.may_command, "another leader")
+        new.member.post(AgentLeft(time.monotonic(), TOWN, AgentName("Zoe")))
+        old.store.cut = False
+        await until(lambda: not old.names(), "its forgetting")
+        assert old.member.sizes()["homes"] == 0
+        await settled(*proxies)
+        new.store.cut = True
+        await until(old.member.may_command, "the first leader again")
+        assert old.names() == {"Ann"}
+        assert old.member.sizes()["homes"] == 1
 
 
 @pytest.mark.usefixtures("bounded")

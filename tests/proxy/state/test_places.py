@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from scalesim.proxy.core.model import EngineId
 from scalesim.proxy.state.places import Engines, Places, home_by_rendezvous
-from scalesim.proxy.state.tables import Table
+from scalesim.proxy.state.tables import Table, Version
 
 PARTS = {EngineId(f"gpu-{number}"): 1.0 for number in range(4)}
 NAMES = list(PARTS)
@@ -107,6 +107,31 @@ def test_what_another_leader_wrote_is_looked_at_in_pieces_and_put_right() -> Non
     work(places)
     assert {found(table, f"town/a{number}", ENGINES) for number in range(300)} == {NAMES[0]}
     assert not places.behind
+
+
+def test_what_has_grown_old_is_cleared_and_the_table_stays_as_another_wrote_it() -> None:
+    table = Table(1000)
+    places = Places(table)
+    places.engines_are(ENGINES)
+    usual = home_by_rendezvous("town/Ann", ENGINES)
+    assert usual is not None
+    elsewhere = next(name for name in NAMES if name != usual)
+    places.came("town/Ann", usual, drawn=True)
+    places.came("town/Zoe", NAMES[0], drawn=True)
+    table.replace(Version(2, 1), {"town/Ann": elsewhere.encode()})  # she moved, and Zoe left
+    places.engines_are(Engines(dict.fromkeys(NAMES[:3], 1.0)))
+    places.clear()
+    assert (len(places), places.behind) == (0, False)
+    work(places)
+    assert dict(table.fields()) == {"town/Ann": elsewhere.encode()}
+    places.engines_are(ENGINES)
+    places.restored("town/Ann", elsewhere)
+    places.restored("town/Bob", home_by_rendezvous("town/Bob", ENGINES) or NAMES[0])
+    places.keep_no_others()
+    work(places)
+    assert dict(table.fields()) == {"town/Ann": elsewhere.encode()}
+    places.came("town/Ann", usual)
+    assert not table.fields(), "nobody is said to draw her any more"
 
 
 def test_where_those_are_that_others_draw_is_always_told() -> None:

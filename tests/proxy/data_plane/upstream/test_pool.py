@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 
 from scalesim.proxy.data_plane.upstream import Answer, Upstream
 from scalesim.proxy.data_plane.upstream.connection import Connection
-from scalesim.proxy.errors import UpstreamBusy, UpstreamUnreachable
+from scalesim.proxy.errors import UpstreamBusy, UpstreamTimedOut, UpstreamUnreachable
 
 from .engines import OK, always, engine, request
 
@@ -249,15 +249,17 @@ def without_the_collector() -> Iterator[None]:
         gc.enable()
 
 
+def held() -> int:
+    return sum(isinstance(one, Connection) for one in gc.get_objects())
+
+
+async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await request(reader)
+    writer.write(OK[:-1])
+    await reader.read()
+
+
 async def test_a_connection_is_gone_without_the_collector_wherever_its_call_was_given_up() -> None:
-    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await request(reader)
-        writer.write(OK[:-1])
-        await reader.read()
-
-    def held() -> int:
-        return sum(isinstance(one, Connection) for one in gc.get_objects())
-
     with without_the_collector():
         async with engine(half) as url, upstream() as one:
 
@@ -277,3 +279,46 @@ async def test_a_connection_is_gone_without_the_collector_wherever_its_call_was_
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert held() == 0
+
+
+async def test_a_connection_is_gone_without_the_collector_wherever_the_time_to_open_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[asyncio.Timeout] = []
+    connect_timeout_s = 12.5
+
+    def timeout(
+        delay: float | None, real: Callable[[float | None], asyncio.Timeout] = asyncio.timeout
+    ) -> asyncio.Timeout:
+        limit = real(delay)
+        if delay == connect_timeout_s:
+            limits.append(limit)
+        return limit
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+    loop, timed_out = asyncio.get_running_loop(), 0
+    with without_the_collector():
+        async with engine(half) as url, upstream(connect_timeout_s=connect_timeout_s) as one:
+
+            async def call() -> None:
+                nonlocal timed_out
+                try:
+                    (await one.send("POST", url, "/", [], b"")).close()
+                except UpstreamTimedOut:
+                    timed_out += 1
+
+            for turns in range(30):
+                calling = asyncio.create_task(call())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                while limits:
+                    with suppress(RuntimeError):  # it is open already
+                        limits.pop().reschedule(loop.time())
+                await calling
+                del calling
+            async with asyncio.timeout(2):
+                while one.sizes()["connections_open"]:  # noqa: ASYNC110 - within the next turns
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert held() == 0
+    assert timed_out
