@@ -174,9 +174,12 @@ def redis_program() -> str:
     return found
 
 
-def on_core(core: int | None, command: Sequence[str]) -> list[str]:
-    """From its first moment on: runtimes count the cores when they start."""
-    return list(command) if core is None else ["taskset", "--cpu-list", str(core), *command]
+def on_core(core: int | Sequence[int] | None, command: Sequence[str]) -> list[str]:
+    """On that one, or on any of those. From its first moment on: runtimes count the cores when they start."""
+    if core is None:
+        return list(command)
+    cores = [core] if isinstance(core, int) else core
+    return ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
 
 
 class Servers:
@@ -220,11 +223,11 @@ class Servers:
         parts: Sequence[str] | None = None,
         *,
         options: Sequence[str] = (),
-        core: int | None = None,
+        core: int | Sequence[int] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Server:
         """A proxy that serves, in front of running engines: the URL of one, or of several by their names. With further `options`
-        of its command, and on that core of the machine, if one is given. Raises `ServerFailed`."""
+        of its command, and on that core of the machine or on any of those, if they are given. Raises `ServerFailed`."""
         port, admin_port = free_port(), free_port()
         command = self.installation.proxy_command(engines, port, admin_port, mode, parts)
         command = on_core(core, [*command, *options])

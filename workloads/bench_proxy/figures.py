@@ -33,6 +33,8 @@ class Sample:
     ends_busy: float
     """Cores that mock and load generator used, which share one."""
     rss_mb: float
+    store_busy: float = 0.0
+    """Cores that the Redis used by which several proxies share what they know."""
     errors: Mapping[str, int]
     """By what was wrong, from the first call on, those before the window included."""
 

@@ -49,6 +49,8 @@ class Order:
     errors."""
     proxy_pid: int | None
     mock_pid: int
+    store_pid: int | None = None
+    """Of the Redis by which several proxies share what they know."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -169,11 +171,11 @@ async def measure(order: Order) -> Sample:
     asking = [asyncio.ensure_future(_keep_asking(tally)) for _ in range(load.connections)]
     try:
         await asyncio.sleep(order.warm_up_s)
-        before, ends_before = _usages(order)
+        before, ends_before, store_before = _usages(order)
         opens = time.perf_counter()
         await _window(order, tally)
         closes = time.perf_counter()
-        after, ends_after = _usages(order)
+        after, ends_after, store_after = _usages(order)
         tally.over = True
         await asyncio.wait(asking, timeout=order.grace_s)
         if tally.unanswered:
@@ -198,6 +200,7 @@ async def measure(order: Order) -> Sample:
         busy=cpu_s / window_s,
         ends_busy=(ends_after - ends_before) / window_s,
         rss_mb=after.rss_mb,
+        store_busy=(store_after - store_before) / window_s,
         errors=dict(tally.errors),
     )
 
@@ -211,10 +214,10 @@ async def _window(order: Order, tally: _Tally) -> None:
             await tally.wave_ended.wait()
 
 
-def _usages(order: Order) -> tuple[Usage, float]:
-    """The proxy's, and the CPU seconds of mock and generator together."""
-    proxy = _NOTHING if order.proxy_pid is None else usage(order.proxy_pid)
-    return proxy, usage(order.mock_pid).cpu_s + time.process_time()
+def _usages(order: Order) -> tuple[Usage, float, float]:
+    """The proxy's, and the CPU seconds of mock and generator together and of what proxies share."""
+    proxy, store = (_NOTHING if pid is None else usage(pid) for pid in (order.proxy_pid, order.store_pid))
+    return proxy, usage(order.mock_pid).cpu_s + time.process_time(), store.cpu_s
 
 
 def main() -> None:

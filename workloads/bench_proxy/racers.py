@@ -33,6 +33,10 @@ class Cores:
     """Of mock and load generator."""
     proxy: int | None
 
+    @property
+    def both(self) -> Sequence[int] | None:
+        return None if self.ends is None or self.proxy is None else (self.ends, self.proxy)
+
 
 def cores(allowed: Sequence[int]) -> Cores:
     if len(allowed) < 2:

@@ -19,7 +19,7 @@ from scalesim.workloads import scenarios
 from scalesim.workloads.bench_proxy import generator
 from scalesim.workloads.bench_proxy.bench import MeasuringFailed, generate
 from scalesim.workloads.bench_proxy.loads import Load
-from scalesim.workloads.bench_proxy.racers import HOST, cores
+from scalesim.workloads.bench_proxy.racers import HOST, Cores, cores
 from scalesim.workloads.emulated import BYTES_PER_TOKEN, MOST_RUNNING, EmulatedInstallation
 from scalesim.workloads.engines import http_client
 from scalesim.workloads.player import Target, play_program
@@ -83,6 +83,11 @@ class Order:
 
 async def bench_engines(order: Order, console: Console) -> bool:
     """Whether all calls were answered rightly. Raises `ServerFailed`."""
+    if cores(sorted(os.sched_getaffinity(0))).both is None:
+        console.print(
+            "One core alone: proxies, their Redis, engines and load generator take it from each other, and nothing says when it is full.",
+            style="yellow",
+        )
     measured = Measured()
     for count in order.engines:
         with console.status(f"{count} engines: how much they answer"):
@@ -125,12 +130,14 @@ async def _rate(order: Order, count: int, proxies: int = 1) -> Rate:
             "engines", on_core(which.ends, [*command, *map(str, ports)]), {}, f"http://{HOST}:{ports[0]}"
         )
         await servers.healthy(engines, f"{engines.url}/health", ENGINE_S)
+        redis = None if proxies == 1 else _redis(servers, which)
         proxy = await servers.proxy(
             "proxy",
             _named([f"http://{HOST}:{port}" for port in ports]),
             "on",
-            # No core is left for a second one: the system gives each of them what engines and clients do not use.
-            **({"core": which.proxy} if proxies == 1 else {"options": _sharing(servers, proxies)}),
+            options=() if redis is None else ("--workers", str(proxies), "--redis", redis.url),
+            # No core is left for a second one: with their Redis they have both, less what engines and clients use.
+            core=which.proxy if redis is None else which.both,
         )
         before = await _paced(engines)
         try:
@@ -147,6 +154,7 @@ async def _rate(order: Order, count: int, proxies: int = 1) -> Rate:
                     grace_s=30.0,
                     proxy_pid=proxy.process.pid,
                     mock_pid=engines.process.pid,
+                    store_pid=None if redis is None else redis.process.pid,
                 ),
                 which.ends,
             )
@@ -162,21 +170,17 @@ async def _rate(order: Order, count: int, proxies: int = 1) -> Rate:
         p99_ms=sample.p99_ms,
         proxy_busy=sample.busy,
         ends_busy=sample.ends_busy,
+        redis_busy=sample.store_busy,
         calls={f"engine-{number}": after[str(port)] - before[str(port)] for number, port in enumerate(ports)},
         errors=sample.errors,
     )
 
 
-def _sharing(servers: Servers, proxies: int) -> list[str]:
-    """Of the proxy's command, with a Redis of their own."""
+def _redis(servers: Servers, which: Cores) -> Server:
+    """By which several proxies share what they know: where they are, as it is of no use without them."""
     port = str(free_port(HOST))
-    redis = servers.spawn(
-        "redis",
-        [redis_program(), *("--bind", HOST, "--port", port, "--save", "", "--appendonly", "no")],
-        {},
-        f"redis://{HOST}:{port}/0",
-    )
-    return ["--workers", str(proxies), "--redis", redis.url]
+    command = [redis_program(), *("--bind", HOST, "--port", port, "--save", "", "--appendonly", "no")]
+    return servers.spawn("redis", on_core(which.both, command), {}, f"redis://{HOST}:{port}/0")
 
 
 async def _paced(engines: Server) -> Mapping[str, int]:

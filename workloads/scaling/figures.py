@@ -9,6 +9,8 @@ from scalesim.workloads.belady import Cut, RecordedCall, minimum, unlimited
 
 FULL = 0.95
 """From this share of its core on a proxy is full: beyond, engines cannot make it faster."""
+SHARED = 2
+"""Cores that several proxies have: that of a single one, and that of engines and clients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +25,11 @@ class Rate:
     p50_ms: float
     p99_ms: float
     proxy_busy: float
-    """Cores. One proxy has one for itself; several share two with the others."""
+    """Cores. One proxy has one for itself; several, with their Redis, have both, which they share with the others."""
     ends_busy: float
-    """The same of engines and clients, which have one."""
+    """The same of engines and clients, which have one, and no other."""
+    redis_busy: float = 0.0
+    """The same of the Redis of several proxies."""
     calls: Mapping[str, int]
     """By engine."""
     errors: Mapping[str, int]
@@ -36,9 +40,11 @@ class Rate:
 
     @property
     def full(self) -> bool:
+        if self.ends_busy >= FULL:
+            return True
         if self.proxies == 1:
-            return max(self.proxy_busy, self.ends_busy) >= FULL
-        return self.proxy_busy + self.ends_busy >= 2 * FULL
+            return self.proxy_busy >= FULL
+        return self.proxy_busy + self.redis_busy + self.ends_busy >= SHARED * FULL
 
     @property
     def imbalance(self) -> float:

@@ -12,11 +12,12 @@ from scalesim.workloads.machine import provenance
 
 from .figures import Hits, Rate, linear
 
-SCHEMA = 2
+SCHEMA = 3
 _ABOUT_RATES = (
     "their cap: calls/s that the engines could answer together. linear: calls/s over as many times those of the first line; not where the core of "
-    "the proxy, or that of engines and clients (others), is full: engines cannot help there. Several proxies share what they know by Redis, and two cores "
-    "with the others. most/mean: calls of the busiest engine."
+    "the proxy, or that of the others, is full: engines cannot help there. Others are the emulated engines and the load generator: they have one core, and a "
+    "proxy has another one for itself. Several proxies and the Redis by which they share what they know have no more than these two cores, and share one of them with the "
+    "others: what they answer together may be less than on machines of their own. most/mean: calls of the busiest engine."
 )
 _ABOUT_HITS = (
     "hits: prompt tokens found in a cache. of Belady: over the most that could be found, with each engine's own calls and cache; prefixes that were "
@@ -63,6 +64,7 @@ def show(measured: Measured, console: Console) -> None:
         "p50 ms",
         "p99 ms",
         "proxy busy",
+        "Redis busy",
         "others busy",
         "most/mean",
         "errors",
@@ -81,7 +83,8 @@ def show(measured: Measured, console: Console) -> None:
                 f"{one.of_cap:.2f}",
             ),
             "a core is full" if share is None else f"{share:.2f}",
-            *(f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.proxy_busy:.0%}", f"{one.ends_busy:.0%}"),
+            *(f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.proxy_busy:.0%}"),
+            *("" if one.proxies == 1 else f"{one.redis_busy:.0%}", f"{one.ends_busy:.0%}"),
             *(f"{one.imbalance:.2f}", str(sum(one.errors.values())), " ".join(map(str, one.calls.values()))),
         )
     console.print(table)

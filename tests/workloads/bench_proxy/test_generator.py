@@ -58,7 +58,13 @@ async def serving(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int
 
 
 async def measured(
-    port: int, load: Load, *, to_the_byte: bool = True, seconds: float = 0.05, grace_s: float = 5.0
+    port: int,
+    load: Load,
+    *,
+    to_the_byte: bool = True,
+    seconds: float = 0.05,
+    grace_s: float = 5.0,
+    store_pid: int | None = None,
 ) -> Sample:
     return await measure(
         Order(
@@ -73,6 +79,7 @@ async def measured(
             grace_s=grace_s,
             proxy_pid=os.getpid(),
             mock_pid=os.getpid(),
+            store_pid=store_pid,
         )
     )
 
@@ -103,6 +110,12 @@ async def test_every_answer_of_the_mock_is_right(load: Load, to_the_byte: bool) 
     assert sample.rps > 0.0
     assert 0.0 < sample.p50_ms <= sample.p99_ms
     assert sample.rss_mb > 0.0
+
+
+async def test_what_the_store_of_several_proxies_uses_is_told_as_well() -> None:
+    async with serving(MockEngine) as port:
+        assert (await measured(port, JSON, seconds=0.01)).store_busy == 0.0
+        assert (await measured(port, JSON, seconds=0.1, store_pid=os.getpid())).store_busy > 0.0
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ def test_proxies_and_ends_have_a_core_each_where_there_are_two() -> None:
     assert cores([5, 2]) == Cores(ends=2, proxy=5)
     assert cores([0, 1, 2, 3]) == Cores(ends=0, proxy=1)
     assert on_core(None, ["a"]) == ["a"]
+    assert cores([5, 2, 7]).both == (2, 5)
+    assert cores([3]).both is None
+    assert on_core((2, 5), ["a", "b"]) == ["taskset", "--cpu-list", "2,5", "a", "b"]
     assert on_core(1, ["a", "b"]) == ["taskset", "--cpu-list", "1", "a", "b"]
 
 

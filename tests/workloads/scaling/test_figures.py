@@ -45,6 +45,12 @@ def test_two_proxies_are_full_when_the_cores_are_that_they_share_with_the_others
     two = replace(rate(8, 700, busy=1.2), proxies=2)
     assert linear(two, rate(1, 100)) == pytest.approx(7 / 8)
     assert linear(replace(two, ends_busy=0.75), rate(1, 100)) is None
+    assert linear(replace(two, redis_busy=0.5), rate(1, 100)) == pytest.approx(7 / 8)
+    assert linear(replace(two, redis_busy=0.6), rate(1, 100)) is None, "Redis is on these cores too"
+
+
+def test_several_proxies_are_not_to_blame_where_the_core_of_the_others_is_full() -> None:
+    assert linear(replace(rate(8, 700, busy=0.5), proxies=2, ends_busy=0.96), rate(1, 100)) is None
 
 
 def test_the_busiest_engine_is_compared_to_the_mean() -> None:
