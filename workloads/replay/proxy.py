@@ -150,11 +150,8 @@ class Proxy:
         """As an engine answers: of the nearest of its plan, of what is in its slots, and of the adapters that these need, or that it has seen."""
         sizes, ledger, size = engine.sizes, engine.ledger, self._costs.bytes_per_token
         pools = [Pool("kv", frozenset({KV_PREFIX}), sizes.capacity_tokens * size, engine.cache.free * size)]
-        memories: dict[MemoryId, MemoryReport] = {}
-        for owner in islice(ledger.distances, MAX_TOLD):  # an order is told nearest first
-            told = engine.prefixes.sizes(owner)
-            if any(told):
-                memories[MemoryId(KV_PREFIX, owner)] = MemoryReport(*told)
+        # An order is told nearest first.
+        memories = engine.prefixes.report(islice(ledger.distances, MAX_TOLD))
         if sizes.slots:
             slots = engine.slots
             pools.append(
