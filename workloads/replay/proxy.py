@@ -46,6 +46,8 @@ from .prices import Prices
 PLAN_EVERY_S = 0.05
 RENEW_S = 1.0
 """A plan is made at least this often; as often, what an engine was sent ages by a beat."""
+PIECES = 1 << 20
+"""Of a plan, at once: nobody waits here."""
 MAX_TOLD = 512
 """Owners whose memory is told in a report: the nearest of the plan."""
 FEATURES = frozenset({"order", "pin", "evict", "residency", "owners", "by_recency"})
@@ -106,7 +108,7 @@ class Proxy:
         self.plans += 1
         self.post(Ticked(now))
         while self.core.behind:
-            self.post(Idled(now))
+            self.post(Idled(now, PIECES))
         self._await_plan(now + max(RENEW_S, self._plan_every_s))
 
     def _look(self) -> None:
