@@ -265,7 +265,7 @@ class Controller:
                 if self._surroundings.behind and not self.planning:
                     self._surroundings.catch_up(at)
                 else:
-                    return self._counted(self._planner.go_on(at))
+                    return self._counted(self._planner.go_on(at, event.pieces))
             case Ticked():
                 self._surroundings.catch_up(at)
                 world.activations.end_pauses(at)

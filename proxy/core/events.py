@@ -390,6 +390,8 @@ class Idled:
     """There is time for a piece of what earlier events left to be worked out. Nothing is planned."""
 
     at: float
+    pieces: int = 1
+    """So many at once, up to where actions follow, of whoever keeps nobody waiting by that."""
 
 
 @dataclass(frozen=True, slots=True)

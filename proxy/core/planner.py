@@ -119,10 +119,10 @@ class Planner:
                 actions += engine.belief.renewal(engine.id, at)
         return actions
 
-    def go_on(self, at: float) -> list[Action]:
-        """A piece of what was begun: plans first, and then what was told of agents that no plan waits for."""
+    def go_on(self, at: float, pieces: int = 1) -> list[Action]:
+        """So many pieces of what was begun: plans first, and then what was told of agents that no plan waits for."""
         self._at = at
-        return self._go_on(PIECE)
+        return self._go_on(pieces * PIECE)
 
     def _go_on(self, left: int) -> list[Action]:
         actions: list[Action] = []

@@ -5,9 +5,9 @@ it for adapters and copies. What it costs grows with what the engine holds, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter, le
 from typing import NamedTuple
 
@@ -43,6 +43,9 @@ class Reach(NamedTuple):
     seconds: float
 
 
+_Row = tuple[Agent, float, float, bool]
+"""Who was looked at: distance in seconds, spread, whether in an activation."""
+
 Nearest = Sequence[tuple[Owner, float]]
 """Owners and their distances in seconds, nearest first, 0 for all in an activation."""
 
@@ -77,10 +80,10 @@ class Sight:
 
     def nearest(self, wanted: Wanted) -> Nearest:
         """Who is in the order, or was asked for, by distance."""
-        seconds = self.seconds
-        nearest = sorted([(owner, seconds[owner]) for owner, _ in wanted.order], key=itemgetter(1))
+        seconds, nearest, ordered = self.seconds, wanted.order, dict(wanted.order)
+        if ordered != seconds:
+            nearest = tuple(sorted([(owner, seconds[owner]) for owner in ordered], key=itemgetter(1)))
         if self.asked:
-            ordered = dict(wanted.order)
             return [*((owner, 0.0) for owner in self.asked if owner not in ordered), *nearest]
         return nearest
 
@@ -120,18 +123,22 @@ def look(
     near, soon, steps, inf = sight.near, sight.soon, reach.steps, math.inf
     limit = _horizon(engine, plan_limit)
     # Who began to call first is served first, and the engine cannot hold more of them than of all others.
-    active = list(islice(_counted(agenda.active, modes), limit))
-    for number, agent in enumerate(active, 1):
-        if number % AT_ONCE == 0:
+    active = _calling(agenda, modes, limit)
+    for start in range(0, len(active), AT_ONCE):
+        if start:
             yield AT_ONCE
-        candidates.append(_seen(sight, agent, 0.0, 0.0, True, has_host_tier))
+        here = active[start : start + AT_ONCE]
+        _see(sight, candidates, zip(here, repeat(0.0), repeat(0.0), repeat(True)), has_host_tier)
     sight.active.update(sight.agents)
     if reach.seconds > 0.0:
         near |= sight.active
         soon |= sight.active
     nearest, wake_at = agenda.nearest(modes, at, max(limit - len(candidates), limit // 2)), sight.wake_at
+    rows: list[_Row] = []
     for number, (seconds, turn, _, _, away, shrinks, agent, known) in enumerate(nearest, 1):
         if number % AT_ONCE == 0:
+            _see(sight, candidates, rows, has_host_tier)
+            rows.clear()
             yield AT_ONCE
         spread, within, clock = known.spread, steps, known.moment.clock
         if clock is _TURNS:
@@ -155,7 +162,7 @@ def look(
         if turn < inf:
             # Of those of whom the same was told: too little to turn anything else around.
             seconds += max(0.0, turn - agent.simulation.turns.turn) * TURN_S
-        candidates.append(_seen(sight, agent, seconds, spread, False, has_host_tier))
+        rows.append((agent, seconds, spread, False))
         if away >= (within_soon := SOON * within):
             left = away - within_soon
         else:
@@ -165,48 +172,50 @@ def look(
                 near.add(agent.owner)
         if 0.0 <= left < shrinks:
             wake_at = min(wake_at, at + left + _LATER_S)
+    _see(sight, candidates, rows, has_host_tier)
     sight.wake_at = wake_at
     return sight
 
 
-def _counted(agents: Iterable[Agent], modes: Set[Mode]) -> Iterator[Agent]:
-    last, counts = None, False
-    for agent in agents:
-        simulation = agent.simulation
-        if simulation is not last:
-            last, counts = simulation, _counts(simulation, modes)
-        if counts:
-            yield agent
+def _calling(agenda: Agenda, modes: Set[Mode], limit: int) -> Sequence[Agent]:
+    """Of those in an activation, at most so many."""
+    first = list(islice(agenda.active, limit))
+    if all(_counts(one, modes) for one in {agent.simulation for agent in first}):
+        return first
+    return list(islice((agent for agent in agenda.active if _counts(agent.simulation, modes)), limit))
 
 
 def _counts(simulation: Simulation, modes: Set[Mode]) -> bool:
     return simulation.mode in modes and not simulation.resting
 
 
-def _seen(
-    sight: Sight, agent: Agent, seconds: float, spread: float, in_activation: bool, has_host_tier: bool
-) -> Candidate:
-    owner, simulation, is_copied = agent.owner, agent.simulation, True
-    if agent.host_copy is not None or simulation.host_copy:
-        is_copied = agent.has_host_copy(KV_PREFIX)
-        if not is_copied:
-            sight.uncopied.add(owner)
-    sight.agents[owner], sight.seconds[owner] = agent, seconds
-    # Its own function to make one takes three times as long, and a plan makes thousands.
-    return _new_tuple(
-        Candidate,
-        (
-            owner,
-            seconds,
-            in_activation,
-            agent.used_at,
-            agent.size_tokens,
-            spread,
-            agent.requested if agent.assigned is None else agent.adapter,
-            has_host_tier and is_copied,
-            simulation.id,
-        ),
-    )
+def _see(sight: Sight, candidates: list[Candidate], rows: Iterable[_Row], has_host_tier: bool) -> None:
+    # Not a function for each of them: a plan looks at thousands.
+    agents, distances, add = sight.agents, sight.seconds, candidates.append
+    for agent, seconds, spread, in_activation in rows:
+        owner, simulation, is_copied = agent.owner, agent.simulation, True
+        if agent.host_copy is not None or simulation.host_copy:
+            is_copied = agent.has_host_copy(KV_PREFIX)
+            if not is_copied:
+                sight.uncopied.add(owner)
+        agents[owner], distances[owner] = agent, seconds
+        # Its own function to make one takes three times as long.
+        add(
+            _new_tuple(
+                Candidate,
+                (
+                    owner,
+                    seconds,
+                    in_activation,
+                    agent.used_at,
+                    agent.size_tokens,
+                    spread,
+                    agent.requested if agent.assigned is None else agent.adapter,
+                    has_host_tier and is_copied,
+                    simulation.id,
+                ),
+            )
+        )
 
 
 def _horizon(engine: Engine, plan_limit: int) -> int:
@@ -325,20 +334,17 @@ def _kept_order(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tu
 def _is_sound(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> bool:
     """As nearly every order of a good policy is: then it needs no sorting."""
     order = wanted.order
-    owners, distances = [owner for owner, _ in order], [away for _, away in order]
-    if not (len(order) <= view.plan_limit and distances[0] >= 0.0 and distances[-1] < math.inf):
+    distances = dict(order)
+    if not (len(distances) == len(order) <= view.plan_limit and known.keys() >= distances.keys()):
         return False
     # Each of them compared with the next one, so that what is no number is found as well.
-    if not all(map(le, distances, islice(distances, 1, None))):
+    if not (order[0][1] >= 0.0 and order[-1][1] < math.inf):
+        return False
+    if not all(map(le, distances.values(), islice(distances.values(), 1, None))):
         return False
     active = {one.owner for one in view.candidates if one.in_activation}
     number = len(active)
-    return (
-        len(set(owners)) == len(owners)
-        and known.keys() >= set(owners)
-        and set(owners[:number]) == active
-        and (not number or distances[number - 1] == 0.0)
-    )
+    return set(islice(distances, number)) == active and (not number or order[number - 1][1] == 0.0)
 
 
 def _kept_pins(wanted: Wanted, view: View, known: dict[Owner, Candidate]) -> tuple[Owner, ...]:

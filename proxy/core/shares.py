@@ -55,12 +55,19 @@ def granted(
         return tuple(
             [owner for owner, _, _ in sized]
         )  # where there is enough for all, nobody's share is too small
+    left = budget_tokens
+    if len({simulation for _, simulation, _ in sized}) == 1:
+        alone: list[Owner] = []
+        for owner, _, size in sized:
+            if size <= left:
+                left -= size
+                alone.append(owner)
+        return tuple(alone)
+    pinned: set[Owner] = set()
     wishes: dict[SimulationId, int] = {}
     for _, simulation, size in sized:
         wishes[simulation] = wishes.get(simulation, 0) + size
     rooms = shares(wishes, budget_tokens, weights)
-    left = budget_tokens
-    pinned: set[Owner] = set()
     for owner, simulation, size in sized:
         if size <= rooms[simulation]:
             rooms[simulation] -= size

@@ -138,12 +138,20 @@ class Cache:
 
     def device_tokens(self, path: Path) -> int:
         """Of these pieces, those on the device and ready."""
-        if path and not self.host_capacity:
-            # What is ready was computed with all that is before it; only a copy may be back sooner than that.
-            last = self._entries.get(path[-1].number)
-            if last is not None and last.ready:
-                return path[-1].end
-        return sum([entry.tokens for entry in self._here(path) if entry.ready])
+        if self.host_capacity:
+            return sum([entry.tokens for entry in self._here(path) if entry.ready])
+        # What is ready was computed with all that is before it, and nothing else is known: only a copy may be back sooner than that,
+        # or known and not here. Most are asked of whose memory is all here, or nearly all gone.
+        known = self._entries
+        if not path or ((last := known.get(path[-1].number)) is not None and last.ready):
+            return path[-1].end if path else 0
+        tokens = 0
+        for piece in path:
+            entry = known.get(piece.number)
+            if entry is None or not entry.ready:
+                break
+            tokens = piece.end
+        return tokens
 
     def absent(self, path: Path) -> list[Entry]:
         """Of these pieces, those that a load could bring: in host memory, and all that is before them there or here."""

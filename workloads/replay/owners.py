@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scalesim.engine_adapters.sglang_plugin.ledger import LIVE_CALLS, SLIVER_TOKENS
@@ -54,10 +55,10 @@ class Owners:
         known = self._owners.get(owner)
         return known is not None and known.path[-1] is piece
 
-    def most_tokens(self, owner: str) -> int:
-        """As `memory`, if all of it were there."""
-        memory = self.memory(owner)
-        return memory[-1].end if memory else 0
+    def most_tokens(self, owners: Iterable[str]) -> int:
+        """As `memory` of all of them, if all of it were there."""
+        known = [self._owners[owner].memory for owner in owners if owner in self._owners]
+        return sum([memory[-1].end for memory in known if memory])
 
     def memory(self, owner: str) -> Path:
         """What is expected to come back of the owner's last prompt."""

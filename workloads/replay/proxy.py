@@ -46,6 +46,8 @@ from .prices import Prices
 PLAN_EVERY_S = 0.05
 RENEW_S = 1.0
 """A plan is made at least this often; as often, what an engine was sent ages by a beat."""
+PIECES = 1 << 20
+"""Of a plan, at once: nobody waits here."""
 MAX_TOLD = 512
 """Owners whose memory is told in a report: the nearest of the plan."""
 FEATURES = frozenset({"order", "pin", "evict", "residency", "owners", "by_recency"})
@@ -106,7 +108,7 @@ class Proxy:
         self.plans += 1
         self.post(Ticked(now))
         while self.core.behind:
-            self.post(Idled(now))
+            self.post(Idled(now, PIECES))
         self._await_plan(now + max(RENEW_S, self._plan_every_s))
 
     def _look(self) -> None:
@@ -150,11 +152,8 @@ class Proxy:
         """As an engine answers: of the nearest of its plan, of what is in its slots, and of the adapters that these need, or that it has seen."""
         sizes, ledger, size = engine.sizes, engine.ledger, self._costs.bytes_per_token
         pools = [Pool("kv", frozenset({KV_PREFIX}), sizes.capacity_tokens * size, engine.cache.free * size)]
-        memories: dict[MemoryId, MemoryReport] = {}
-        for owner in islice(ledger.distances, MAX_TOLD):  # an order is told nearest first
-            told = engine.prefixes.sizes(owner)
-            if any(told):
-                memories[MemoryId(KV_PREFIX, owner)] = MemoryReport(*told)
+        # An order is told nearest first.
+        memories = engine.prefixes.report(islice(ledger.distances, MAX_TOLD))
         if sizes.slots:
             slots = engine.slots
             pools.append(

@@ -187,7 +187,7 @@ class Ordered:
         """The ledger was told something. Pins are granted anew, nearest first, as far as the budget goes."""
         self.version += 1
         ledger = self.ledger
-        if sum([self._owners.most_tokens(owner) for owner in ledger.pins]) <= ledger.pin_budget:
+        if self._owners.most_tokens(ledger.pins) <= ledger.pin_budget:
             self._pinned = frozenset(ledger.pins)
             return
         left, granted = ledger.pin_budget, []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from scalesim.engine_adapters.sglang_plugin.ledger import Ledger
+from scalesim.proxy.core.model import KV_PREFIX, MemoryId, MemoryReport
 
 from .cache import Cache, Entry
 from .owners import Owners
@@ -16,11 +19,28 @@ class Prefixes:
         self._bytes_per_token = bytes_per_token
         self._moving: dict[str, list[Entry]] = {}
         self._next: dict[str, int] = {}
+        self._reported: dict[str, tuple[MemoryId, MemoryReport]] = {}
+        """The last report, by owner."""
+
+    def report(self, owners: Iterable[str]) -> dict[MemoryId, MemoryReport]:
+        """Of those of whom anything is here, or could be brought. What is as it was is the same object: whoever compares two reports
+        has less to do."""
+        before, self._reported = self._reported, {}
+        for owner in owners:
+            sizes = self.sizes(owner)
+            if any(sizes):
+                known = before.get(owner)
+                if known is None or known[1] != sizes:
+                    known = MemoryId(KV_PREFIX, owner), MemoryReport(*sizes)
+                self._reported[owner] = known
+        return dict(self._reported.values())
 
     def sizes(self, owner: str) -> tuple[int, int]:
         """Bytes on the device, and bytes that a load would move."""
         path, size, cache = self._owners.memory(owner), self._bytes_per_token, self._cache
-        absent = sum(entry.tokens for entry in cache.absent(path)) if cache.host_capacity else 0
+        if not cache.host_capacity:
+            return cache.device_tokens(path) * size, 0
+        absent = sum([entry.tokens for entry in cache.absent(path)])
         return cache.device_tokens(path) * size, absent * size
 
     def tokens(self, owner: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalesim.proxy.core.actions import Action, Order
+from scalesim.proxy.core.events import Idled
 from scalesim.proxy.core.model import Mode, Owner
 from scalesim.proxy.core.planner import PIECE
 
@@ -49,6 +50,16 @@ def test_a_large_plan_is_made_in_pieces_and_comes_out_whole() -> None:
     assert list(order) == [*own(NAMES[-1]), *own(*NAMES[:-1])]
     assert not talk.controller.dirty
     assert talk.tick() == []
+
+
+def test_many_pieces_at_once_make_the_same_plan() -> None:
+    talk, other = _town(), _town()
+    for one in (talk, other):
+        one.act(NAMES[-1], 0.5)
+        assert one.tick() == []
+    at_once = talk.post(Idled(talk.at, pieces=len(NAMES)))
+    assert at_once, "one event was enough"
+    assert at_once == _worked_out(other)
 
 
 def test_what_comes_while_a_plan_is_made_is_for_the_next_one() -> None:

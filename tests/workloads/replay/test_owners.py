@@ -26,11 +26,11 @@ def test_after_one_call_all_of_it_may_come_back() -> None:
 
 def test_an_owner_holds_no_more_than_all_that_is_expected_of_it() -> None:
     owners = Owners()
-    assert owners.most_tokens("ann") == 0
+    assert owners.most_tokens(["ann"]) == 0
     owners.note("ann", path("persona", "task-1"))
-    assert owners.most_tokens("ann") == 120
+    assert owners.most_tokens(["ann"]) == 120
     owners.note("ann", path("persona", "task-2"))
-    assert owners.most_tokens("ann") == 100
+    assert owners.most_tokens(["ann"]) == 100
 
 
 def test_what_two_prompts_share_comes_back_and_the_rest_is_nobodys() -> None:
